@@ -1,0 +1,456 @@
+/*
+ * The messages between the roles: one struct each, and the table (proto.c)
+ * that packs, bounds and unpacks them.  One message travels as one packet of
+ * a SOCK_SEQPACKET pair, with at most one descriptor.
+ *
+ * Packet: u16 type, u16 zero, u32 zero, u64 sid, then the fields in the
+ * order of the table; integers in host order, strings as u32 length and
+ * bytes with a final NUL, blobs as u32 length and bytes.
+ *
+ * sid names a session: upper 24 bits the instance number of the front that
+ * owns it (parent gives each front process its own), lower 40 bits that
+ * front's counter.  Messages that belong to no session carry sid 0.
+ *
+ * Unpacked strings and blobs point into the receive buffer: they live until
+ * the handler returns.  A string is never NULL; an absent blob has len 0.
+ */
+#ifndef SUBMITD_PROTO_H
+#define SUBMITD_PROTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { PROTO_MAX = 128 * 1024 };	/* bytes of one packet */
+enum { BODY_INLINE_MAX = 64 * 1024 };	/* larger bodies are files */
+enum { SID_COUNTER_BITS = 40 };
+
+static inline uint32_t
+sid_instance(uint64_t sid)
+{
+	return (uint32_t)(sid >> SID_COUNTER_BITS);
+}
+
+enum role {
+	ROLE_PARENT,
+	ROLE_FRONT,
+	ROLE_AUTH,
+	ROLE_QUEUE,
+	ROLE_RELAY,
+	ROLE_RESOLVER,
+	ROLE_STORE, /* short-lived: opens users.db read-write, repairs it */
+	ROLE_COUNT
+};
+const char *role_name(enum role);
+/* ROLE_COUNT if there is no such name. */
+enum role role_by_name(const char *);
+
+struct blob {
+	const void *p;
+	size_t len;
+};
+
+enum msg_type {
+	/* parent to a new role, in this order, before it locks itself in */
+	M_CONF,	  /* the keys this role may know */
+	M_PEM,	  /* certificates, keys, secrets */
+	M_LISTEN, /* a listening socket (front) or the control socket (queue) */
+	M_PEER,	  /* one end of a pair to another role; also later, anew */
+	M_START,  /* all is given: go (queue, resolver: also after a reload) */
+	M_DRAIN,  /* finish what runs, take nothing new, leave */
+	M_ROLE,	  /* to queue, for `submitctl status`: a role came or went */
+
+	/* role to parent */
+	M_READY,   /* locked in and serving */
+	M_REFUSED, /* cannot serve with what was given */
+	M_REPAIR,  /* auth: users.db has a hot journal */
+
+	/* front to auth */
+	M_SESSION,
+	M_AUTH_START,
+	M_AUTH_STEP,
+	M_AUTH_CANCEL,
+	M_MAIL,
+	M_RCPT,
+	M_SESSION_CLOSE, /* also front to queue, auth to queue */
+
+	/* auth to front */
+	M_SESSION_FACTS,
+	M_AUTH_CHALLENGE,
+	M_AUTH_RESULT,
+	M_VERDICT,
+	M_SESSION_KILL,
+
+	/* auth to queue: who may, before front hears of it */
+	M_GRANT,
+	M_ENVELOPE,
+	M_ENVELOPE_RCPT,
+
+	/* front to queue */
+	M_DATA_OPEN,   /* DATA was asked: answer M_DATA_READY */
+	M_BODY_FILE,   /* the body grows past BODY_INLINE_MAX: M_BODY_FD */
+	M_SUBMIT,      /* the dot was seen: answer M_SUBMITTED */
+	M_DATA_ABORT,  /* the transaction ends without a message */
+
+	/* queue to front */
+	M_DATA_READY,
+	M_BODY_FD, /* with descriptor */
+	M_SUBMITTED,
+
+	/* queue to relay: M_JOB, M_JOB_RCPT for each, M_JOB_BODY */
+	M_JOB,
+	M_JOB_RCPT,
+	M_JOB_BODY,
+
+	/* relay to queue */
+	M_JOB_RESULT, /* one recipient */
+	M_JOB_DONE,   /* every recipient of the job has its result */
+	M_RELAY_STATE,
+
+	/* front and relay to resolver, and back */
+	M_RESOLVE,
+	M_RESOLVED,
+
+	M_TYPE_COUNT
+};
+
+/* ---- parent ---- */
+
+struct m_conf {
+	struct blob pairs; /* name NUL value NUL ... (conf.h) */
+};
+
+enum pem_kind {
+	PEM_SERVER_CERT, /* chain, leaf first */
+	PEM_SERVER_KEY,
+	PEM_CLIENT_CA,	 /* CAs of client certificates (auth) */
+	PEM_CLIENT_CRL,
+	PEM_CLIENT_CERT, /* relay's own chain and key */
+	PEM_CLIENT_KEY,
+	PEM_SMARTHOST_CA,
+	PEM_SMARTHOST_PASSWORD, /* not PEM: the bytes of the password */
+	PEM_KIND_COUNT
+};
+
+struct m_pem {
+	uint8_t kind;	  /* enum pem_kind */
+	struct blob data; /* or, when a descriptor comes: the file's content */
+};
+
+enum listen_kind {
+	LISTEN_STARTTLS, /* 587 */
+	LISTEN_TLS,	 /* 465 */
+	LISTEN_CONTROL	 /* queue's control socket */
+};
+
+struct m_listen { /* with descriptor */
+	uint8_t kind;
+	const char *name; /* as in the configuration */
+};
+
+struct m_peer { /* with descriptor */
+	uint8_t role;
+	uint32_t instance; /* of the process at the other end */
+};
+
+struct m_start {
+	uint32_t instance; /* this process's own number */
+};
+
+struct m_role {
+	uint8_t role;
+	uint32_t instance;
+	uint32_t pid;	   /* 0: it is gone */
+	const char *state; /* "running", "draining", "gone", "waiting" */
+};
+
+struct m_text { /* M_REFUSED, M_SESSION_KILL: a sentence */
+	const char *text;
+};
+
+struct m_empty { /* M_DRAIN, M_READY, M_REPAIR, M_AUTH_CANCEL, ... */
+	uint8_t unused;
+};
+
+/* ---- front and auth ---- */
+
+/* What front knows of a session once its TLS stands (or again when the
+ * session moves to another auth worker). */
+struct m_session {
+	const char *client_addr; /* "192.0.2.7", "2001:db8::1" as inet_ntop */
+	uint16_t client_port;
+	const char *client_name; /* forward-confirmed, else "" */
+	uint8_t resolve;	 /* enum resolve_status of the client's name */
+	const char *server_addr;
+	uint16_t server_port;
+	uint8_t listen_kind;
+	const char *helo;
+	const char *tls_version; /* "TLSv1.3" */
+	const char *tls_cipher;
+	uint16_t tls_bits;
+	struct blob chain;	  /* DER: u32 length and bytes each, leaf first */
+	struct blob tls_exporter; /* channel binding of RFC 9266, or empty */
+	struct blob tls_endpoint; /* tls-server-end-point, RFC 5929 */
+};
+
+/* Mechanisms, as bits of m_session_facts.mechs. */
+enum {
+	MECH_SCRAM_SHA_256_PLUS = 1 << 0,
+	MECH_SCRAM_SHA_256 = 1 << 1,
+	MECH_SCRAM_SHA_1_PLUS = 1 << 2,
+	MECH_SCRAM_SHA_1 = 1 << 3,
+	MECH_EXTERNAL = 1 << 4,
+	MECH_PLAIN = 1 << 5,
+	MECH_LOGIN = 1 << 6,
+	MECH_OAUTHBEARER = 1 << 7,
+	MECH_XOAUTH2 = 1 << 8
+};
+
+struct m_session_facts {
+	const char *verify;	   /* sendmail's {verify} word */
+	const char *verify_reason; /* why, in words; "" if OK */
+	const char *cert_fp;	   /* SHA-256 of the client certificate or "" */
+	const char *cert_user;	   /* user the certificate maps to, or "" */
+	uint32_t mechs;		   /* what EHLO may offer */
+	uint16_t refuse_code;	   /* 0, or: a TLS requirement is not met */
+	const char *refuse_esc;
+	const char *refuse_text;
+};
+
+struct m_auth_start {
+	const char *mech;    /* upper case, as sent by the client */
+	uint8_t has_initial; /* an initial response came ("=" is an empty one) */
+	struct blob data;    /* decoded */
+};
+
+struct m_auth_step {
+	struct blob data; /* decoded */
+};
+
+struct m_auth_challenge {
+	struct blob data; /* to be encoded */
+};
+
+struct m_auth_result {
+	uint16_t reply;	  /* enum reply (smtp_reply.h): R_AUTH_OK, ... */
+	const char *user; /* on success */
+	const char *mech;
+};
+
+enum body_kind { BODY_7BIT, BODY_8BITMIME };
+
+struct m_mail {
+	uint32_t txn;	  /* front's number of the transaction in the session */
+	const char *from; /* "" is the null reverse-path */
+	uint64_t size;	  /* SIZE=, 0 if not given */
+	uint8_t body;	  /* enum body_kind */
+};
+
+struct m_rcpt {
+	uint32_t txn;
+	const char *to;
+};
+
+enum verdict_on { VERDICT_MAIL, VERDICT_RCPT };
+
+/* The answer to M_MAIL or M_RCPT.  Either reply names a row of the reply
+ * table, or (reply 0) code, esc and text come from the access map. */
+struct m_verdict {
+	uint32_t txn;
+	uint8_t on;	/* enum verdict_on */
+	uint8_t allow;
+	uint16_t reply; /* enum reply */
+	uint16_t code;
+	const char *esc;
+	const char *text; /* also the argument of the row, where it has one */
+	const char *user; /* who sends, when known ("" else) */
+};
+
+/* ---- auth to queue ---- */
+
+/* The session sid may submit as this user.  A new one replaces the old. */
+struct m_grant {
+	int64_t user_id;  /* 0: the pseudo-user "map:KEY" */
+	const char *user; /* its name, for the log and the records */
+	const char *how;  /* "PLAIN", "EXTERNAL", "cert", "map" ... */
+	const char *client_addr;
+};
+
+/* Begins the envelope of transaction txn, replacing any earlier one. */
+struct m_envelope {
+	uint32_t txn;
+	const char *from;
+	uint8_t body;
+	uint64_t size; /* as declared, 0 if not */
+};
+
+enum envelope_flag { ENVELOPE_DISCARD = 1, ENVELOPE_HOLD = 2 };
+
+struct m_envelope_rcpt {
+	uint32_t txn;
+	const char *to;
+	uint8_t flags;	  /* enum envelope_flag, from the access map */
+	const char *note; /* reason of a hold, "" else */
+};
+
+/* ---- front and queue ---- */
+
+struct m_txn { /* M_DATA_OPEN, M_BODY_FILE, M_DATA_ABORT, M_BODY_FD */
+	uint32_t txn;
+};
+
+struct m_data_ready {
+	uint32_t txn;
+	uint16_t reply; /* R_DATA_GO, or a refusal: R_INSUFFICIENT_STORAGE ... */
+	uint64_t qid;	/* the queue id the message will have */
+};
+
+struct m_submit {
+	uint32_t txn;
+	uint64_t size;	  /* bytes of header and body, CRLF line ends */
+	uint8_t eightbit; /* it holds bytes above 127 */
+	uint8_t in_file;  /* written and synced to the descriptor of M_BODY_FD */
+	struct blob body; /* else all of it */
+};
+
+struct m_submitted {
+	uint32_t txn;
+	uint16_t reply; /* R_QUEUED, or R_LOCAL_ERROR, ... */
+	uint64_t qid;
+};
+
+/* ---- queue and relay ---- */
+
+struct m_job {
+	uint64_t qid;
+	const char *from; /* "" is the null reverse-path */
+	uint8_t body;	  /* enum body_kind */
+	uint64_t size;
+	uint32_t rcpts;	  /* so many M_JOB_RCPT follow */
+};
+
+struct m_job_rcpt {
+	uint64_t qid;
+	uint32_t n; /* number of the recipient in the message */
+	const char *to;
+};
+
+struct m_job_body { /* inline, or with descriptor (read-only) */
+	uint64_t qid;
+	struct blob body;
+};
+
+enum result_kind { RESULT_DELIVERED, RESULT_DEFERRED, RESULT_FAILED };
+enum trouble_kind { /* where a deferral came from: what to alarm about */
+	TROUBLE_NONE,
+	TROUBLE_REPLY,	 /* the smarthost said 4xx or 5xx to this mail */
+	TROUBLE_CONNECT, /* address, route, refused, timeout, lost */
+	TROUBLE_DNS,
+	TROUBLE_TLS,	 /* no STARTTLS, handshake, chain, name, policy */
+	TROUBLE_AUTH,	 /* our login was refused */
+	TROUBLE_LOCAL	 /* our own: body unreadable, configuration */
+};
+
+struct m_job_result {
+	uint64_t qid;
+	uint32_t n;
+	uint8_t result;	     /* enum result_kind */
+	uint8_t trouble;     /* enum trouble_kind */
+	uint16_t code;	     /* the smarthost's, 0 if it never answered */
+	const char *esc;     /* enhanced code, ours or the smarthost's */
+	const char *text;    /* the reply, or our own sentence */
+	const char *mta;     /* name[address]:port of the smarthost, or "" */
+};
+
+struct m_job_done {
+	uint64_t qid;
+};
+
+struct m_relay_state {
+	uint8_t up;	 /* the last attempt reached a verified smarthost */
+	uint8_t trouble; /* enum trouble_kind */
+	uint32_t connections;
+	const char *text; /* why it is down, "" else */
+};
+
+/* ---- resolver ---- */
+
+enum resolve_kind {
+	RESOLVE_HOST,  /* name to addresses */
+	RESOLVE_CLIENT /* address to its forward-confirmed name */
+};
+enum resolve_status { /* sendmail's {client_resolve} */
+	RESOLVE_OK,
+	RESOLVE_FAIL,	/* no such name, no PTR */
+	RESOLVE_TEMP,	/* failed for now */
+	RESOLVE_FORGED, /* the name does not lead back to the address */
+	RESOLVE_PENDING /* no answer yet */
+};
+
+struct m_resolve {
+	uint64_t id; /* the asker's own */
+	uint8_t kind;
+	const char *name; /* a host name, or the address */
+};
+
+struct m_resolved {
+	uint64_t id;
+	uint8_t status;
+	const char *name;   /* RESOLVE_CLIENT: the name */
+	const char *addrs;  /* RESOLVE_HOST: addresses, space between */
+	uint8_t secure;	    /* the answer was DNSSEC-validated */
+	const char *detail; /* what went wrong */
+};
+
+/* ---- packing ---- */
+
+/* Packs msg (its struct belongs to type) into out; returns the length, 0 if
+ * a field is longer than its bound: a bug of ours, or text to be cut first. */
+size_t proto_pack(enum msg_type type, uint64_t sid, const void *msg,
+    unsigned char *out, size_t size);
+
+union msg {
+	struct m_conf conf;
+	struct m_pem pem;
+	struct m_listen listen;
+	struct m_peer peer;
+	struct m_start start;
+	struct m_role role;
+	struct m_text text;
+	struct m_empty empty;
+	struct m_session session;
+	struct m_session_facts session_facts;
+	struct m_auth_start auth_start;
+	struct m_auth_step auth_step;
+	struct m_auth_challenge auth_challenge;
+	struct m_auth_result auth_result;
+	struct m_mail mail;
+	struct m_rcpt rcpt;
+	struct m_verdict verdict;
+	struct m_grant grant;
+	struct m_envelope envelope;
+	struct m_envelope_rcpt envelope_rcpt;
+	struct m_txn txn;
+	struct m_data_ready data_ready;
+	struct m_submit submit;
+	struct m_submitted submitted;
+	struct m_job job;
+	struct m_job_rcpt job_rcpt;
+	struct m_job_body job_body;
+	struct m_job_result job_result;
+	struct m_job_done job_done;
+	struct m_relay_state relay_state;
+	struct m_resolve resolve;
+	struct m_resolved resolved;
+};
+
+/* Checks and unpacks one packet, which must be writable by nobody else and
+ * aligned as malloc aligns.  0, or -1 with *why a constant text. */
+int proto_unpack(const unsigned char *in, size_t len, enum msg_type *type,
+    uint64_t *sid, union msg *msg, const char **why);
+
+/* Whether a message of this type may bring a descriptor. */
+bool proto_may_carry_fd(enum msg_type);
+const char *proto_name(enum msg_type);
+
+#endif
