@@ -9,6 +9,7 @@
 #include <event2/event.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -350,6 +351,7 @@ handle(struct ipc *p, int max)
 	unsigned char *data;
 	const char *why = NULL;
 	size_t len;
+	bool empty;
 	int fd, n = 1;
 
 	if (rx_depth == DEPTH_MAX || !enter(p))
@@ -364,8 +366,9 @@ handle(struct ipc *p, int max)
 	rx_depth--;
 	if (n == -1 || why != NULL)
 		fail(p, why);
+	empty = n != 1 || p->dead;
 	leave(p);
-	return n != 1;
+	return empty;
 }
 
 static void

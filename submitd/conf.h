@@ -1,0 +1,111 @@
+/*
+ * The configuration: one table of keys (conf.c) says for each its type,
+ * default, range, and which roles may know it.  The file is read by parent
+ * and by submitctl only; the other roles get their part as text pairs
+ * (conf_pairs, conf_set_pairs) and check it with the same table.
+ *
+ * Keys of a section are written section.key: "smarthost.host".
+ */
+#ifndef SUBMITD_CONF_H
+#define SUBMITD_CONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "mem.h"
+#include "proto.h"
+
+struct strlist {
+	char **v;
+	size_t n;
+};
+
+enum smarthost_tls { SMARTHOST_STARTTLS, SMARTHOST_IMPLICIT };
+enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
+
+struct conf {
+	/* who we are, where we listen */
+	char *hostname;		   /* default: this machine's name */
+	struct strlist listen;	   /* "addr:port", STARTTLS required */
+	struct strlist listen_tls; /* "addr:port", implicit TLS */
+	int64_t fronts;		   /* 0: one per core */
+	int64_t auth_workers;	   /* 0: cores + 1 */
+
+	/* files */
+	char *users_db, *spool, *control_socket, *pid_file, *chroot_dir;
+
+	/* users of the roles when started as root: name or uid[:gid] */
+	char *user_front, *user_auth, *user_queue, *user_relay, *user_resolver;
+
+	/* certificates; relative names are below cert_dir */
+	char *cert_dir, *server_cert, *server_key;
+	char *ca_cert, *ca_path, *crl_file; /* of client certificates; "" none */
+	char *client_cert, *client_key; /* to the smarthost; "" the server's */
+
+	/* sessions; times in ms, sizes in bytes */
+	int64_t max_message_size, max_recipients, max_connections;
+	int64_t max_errors;	  /* in one session, then 421 */
+	int64_t handshake_timeout, command_timeout, data_timeout;
+	int64_t reload_grace;	  /* old sessions end after it */
+	bool trace_client;	  /* client address and name in Received */
+	int64_t bare_newline;	  /* enum bare_newline */
+
+	/* logins */
+	int64_t scram_iterations;
+	int64_t auth_fail_delay;  /* ms */
+
+	/* queue; times in ms */
+	int64_t retry_min, retry_max, bounce_after, delay_notice;
+	char *postmaster;	  /* From of bounces; "": postmaster@hostname */
+
+	/* smarthost */
+	char *smarthost_host;
+	int64_t smarthost_port;	  /* 0: 587 or 465 after tls */
+	int64_t smarthost_tls;	  /* enum smarthost_tls */
+	char *smarthost_ca_file;
+	char *smarthost_user, *smarthost_password_file; /* "": no AUTH */
+	bool smarthost_client_cert;
+	int64_t smarthost_connections;
+	int64_t smarthost_timeout; /* ms for one reply */
+
+	/* log */
+	char *log_level;
+};
+
+/* All keys at their defaults. */
+void conf_init(struct conf *);
+void conf_clear(struct conf *);
+
+/*
+ * Reads a file over the defaults and checks every key by itself.  0, or -1
+ * with one line in err: "FILE:LINE: KEY: what was wrong, what is expected".
+ */
+int conf_load(struct conf *, const char *path, char *err, size_t errlen);
+
+/* One key from text; 0, or -1 with what was wrong and expected in err.  A list
+ * key appends.  Secrets are no keys: they stand in files of their own. */
+int conf_set(struct conf *, const char *key, const char *value, char *err,
+    size_t errlen);
+
+/* The keys that role may know, as name NUL value NUL ... for M_CONF. */
+void conf_pairs(const struct conf *, enum role, struct buf *out);
+/* The same read back over the defaults; 0 or -1. */
+int conf_set_pairs(struct conf *, const void *pairs, size_t len, char *err,
+    size_t errlen);
+
+/* file below cert_dir unless it is absolute; free it. */
+char *conf_cert_path(const struct conf *, const char *file);
+
+/* "addr:port", "[addr]:port", "*:port"; host is then "" (every address).
+ * 0 or -1. */
+int conf_split_listen(const char *text, char *host, size_t hostlen,
+    uint16_t *port);
+
+/* Line of the file that set key last; 0 if the default holds. */
+int conf_line(const char *key);
+
+/* The file's path as given to conf_load(), for messages about it. */
+const char *conf_path(void);
+
+#endif

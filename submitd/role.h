@@ -1,0 +1,67 @@
+/*
+ * What every role does first: take what parent sends, lock itself in, tell
+ * parent it is ready, and run its loop.  The order is in role_main() and the
+ * same for all; a role brings the functions.
+ */
+#ifndef SUBMITD_ROLE_H
+#define SUBMITD_ROLE_H
+
+#include <sys/types.h>
+
+#include "conf.h"
+#include "ipc.h"
+#include "proto.h"
+#include "sandbox.h"
+
+struct event_base;
+
+enum { ROLE_LISTEN_MAX = 64 };
+
+/* What a role was given before M_START; the same struct for all roles. */
+struct role_setup {
+	enum role role;
+	uint32_t instance;	 /* this process's number */
+	struct event_base *base;
+	struct ipc *parent;
+	struct conf conf;
+	struct buf pem[PEM_KIND_COUNT]; /* empty if not given */
+	struct {
+		int fd;
+		enum listen_kind kind;
+		char *name;
+	} listen[ROLE_LISTEN_MAX];
+	size_t listens;
+};
+
+struct role_ops {
+	enum role role;
+	struct sandbox box;
+	/* After the configuration is there and before the lock-down: load
+	 * what needs paths.  0, or -1 with a sentence for M_REFUSED. */
+	int (*preload)(struct role_setup *, char *err, size_t errlen);
+	/* After the lock-down: begin to serve.  Same results. */
+	int (*start)(struct role_setup *, char *err, size_t errlen);
+	/* A new pair to another role: takes fd. */
+	void (*peer)(struct role_setup *, enum role, uint32_t instance,
+	    int fd);
+	/* Finish what runs, then call role_leave(). */
+	void (*drain)(struct role_setup *);
+	/* queue and resolver only: a checked configuration to apply at once.
+	 * 0, or -1 with a sentence: then nothing has changed. */
+	int (*reload)(struct role_setup *, const struct conf *, char *err,
+	    size_t errlen);
+	/* More messages from parent, or NULL. */
+	void (*other)(struct role_setup *, const struct ipc_in *);
+};
+
+/* Runs a role on descriptor 3 until it leaves; returns its exit status. */
+int role_main(const struct role_ops *);
+
+/* Ends the loop: the role's work is done. */
+void role_leave(struct role_setup *);
+
+/* The roles, each in its own file. */
+extern const struct role_ops front_ops, auth_ops, queue_ops, relay_ops,
+    resolver_ops, store_ops;
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * How a role locks itself in: user and groups, empty root directory, limits,
+ * no new privileges.  System-call and file filters (seccomp, Landlock) belong
+ * in sandbox_enter() too, so that each role has one place to look at.
+ */
+#ifndef SUBMITD_SANDBOX_H
+#define SUBMITD_SANDBOX_H
+
+#include <sys/types.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct sandbox {
+	bool chroot;	      /* into the empty directory */
+	bool no_new_process;  /* RLIMIT_NPROC 0: neither fork nor thread */
+	bool no_new_file;     /* may not make a file bigger: RLIMIT_FSIZE 0 */
+	int descriptors;      /* RLIMIT_NOFILE; 0 leaves the hard limit */
+};
+
+/* "name", "uid" or "uid:gid" to numbers; 0, or -1 with a sentence. */
+int sandbox_user(const char *text, uid_t *, gid_t *, char *err, size_t errlen);
+
+/*
+ * No way back.  As root: supplementary groups dropped, chroot to dir when
+ * the box says so, then gid and uid.  As anybody: rlimits, no core dump,
+ * not dumpable, no_new_privs.  0, or -1 with a sentence in err.
+ */
+int sandbox_enter(const struct sandbox *, const char *dir, uid_t, gid_t,
+    char *err, size_t errlen);
+
+#endif
