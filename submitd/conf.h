@@ -69,6 +69,9 @@ struct conf {
 	int64_t smarthost_connections;
 	int64_t smarthost_timeout; /* ms for one reply */
 
+	/* DNS: "addr" or "addr@port" instead of the system's servers; "" */
+	char *resolver;
+
 	/* log */
 	char *log_level;
 };

@@ -1,0 +1,614 @@
+/*
+ * The configuration: the table of keys, the checks each type brings, and the
+ * reader of the file (libconfuse).  Every value passes conf_set(), whether it
+ * comes from the file, from a default or from parent.
+ */
+#include "conf.h"
+
+#include <arpa/inet.h>
+#include <confuse.h>
+#include <ctype.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum type { T_STR, T_LISTEN, T_INT, T_SIZE, T_TIME, T_BOOL, T_ENUM };
+
+/* Who may know a key, as bits of enum role. */
+#define FRONT (1u << ROLE_FRONT)
+#define AUTH (1u << ROLE_AUTH)
+#define QUEUE (1u << ROLE_QUEUE)
+#define RELAY (1u << ROLE_RELAY)
+#define RESOLVER (1u << ROLE_RESOLVER)
+#define STORE (1u << ROLE_STORE)
+#define EVERY (~0u)
+
+struct key {
+	const char *name;
+	enum type type;
+	size_t offset;
+	const char *def;
+	int64_t min, max;
+	unsigned roles;
+	const char *words; /* of T_ENUM, in the order of their values */
+};
+
+enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
+#define DAY ((int64_t)24 * HOUR)
+#define KIB ((int64_t)1024)
+#define MIB (1024 * KIB)
+#define GIB (1024 * MIB)
+
+/* clang-format off */
+#define K(name) #name, .offset = offsetof(struct conf, name)
+#define SH(name) "smarthost." #name, .offset = offsetof(struct conf, smarthost_##name)
+#define TEXT(d, r) .type = T_STR, .def = d, .roles = r
+#define NUM(t, d, lo, hi, r) .type = t, .def = d, .min = lo, .max = hi, .roles = r
+
+static const struct key keys[] = {
+	{ K(hostname), TEXT("", EVERY) },
+	{ K(listen), .type = T_LISTEN, .roles = 0 },
+	{ K(listen_tls), .type = T_LISTEN, .roles = 0 },
+	{ K(fronts), NUM(T_INT, "0", 0, 64, 0) },
+	{ K(auth_workers), NUM(T_INT, "0", 0, 64, 0) },
+
+	{ K(users_db), TEXT("/var/lib/submitd/users.db", AUTH | STORE) },
+	{ K(spool), TEXT("/var/spool/submitd", QUEUE) },
+	{ K(control_socket), TEXT("/run/submitd/control", 0) },
+	{ K(pid_file), TEXT("", 0) },
+	{ K(chroot_dir), TEXT("/run/submitd/empty", EVERY) },
+
+	{ K(user_front), TEXT("_submitd", FRONT) },
+	{ K(user_auth), TEXT("_submita", AUTH) },
+	{ K(user_queue), TEXT("_submitq", QUEUE) },
+	{ K(user_relay), TEXT("_submitr", RELAY) },
+	{ K(user_resolver), TEXT("_submitn", RESOLVER) },
+
+	{ K(cert_dir), TEXT("/etc/submitd/certs", 0) },
+	{ K(server_cert), TEXT("mycert.pem", 0) },
+	{ K(server_key), TEXT("mykey.pem", 0) },
+	{ K(ca_cert), TEXT("", 0) },
+	{ K(ca_path), TEXT("", 0) },
+	{ K(crl_file), TEXT("", 0) },
+	{ K(client_cert), TEXT("", 0) },
+	{ K(client_key), TEXT("", 0) },
+
+	{ K(max_message_size), NUM(T_SIZE, "25M", 64 * KIB, 2 * GIB, FRONT | QUEUE) },
+	{ K(max_recipients), NUM(T_INT, "1000", 100, 100000, FRONT | AUTH) },
+	{ K(max_connections), NUM(T_INT, "10000", 1, 1000000, FRONT) },
+	{ K(max_errors), NUM(T_INT, "20", 1, 10000, FRONT) },
+	{ K(handshake_timeout), NUM(T_TIME, "30s", SECOND, HOUR, FRONT) },
+	{ K(command_timeout), NUM(T_TIME, "5m", SECOND, DAY, FRONT) },
+	{ K(data_timeout), NUM(T_TIME, "5m", SECOND, DAY, FRONT) },
+	{ K(reload_grace), NUM(T_TIME, "10m", 0, DAY, FRONT | AUTH | RELAY) },
+	{ K(trace_client), NUM(T_BOOL, "no", 0, 1, FRONT) },
+	{ K(bare_newline), NUM(T_ENUM, "reject", 0, 0, FRONT), .words = "reject normalize" },
+
+	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH) },
+	{ K(auth_fail_delay), NUM(T_TIME, "500ms", 0, MINUTE, AUTH) },
+
+	{ K(retry_min), NUM(T_TIME, "1m", SECOND, DAY, QUEUE) },
+	{ K(retry_max), NUM(T_TIME, "1h", SECOND, DAY, QUEUE) },
+	{ K(bounce_after), NUM(T_TIME, "3d", MINUTE, 30 * DAY, QUEUE) },
+	{ K(delay_notice), NUM(T_TIME, "4h", 0, 30 * DAY, QUEUE) },
+	{ K(postmaster), TEXT("", QUEUE) },
+
+	{ SH(host), TEXT("", RELAY | QUEUE) },
+	{ SH(port), NUM(T_INT, "0", 0, 65535, RELAY | QUEUE) },
+	{ SH(tls), NUM(T_ENUM, "starttls", 0, 0, RELAY), .words = "starttls implicit" },
+	{ SH(ca_file), TEXT("/etc/ssl/certs/ca-certificates.crt", 0) },
+	{ SH(user), TEXT("", RELAY) },
+	{ SH(password_file), TEXT("", 0) },
+	{ SH(client_cert), NUM(T_BOOL, "no", 0, 1, RELAY) },
+	{ SH(connections), NUM(T_INT, "20", 1, 1000, RELAY | QUEUE) },
+	{ SH(timeout), NUM(T_TIME, "5m", SECOND, HOUR, RELAY) },
+
+	{ K(resolver), TEXT("", RESOLVER) },
+	{ K(log_level), TEXT("info", EVERY) },
+};
+/* clang-format on */
+enum { KEYS = sizeof(keys) / sizeof(keys[0]) };
+
+static int lines[KEYS];
+static char *loaded_path;
+
+static const struct key *
+find(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++)
+		if (strcmp(keys[i].name, name) == 0)
+			return &keys[i];
+	return NULL;
+}
+
+static void *
+slot(struct conf *c, const struct key *k)
+{
+	return (char *)c + k->offset;
+}
+
+/* A number with a unit out of a table of suffixes; 0 or -1. */
+static int
+number(const char *text, const char *const *units, const int64_t *factors,
+    int64_t *out)
+{
+	unsigned long long v;
+	char *end;
+	size_t i;
+
+	if (!isdigit((unsigned char)text[0]))
+		return -1;
+	errno = 0;
+	v = strtoull(text, &end, 10);
+	if (errno != 0 || v > INT64_MAX)
+		return -1;
+	for (i = 0; units[i] != NULL && strcasecmp(end, units[i]) != 0; i++)
+		continue;
+	if (units[i] == NULL)
+		return -1;
+	return __builtin_mul_overflow((int64_t)v, factors[i], out) ? -1 : 0;
+}
+
+static int
+parse_number(enum type t, const char *text, int64_t *out)
+{
+	static const char *const no_units[] = { "", NULL };
+	static const char *const size_units[] = { "", "k", "m", "g", NULL };
+	static const char *const time_units[] = { "", "ms", "s", "m", "h", "d",
+		NULL };
+	static const int64_t one[] = { 1 }, sizes[] = { 1, KIB, MIB, GIB };
+	static const int64_t times[] = { SECOND, 1, SECOND, MINUTE, HOUR, DAY };
+
+	if (t == T_SIZE)
+		return number(text, size_units, sizes, out);
+	if (t == T_TIME)
+		return number(text, time_units, times, out);
+	return number(text, no_units, one, out);
+}
+
+static void
+number_text(enum type t, int64_t v, char *out, size_t len)
+{
+	if (t == T_TIME && v % SECOND != 0)
+		snprintf(out, len, "%lldms", (long long)v);
+	else if (t == T_TIME)
+		snprintf(out, len, "%llds", (long long)(v / SECOND));
+	else
+		snprintf(out, len, "%lld", (long long)v);
+}
+
+static int
+set_number(int64_t *out, const struct key *k, const char *text, char *err,
+    size_t errlen)
+{
+	static const char *const what[] = { [T_INT] = "a number",
+		[T_SIZE] = "a size such as 25M (K, M, G)",
+		[T_TIME] = "a time such as 90s (ms, s, m, h, d)" };
+	char lo[32], hi[32];
+	int64_t v;
+
+	if (parse_number(k->type, text, &v) == 0 && v >= k->min && v <= k->max) {
+		*out = v;
+		return 0;
+	}
+	number_text(k->type, k->min, lo, sizeof(lo));
+	number_text(k->type, k->max, hi, sizeof(hi));
+	snprintf(err, errlen, "\"%s\" is not valid, expected %s from %s to %s",
+	    text, what[k->type], lo, hi);
+	return -1;
+}
+
+static int
+set_bool(bool *out, const char *text, char *err, size_t errlen)
+{
+	static const char *const yes[] = { "yes", "true", "on" };
+	static const char *const no[] = { "no", "false", "off" };
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		if (strcasecmp(text, yes[i]) == 0 ||
+		    strcasecmp(text, no[i]) == 0) {
+			*out = strcasecmp(text, yes[i]) == 0;
+			return 0;
+		}
+	}
+	snprintf(err, errlen, "\"%s\" is not valid, expected yes or no", text);
+	return -1;
+}
+
+static int
+set_enum(int64_t *out, const struct key *k, const char *text, char *err,
+    size_t errlen)
+{
+	const char *p = k->words;
+	size_t n;
+	int64_t i;
+
+	for (i = 0; *p != '\0'; i++, p += n + (p[n] == ' ')) {
+		n = strcspn(p, " ");
+		if (strlen(text) == n && strncasecmp(p, text, n) == 0) {
+			*out = i;
+			return 0;
+		}
+	}
+	snprintf(err, errlen, "\"%s\" is not valid, expected one of: %s", text,
+	    k->words);
+	return -1;
+}
+
+int
+conf_split_listen(const char *text, char *host, size_t hostlen, uint16_t *port)
+{
+	const char *colon = strrchr(text, ':');
+	unsigned char addr[sizeof(struct in6_addr)];
+	size_t n;
+	int64_t v;
+	int family;
+
+	if (colon == NULL || parse_number(T_INT, colon + 1, &v) == -1 ||
+	    v < 1 || v > 65535)
+		return -1;
+	*port = (uint16_t)v;
+	n = (size_t)(colon - text);
+	family = n > 0 && text[0] == '[' ? AF_INET6 : AF_INET;
+	if (family == AF_INET6) {
+		if (n < 3 || text[n - 1] != ']')
+			return -1;
+		text++;
+		n -= 2;
+	}
+	if (n >= hostlen)
+		return -1;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (strcmp(host, "*") == 0) {
+		host[0] = '\0';
+		return family == AF_INET ? 0 : -1;
+	}
+	return inet_pton(family, host, addr) == 1 ? 0 : -1;
+}
+
+static int
+add_listen(struct strlist *l, const char *text, char *err, size_t errlen)
+{
+	char host[INET6_ADDRSTRLEN];
+	uint16_t port;
+
+	if (conf_split_listen(text, host, sizeof(host), &port) == -1) {
+		snprintf(err, errlen, "\"%s\" is not valid, expected "
+		    "\"192.0.2.1:587\", \"[2001:db8::1]:587\" or \"*:587\" "
+		    "with a port from 1 to 65535", text);
+		return -1;
+	}
+	l->v = xrealloc(l->v, (l->n + 1) * sizeof(*l->v));
+	l->v[l->n++] = xstrdup(text);
+	return 0;
+}
+
+static int
+set_key(struct conf *c, const struct key *k, const char *value, char *err,
+    size_t errlen)
+{
+	char **text;
+
+	switch (k->type) {
+	case T_LISTEN:
+		return add_listen(slot(c, k), value, err, errlen);
+	case T_BOOL:
+		return set_bool(slot(c, k), value, err, errlen);
+	case T_ENUM:
+		return set_enum(slot(c, k), k, value, err, errlen);
+	case T_STR:
+		text = slot(c, k);
+		free(*text);
+		*text = xstrdup(value);
+		return 0;
+	default:
+		return set_number(slot(c, k), k, value, err, errlen);
+	}
+}
+
+int
+conf_set(struct conf *c, const char *key, const char *value, char *err,
+    size_t errlen)
+{
+	const struct key *k = find(key);
+
+	if (k == NULL) {
+		snprintf(err, errlen, "unknown key");
+		return -1;
+	}
+	return set_key(c, k, value, err, errlen);
+}
+
+static void
+list_clear(struct strlist *l)
+{
+	while (l->n > 0)
+		free(l->v[--l->n]);
+	free(l->v);
+	l->v = NULL;
+}
+
+void
+conf_init(struct conf *c)
+{
+	char err[128];
+	size_t i;
+
+	memset(c, 0, sizeof(*c));
+	for (i = 0; i < KEYS; i++)
+		if (keys[i].def != NULL &&
+		    set_key(c, &keys[i], keys[i].def, err, sizeof(err)) == -1)
+			abort(); /* the table contradicts itself */
+}
+
+void
+conf_clear(struct conf *c)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++) {
+		if (keys[i].type == T_STR)
+			free(*(char **)slot(c, &keys[i]));
+		else if (keys[i].type == T_LISTEN)
+			list_clear(slot(c, &keys[i]));
+	}
+	memset(c, 0, sizeof(*c));
+}
+
+/* ---- the file ---- */
+
+/* libconfuse's callbacks bring no argument of the caller. */
+static struct loading {
+	struct conf *conf;
+	const char *path;
+	char *err;
+	size_t errlen;
+} *loading;
+
+static void
+complain(int line, const char *key, const char *what)
+{
+	if (loading->err[0] != '\0')
+		return; /* the first one is the cause */
+	snprintf(loading->err, loading->errlen, "%s:%d: %s%s%s", loading->path,
+	    line, key, key[0] != '\0' ? ": " : "", what);
+}
+
+static void
+on_confuse_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+	static const char unknown[] = "no such option '";
+	char text[256], *end;
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	if (strncmp(text, unknown, sizeof(unknown) - 1) == 0) {
+		if ((end = strrchr(text, '\'')) != NULL)
+			*end = '\0';
+		complain(cfg->line, text + sizeof(unknown) - 1,
+		    "unknown key, expected one of those in submitd.conf(5)");
+	} else
+		complain(cfg->line, "", text);
+}
+
+static int
+on_value(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *section = cfg_name(cfg);
+	const struct key *k;
+	char name[128], why[256];
+	unsigned i;
+
+	if (section != NULL && strcmp(section, "root") != 0)
+		snprintf(name, sizeof(name), "%s.%s", section, opt->name);
+	else
+		snprintf(name, sizeof(name), "%s", opt->name);
+	k = find(name);
+	if (k->type != T_LISTEN && lines[k - keys] != 0) {
+		snprintf(why, sizeof(why), "set twice, first in line %d",
+		    lines[k - keys]);
+		complain(cfg->line, name, why);
+		return -1;
+	}
+	lines[k - keys] = cfg->line;
+	if (k->type == T_LISTEN)
+		list_clear(slot(loading->conf, k));
+	for (i = 0; i < cfg_opt_size(opt); i++) {
+		if (set_key(loading->conf, k, cfg_opt_getnstr(opt, i), why,
+			sizeof(why)) == -1) {
+			complain(cfg->line, name, why);
+			return -1;
+		}
+	}
+	return 0;
+}
+
+/* Every key is text to libconfuse; its type is ours to check. */
+static cfg_opt_t *
+make_options(const char *section)
+{
+	cfg_opt_t *o = xcalloc(KEYS + 2, sizeof(*o)), *p = o;
+	size_t skip = strlen(section), i;
+	const char *name;
+
+	for (i = 0; i < KEYS; i++) {
+		name = keys[i].name;
+		if (strncmp(name, section, skip) != 0 ||
+		    strchr(name + skip, '.') != NULL)
+			continue;
+		p->name = name + skip;
+		p->type = CFGT_STR;
+		p->flags = (keys[i].type == T_LISTEN ? CFGF_LIST : CFGF_NONE) |
+		    CFGF_NODEFAULT;
+		p->validcb = on_value;
+		p++;
+	}
+	return o;
+}
+
+static int
+parse_file(FILE *fp)
+{
+	cfg_opt_t *top = make_options(""), *sub = make_options("smarthost.");
+	cfg_opt_t *p;
+	cfg_t *cfg;
+	int rc;
+
+	for (p = top; p->name != NULL; p++)
+		continue;
+	p->name = "smarthost";
+	p->type = CFGT_SEC;
+	p->flags = CFGF_NONE;
+	p->subopts = sub;
+	cfg = cfg_init(top, CFGF_NONE);
+	cfg_set_error_function(cfg, on_confuse_error);
+	rc = cfg_parse_fp(cfg, fp);
+	cfg_free(cfg);
+	free(top);
+	free(sub);
+	return rc == CFG_SUCCESS ? 0 : -1;
+}
+
+static void
+default_hostname(struct conf *c)
+{
+	char name[256];
+
+	if (c->hostname[0] != '\0')
+		return;
+	if (gethostname(name, sizeof(name)) == -1 || name[0] == '\0')
+		snprintf(name, sizeof(name), "localhost");
+	name[sizeof(name) - 1] = '\0';
+	free(c->hostname);
+	c->hostname = xstrdup(name);
+}
+
+int
+conf_load(struct conf *c, const char *path, char *err, size_t errlen)
+{
+	struct loading l = { c, path, err, errlen };
+	FILE *fp;
+	int rc;
+
+	conf_init(c);
+	memset(lines, 0, sizeof(lines));
+	free(loaded_path);
+	loaded_path = xstrdup(path);
+	err[0] = '\0';
+	if ((fp = fopen(path, "re")) == NULL) {
+		snprintf(err, errlen, "%s:0: cannot be read: %s, expected a "
+		    "configuration file (-f FILE names another)", path,
+		    strerror(errno));
+		return -1;
+	}
+	loading = &l;
+	rc = parse_file(fp);
+	loading = NULL;
+	fclose(fp);
+	if (rc == -1 && err[0] == '\0')
+		snprintf(err, errlen, "%s:0: cannot be understood", path);
+	if (rc == 0)
+		default_hostname(c);
+	return rc;
+}
+
+int
+conf_line(const char *key)
+{
+	const struct key *k = find(key);
+
+	return k == NULL ? 0 : lines[k - keys];
+}
+
+const char *
+conf_path(void)
+{
+	return loaded_path != NULL ? loaded_path : "";
+}
+
+/* ---- for the roles ---- */
+
+static void
+pair(struct buf *out, const char *name, const char *value)
+{
+	buf_add(out, name, strlen(name) + 1);
+	buf_add(out, value, strlen(value) + 1);
+}
+
+static void
+enum_text(const struct key *k, int64_t v, char *out, size_t len)
+{
+	const char *p = k->words;
+
+	for (; v > 0; v--)
+		p += strcspn(p, " ") + 1;
+	snprintf(out, len, "%.*s", (int)strcspn(p, " "), p);
+}
+
+static void
+pair_key(struct buf *out, const struct conf *c, const struct key *k)
+{
+	const void *v = (const char *)c + k->offset;
+	char text[64];
+
+	switch (k->type) {
+	case T_LISTEN:
+		return; /* the sockets are given, not their names */
+	case T_STR:
+		pair(out, k->name, *(char *const *)v);
+		return;
+	case T_BOOL:
+		pair(out, k->name, *(const bool *)v ? "yes" : "no");
+		return;
+	case T_ENUM:
+		enum_text(k, *(const int64_t *)v, text, sizeof(text));
+		break;
+	default:
+		number_text(k->type, *(const int64_t *)v, text, sizeof(text));
+	}
+	pair(out, k->name, text);
+}
+
+void
+conf_pairs(const struct conf *c, enum role role, struct buf *out)
+{
+	size_t i;
+
+	for (i = 0; i < KEYS; i++)
+		if ((keys[i].roles & (1u << role)) != 0)
+			pair_key(out, c, &keys[i]);
+}
+
+int
+conf_set_pairs(struct conf *c, const void *pairs, size_t len, char *err,
+    size_t errlen)
+{
+	const char *p = pairs, *end = p + len, *value;
+
+	conf_init(c);
+	snprintf(err, errlen, "configuration pairs are cut");
+	while (p < end) {
+		if ((value = memchr(p, '\0', (size_t)(end - p))) == NULL ||
+		    ++value == end ||
+		    memchr(value, '\0', (size_t)(end - value)) == NULL)
+			return -1;
+		if (conf_set(c, p, value, err, errlen) == -1)
+			return -1;
+		p = value + strlen(value) + 1;
+	}
+	return 0;
+}
+
+char *
+conf_cert_path(const struct conf *c, const char *file)
+{
+	if (file[0] == '/')
+		return xstrdup(file);
+	return xasprintf("%s/%s", c->cert_dir, file);
+}
