@@ -14,7 +14,6 @@
 struct sandbox {
 	bool chroot;	      /* into the empty directory */
 	bool no_new_process;  /* RLIMIT_NPROC 0: neither fork nor thread */
-	bool no_new_file;     /* may not make a file bigger: RLIMIT_FSIZE 0 */
 	int descriptors;      /* RLIMIT_NOFILE; 0 leaves the hard limit */
 };
 

@@ -1,0 +1,271 @@
+/* The life of a role: see role.h. */
+#include "role.h"
+
+#include <event2/event.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "log.h"
+
+enum { PARENT_FD = 3, PEERS_AT_START = 256, PEM_FILE_MAX = 8 * 1024 * 1024 };
+
+struct pending_peer {
+	enum role role;
+	uint32_t instance;
+	int fd;
+};
+
+static struct role_setup setup;
+static const struct role_ops *ops;
+static struct pending_peer peers[PEERS_AT_START];
+static size_t npeers;
+
+static void
+refuse(const char *why)
+{
+	struct m_text m = { .text = why };
+
+	log_warn("refused", "role=%s error=%s", role_name(ops->role), why);
+	ipc_send(setup.parent, M_REFUSED, 0, &m);
+}
+
+static int
+read_conf(struct conf *c, const struct m_conf *m, char *err, size_t errlen)
+{
+	return conf_set_pairs(c, m->pairs.p, m->pairs.len, err, errlen);
+}
+
+static int
+read_pem(struct buf *out, const struct m_pem *m, int fd)
+{
+	unsigned char piece[16384];
+	ssize_t n;
+
+	buf_add(out, m->data.p, m->data.len);
+	if (fd == -1)
+		return 0;
+	while ((n = read(fd, piece, sizeof(piece))) > 0) {
+		buf_add(out, piece, (size_t)n);
+		if (out->len > PEM_FILE_MAX)
+			break;
+	}
+	explicit_bzero(piece, sizeof(piece));
+	close(fd);
+	return n == 0 ? 0 : -1;
+}
+
+static int
+keep_listener(const struct m_listen *m, int fd)
+{
+	if (fd == -1 || setup.listens == ROLE_LISTEN_MAX)
+		return -1;
+	setup.listen[setup.listens].fd = fd;
+	setup.listen[setup.listens].kind = (enum listen_kind)m->kind;
+	setup.listen[setup.listens++].name = xstrdup(m->name);
+	return 0;
+}
+
+static int
+keep_peer(const struct m_peer *m, int fd)
+{
+	if (fd == -1 || npeers == PEERS_AT_START)
+		return -1;
+	peers[npeers].role = (enum role)m->role;
+	peers[npeers].instance = m->instance;
+	peers[npeers++].fd = fd;
+	return 0;
+}
+
+/* Takes what parent gives until M_START; 0 or -1. */
+static int
+take_setup(char *err, size_t errlen)
+{
+	const char *why = "descriptor missing, or too many of them";
+	struct ipc_in in;
+	int rc = 0;
+
+	while (rc == 0 && ipc_recv_wait(setup.parent, &in, &why) == 0) {
+		if (in.type == M_CONF)
+			rc = read_conf(&setup.conf, &in.m->conf, err, errlen);
+		else if (in.type == M_PEM)
+			rc = read_pem(&setup.pem[in.m->pem.kind], &in.m->pem,
+			    in.fd);
+		else if (in.type == M_LISTEN)
+			rc = keep_listener(&in.m->listen, in.fd);
+		else if (in.type == M_PEER)
+			rc = keep_peer(&in.m->peer, in.fd);
+		else if (in.type == M_START) {
+			setup.instance = in.m->start.instance;
+			return 0;
+		} else
+			rc = -1;
+	}
+	snprintf(err, errlen, "start-up: %s", why);
+	return -1;
+}
+
+static const char *
+role_user(void)
+{
+	switch (ops->role) {
+	case ROLE_FRONT:
+		return setup.conf.user_front;
+	case ROLE_AUTH:
+		return setup.conf.user_auth;
+	case ROLE_QUEUE:
+		return setup.conf.user_queue;
+	case ROLE_RELAY:
+		return setup.conf.user_relay;
+	default:
+		return setup.conf.user_resolver;
+	}
+}
+
+static int
+lock_in(char *err, size_t errlen)
+{
+	uid_t uid = geteuid();
+	gid_t gid = getegid();
+
+	if (ops->role == ROLE_STORE) /* writes what parent's user owns */
+		return 0;
+	if (uid == 0 &&
+	    sandbox_user(role_user(), &uid, &gid, err, errlen) == -1)
+		return -1;
+	return sandbox_enter(&ops->box, setup.conf.chroot_dir, uid, gid, err,
+	    errlen);
+}
+
+/* ---- while it runs ---- */
+
+static void
+on_peer(struct ipc *p, const struct ipc_in *in)
+{
+	(void)p;
+	if (in->fd != -1)
+		ops->peer(&setup, (enum role)in->m->peer.role,
+		    in->m->peer.instance, in->fd);
+}
+
+static void
+on_drain(struct ipc *p, const struct ipc_in *in)
+{
+	(void)p, (void)in;
+	ops->drain(&setup);
+}
+
+static void
+on_conf(struct ipc *p, const struct ipc_in *in)
+{
+	struct conf next;
+	char err[512];
+
+	if (ops->reload == NULL) {
+		refuse("this role is replaced, not reloaded");
+		return;
+	}
+	if (read_conf(&next, &in->m->conf, err, sizeof(err)) == -1 ||
+	    ops->reload(&setup, &next, err, sizeof(err)) == -1) {
+		conf_clear(&next);
+		refuse(err);
+		return;
+	}
+	conf_clear(&setup.conf);
+	setup.conf = next;
+	log_set_level(log_level(setup.conf.log_level));
+	ipc_send(p, M_READY, 0, NULL);
+}
+
+static void
+on_other(struct ipc *p, const struct ipc_in *in)
+{
+	(void)p;
+	if (ops->other != NULL)
+		ops->other(&setup, in);
+}
+
+static void
+on_parent_gone(struct ipc *p, const char *why)
+{
+	(void)p;
+	log_debug("leave", "role=%s why=%s", role_name(ops->role), why);
+	setup.parent = NULL;
+	role_leave(&setup);
+}
+
+static const struct ipc_rule rules[] = {
+	{ M_PEER, on_peer },
+	{ M_DRAIN, on_drain },
+	{ M_CONF, on_conf },
+	{ M_ROLE, on_other },
+	{ 0, NULL },
+};
+
+void
+role_leave(struct role_setup *s)
+{
+	event_base_loopbreak(s->base);
+}
+
+static struct event_base *
+make_base(void)
+{
+	struct event_config *cfg = event_config_new();
+	struct event_base *base;
+
+	/* The default, but without signals' and environment's say. */
+	event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
+	event_config_set_flag(cfg, EVENT_BASE_FLAG_IGNORE_ENV);
+	base = event_base_new_with_config(cfg);
+	event_config_free(cfg);
+	if (base == NULL)
+		log_fatal(EX_OSERR, "error=%s", "cannot make an event loop");
+	return base;
+}
+
+static int
+begin(char *err, size_t errlen)
+{
+	size_t i;
+
+	if (take_setup(err, errlen) == -1)
+		return -1;
+	log_set_level(log_level(setup.conf.log_level));
+	if (ops->preload != NULL && ops->preload(&setup, err, errlen) == -1)
+		return -1;
+	if (lock_in(err, errlen) == -1 || ops->start(&setup, err, errlen) == -1)
+		return -1;
+	for (i = 0; i < PEM_KIND_COUNT; i++)
+		buf_wipe(&setup.pem[i]);
+	for (i = 0; i < npeers; i++)
+		ops->peer(&setup, peers[i].role, peers[i].instance,
+		    peers[i].fd);
+	return 0;
+}
+
+int
+role_main(const struct role_ops *o)
+{
+	char err[1024] = "";
+
+	ops = o;
+	setup.role = o->role;
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* a terminal's ^C is for parent */
+	signal(SIGHUP, SIG_IGN);
+	setup.base = make_base();
+	setup.parent =
+	    ipc_new(setup.base, PARENT_FD, rules, on_parent_gone, NULL);
+	if (begin(err, sizeof(err)) == -1) {
+		refuse(err);
+		ipc_flush_wait(setup.parent);
+		return EX_CONFIG;
+	}
+	ipc_send(setup.parent, M_READY, 0, NULL);
+	event_base_dispatch(setup.base);
+	return 0;
+}
