@@ -142,6 +142,7 @@ X(R_BARE_CR, 550, "5.5.2", "The message has a CR without LF, which can hide forg
 X(R_BARE_LF, 550, "5.5.2", "The message has a LF without CR, which can hide forged mail; repair or update your mail program") \
 X(R_NUL, 550, "5.5.2", "The message has a NUL byte; send binary data as an attachment") \
 X(R_HEADER_TOO_BIG, 554, "5.6.0", "The header of the message is larger than the limit of %s bytes") \
+X(R_HEADER_BROKEN, 554, "5.6.0", "The header of the message has a line that is no field; an empty line must end the header") \
 X(R_HOPS, 554, "5.4.6", "The message has passed too many servers; it goes around in a loop") \
 X(R_FROM_NOT_OWNED, 550, "5.7.1", "You may not write <%s> in the From field; choose one of your own addresses or ask your administrator") \
 X(R_FROM_SYNTAX, 554, "5.6.0", "The %s field of the message is missing or is not valid") \
@@ -170,8 +171,8 @@ const char *smtp_reply_status(enum smtp_reply id);
  * blank into several lines of one reply. Returns the length without the NUL;
  * 0, with buf empty, when size is too small (SMTP_REPLY_MAX never is).
  */
-size_t smtp_reply_format(char *buf, size_t size, enum smtp_reply id,
-    const char *a, const char *b);
+size_t smtp_reply_format(
+    char *buf, size_t size, enum smtp_reply id, const char *a, const char *b);
 
 /*
  * The same for a reply decided elsewhere, such as the text of an access map
@@ -181,8 +182,8 @@ size_t smtp_reply_format(char *buf, size_t size, enum smtp_reply id,
  * cleaned like a slot but not cut, except at SMTP_REPLY_MAX; "\n" begins a new
  * line.
  */
-size_t smtp_reply_custom(char *buf, size_t size, int code, const char *status,
-    const char *text);
+size_t smtp_reply_custom(
+    char *buf, size_t size, int code, const char *status, const char *text);
 
 /*
  * "334 " and the base64 text of a SASL challenge, "" for an empty one. Not cut

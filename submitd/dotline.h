@@ -1,0 +1,57 @@
+/*
+ * The data of DATA: transparency (RFC 5321 4.5.2) in both directions.
+ *
+ * Only CR LF "." CR LF ends a message. A bare CR, bare LF or NUL never does and
+ * never begins a line on the wire; it is flagged, the caller refuses the
+ * message once its real end has come. Bytes are handed to a sink in the
+ * largest runs that need no change, straight out of the input.
+ */
+#ifndef SUBMITD_DOTLINE_H
+#define SUBMITD_DOTLINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Takes len > 0 bytes; they are valid only during the call. */
+typedef void dotline_sink(void *arg, const void *data, size_t len);
+
+/* Receiving. */
+struct dotline_in {
+	int state;      /* private */
+	bool normalize; /* a bare LF becomes CR LF, and is no error */
+	bool done;      /* the end of the message has been taken */
+	bool bare_cr;
+	bool bare_lf; /* also set when it was normalized */
+	bool nul;
+	uint64_t size; /* bytes given to the sink: RFC 1870 counts these */
+};
+
+void dotline_in_init(struct dotline_in *, bool normalize);
+
+/*
+ * Decodes len bytes and returns how many were taken: all of them, or fewer
+ * when the message ended and commands follow. Once done nothing is taken.
+ */
+size_t dotline_in_feed(struct dotline_in *, const void *in, size_t len,
+    dotline_sink *sink, void *arg);
+
+/* Sending. */
+struct dotline_out {
+	bool line_start; /* private */
+};
+
+void dotline_out_init(struct dotline_out *);
+
+/*
+ * Encodes len bytes of a message. A dot behind a bare LF is doubled, too: no
+ * such message is accepted here, but were there one, no lax server may take it
+ * for two.
+ */
+void dotline_out_feed(struct dotline_out *, const void *in, size_t len,
+    dotline_sink *sink, void *arg);
+
+/* Ends the message: the CR LF that may be missing, then "." CR LF. */
+void dotline_out_end(struct dotline_out *, dotline_sink *sink, void *arg);
+
+#endif
