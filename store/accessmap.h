@@ -8,9 +8,7 @@
  * line without trailing blanks. A line has less than 1023 octets. Of a key
  * that comes twice the first stays.
  *
- * Beyond what makemap does, each value is checked against the grammar of its
- * tag (accessval.h), and entries that can never match, or do not do what they
- * seem to, are pointed out.
+ * Beyond what makemap does, each entry is checked (accesscheck.h).
  */
 #ifndef STORE_ACCESSMAP_H
 #define STORE_ACCESSMAP_H
@@ -63,17 +61,6 @@ struct accessmap_note {
 	char text[ACCESSMAP_NOTE_SIZE]; /* a sentence without final period;
 					   printable ASCII, no secrets */
 };
-
-/* Called for each finding about one entry. */
-typedef void accessmap_note_cb(
-    void *arg, enum accessmap_level level, const char *text);
-
-/*
- * Checks one entry, for instance before it is set by hand. 0, or -1 if it
- * must be refused (then cb has been told at least one error). cb may be NULL.
- */
-int accessmap_check(
-    const char *key, const char *value, accessmap_note_cb *cb, void *arg);
 
 struct accessmap_entry {
 	char *key; /* as written */

@@ -1,0 +1,281 @@
+/*
+ * Certificates of users: digests and names that stand for them.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "cert.h"
+#include "user_private.h"
+
+/* clang-format off */
+static const struct db_word kinds[] = {
+	{ STORE_CERT_SHA256, "cert-sha256" },
+	{ STORE_CERT_SPKI, "spki-sha256" },
+	{ STORE_CERT_SUBJECT, "subject" },
+	{ STORE_CERT_SAN, "san" },
+};
+/* clang-format on */
+#define NKINDS (sizeof(kinds) / sizeof(kinds[0]))
+
+const char *
+store_cert_kind_text(enum store_cert_kind kind)
+{
+	return db_word_text(kinds, NKINDS, kind);
+}
+
+int
+store_cert_kind_parse(const char *word, enum store_cert_kind *kind)
+{
+	int value;
+
+	if (db_word_parse(kinds, NKINDS, word, &value) == -1)
+		return -1;
+	*kind = value;
+	return 0;
+}
+
+enum store_cert_state
+store_cert_state(const struct store_cert *cert, int64_t now)
+{
+	if (cert->revoked != 0 || cert->device_revoked != 0)
+		return STORE_CERT_REVOKED;
+	if ((cert->not_after != 0 && now > cert->not_after) ||
+	    (cert->device_expires != 0 && now >= cert->device_expires))
+		return STORE_CERT_EXPIRED;
+	return STORE_CERT_USABLE;
+}
+
+/*
+ * Checks and folds a value. Digests are hex. A subject is spelled as in the
+ * access map, where case does not count; a san is an e-mail address.
+ */
+static enum store_rc
+fold_value(struct store *st, enum store_cert_kind kind, const char *value,
+    char out[STORE_CERT_VALUE_MAX + 1])
+{
+	size_t len = strlen(value);
+	const char *why;
+
+	if (len == 0 || len > STORE_CERT_VALUE_MAX || !db_clean_utf8(value))
+		return db_fail(st, STORE_INVALID, "not a value of kind %s",
+		    store_cert_kind_text(kind));
+	memcpy(out, value, len + 1);
+	switch (kind) {
+	case STORE_CERT_SHA256:
+	case STORE_CERT_SPKI:
+		db_fold(out);
+		if (len != 64 || strspn(out, "0123456789abcdef") != len)
+			return db_fail(st, STORE_INVALID,
+			    "a SHA-256 digest has 64 hex digits");
+		break;
+	case STORE_CERT_SUBJECT:
+		db_fold(out);
+		if (strpbrk(out, " \"()<>") != NULL || out[0] != '/')
+			return db_fail(st, STORE_INVALID,
+			    "a subject is written as in the access map: "
+			    "/C=../O=../CN=.., a blank as +20");
+		break;
+	case STORE_CERT_SAN:
+		if (store_address_pattern(value, out, &why) == -1)
+			return db_fail(st, STORE_INVALID, "%s", why);
+		db_fold(out);
+		if (out[0] == '@' || out[0] == '*')
+			return db_fail(
+			    st, STORE_INVALID, "a san is one e-mail address");
+		break;
+	}
+	return STORE_OK;
+}
+
+#define CERT_SELECT                                                                        \
+	"SELECT c.id, c.user_id, u.name, c.device_id, c.kind, c.value,"                    \
+	" c.label, c.created, c.not_after, c.revoked, d.expires, d.revoked, " USER_COLUMNS \
+	" FROM certificate c JOIN user u ON u.id = c.user_id"                              \
+	" LEFT JOIN device d ON d.id = c.device_id"
+#define CERT_NCOLUMNS 12
+
+static enum store_rc
+cert_from_row(struct store *st, sqlite3_stmt *stmt, struct store_cert *cert)
+{
+	char word[32];
+
+	cert->id = sqlite3_column_int64(stmt, 0);
+	cert->user_id = sqlite3_column_int64(stmt, 1);
+	db_text(stmt, 2, cert->user, sizeof(cert->user));
+	cert->device_id = sqlite3_column_int64(stmt, 3);
+	db_text(stmt, 4, word, sizeof(word));
+	if (store_cert_kind_parse(word, &cert->kind) == -1)
+		return db_fail(st, STORE_DAMAGED,
+		    "%s: unknown certificate kind \"%s\" in a row", st->path,
+		    word);
+	db_text(stmt, 5, cert->value, sizeof(cert->value));
+	db_text(stmt, 6, cert->label, sizeof(cert->label));
+	cert->created = sqlite3_column_int64(stmt, 7);
+	cert->not_after = sqlite3_column_int64(stmt, 8);
+	cert->revoked = sqlite3_column_int64(stmt, 9);
+	cert->device_expires = sqlite3_column_int64(stmt, 10);
+	cert->device_revoked = sqlite3_column_int64(stmt, 11);
+	return STORE_OK;
+}
+
+enum store_rc
+store_cert_find(struct store *st, enum store_cert_kind kind, const char *value,
+    struct store_cert *cert, struct store_user *user)
+{
+	char folded[STORE_CERT_VALUE_MAX + 1];
+	sqlite3_stmt *stmt;
+	enum store_rc rc;
+
+	if (fold_value(st, kind, value, folded) != STORE_OK)
+		return STORE_NONE;
+	rc =
+	    db_query(st, &stmt, CERT_SELECT " WHERE c.kind = ? AND c.value = ?",
+		"tt", store_cert_kind_text(kind), folded);
+	if (rc == STORE_OK && (rc = db_step(st, stmt)) == STORE_OK) {
+		rc = cert_from_row(st, stmt, cert);
+		if (rc == STORE_OK && user != NULL)
+			rc = user_from_row(st, stmt, CERT_NCOLUMNS, user);
+	} else if (rc == STORE_NONE)
+		db_fail(st, rc, "no certificate with this %s",
+		    store_cert_kind_text(kind));
+	db_done(st, stmt);
+	return rc;
+}
+
+enum store_rc
+store_cert_by_id(struct store *st, int64_t id, struct store_cert *cert)
+{
+	sqlite3_stmt *stmt;
+	enum store_rc rc;
+
+	rc = db_query(st, &stmt, CERT_SELECT " WHERE c.id = ?", "i", id);
+	if (rc == STORE_OK && (rc = db_step(st, stmt)) == STORE_OK)
+		rc = cert_from_row(st, stmt, cert);
+	else if (rc == STORE_NONE)
+		db_fail(st, rc, "no certificate with this id");
+	db_done(st, stmt);
+	return rc;
+}
+
+enum store_rc
+store_cert_list(struct store *st, int64_t user_id, store_cert_cb *cb, void *arg)
+{
+	struct store_cert cert;
+	sqlite3_stmt *stmt;
+	enum store_rc rc;
+
+	rc = db_query(st, &stmt,
+	    CERT_SELECT " WHERE ?1 = 0 OR c.user_id = ?1 ORDER BY u.name, c.id",
+	    "i", user_id);
+	while (rc == STORE_OK && (rc = db_step(st, stmt)) == STORE_OK) {
+		if ((rc = cert_from_row(st, stmt, &cert)) != STORE_OK)
+			break;
+		if (cb(&cert, arg) != 0)
+			break;
+	}
+	db_done(st, stmt);
+	return rc == STORE_NONE ? STORE_OK : rc;
+}
+
+/* Who has the value already. */
+static enum store_rc
+taken(struct store *st, enum store_cert_kind kind, const char *value)
+{
+	struct store_cert other;
+
+	if (store_cert_find(st, kind, value, &other, NULL) != STORE_OK)
+		return db_fail(st, STORE_EXISTS, "mapped already");
+	return db_fail(st, STORE_EXISTS,
+	    "this certificate stands for user %s already%s", other.user,
+	    other.revoked != 0 || other.device_revoked != 0 ? ", revoked" : "");
+}
+
+static enum store_rc
+check_device(struct store *st, int64_t user_id, int64_t device_id)
+{
+	struct store_device device;
+	enum store_rc rc;
+
+	if (device_id == 0)
+		return STORE_OK;
+	if ((rc = store_device_by_id(st, device_id, &device)) != STORE_OK)
+		return rc;
+	if (device.user_id != user_id)
+		return db_fail(st, STORE_INVALID,
+		    "device \"%s\" belongs to user %s", device.label,
+		    device.user);
+	if (device.kind != STORE_DEVICE_CERT)
+		return db_fail(st, STORE_INVALID,
+		    "device \"%s\" has a password, not a certificate",
+		    device.label);
+	return STORE_OK;
+}
+
+enum store_rc
+store_cert_add(struct store *st, int64_t user_id, int64_t device_id,
+    enum store_cert_kind kind, const char *value, const char *label,
+    int64_t not_after, int64_t *id)
+{
+	char folded[STORE_CERT_VALUE_MAX + 1];
+	char name[STORE_NAME_MAX + 1] = "";
+	const char *why;
+	enum store_rc rc;
+
+	if (label == NULL)
+		label = "";
+	if (label[0] != '\0' && store_label(label, &why) == -1)
+		return db_fail(st, STORE_INVALID, "%s", why);
+	if (not_after < 0)
+		return db_fail(st, STORE_INVALID, "bad end of validity");
+	if ((rc = fold_value(st, kind, value, folded)) != STORE_OK ||
+	    (rc = db_write(st)) != STORE_OK)
+		return rc;
+	if ((rc = user_name_by_id(st, user_id, name)) == STORE_OK &&
+	    (rc = check_device(st, user_id, device_id)) == STORE_OK)
+		rc = db_run(st,
+		    "INSERT INTO certificate (user_id, device_id, kind,"
+		    " value, label, created, not_after)"
+		    " VALUES (?, ?, ?, ?, ?, ?, ?)",
+		    "izttt"
+		    "iz",
+		    user_id, device_id, store_cert_kind_text(kind), folded,
+		    label, (int64_t)time(NULL), not_after);
+	if (rc == STORE_OK && id != NULL)
+		*id = sqlite3_last_insert_rowid(st->db);
+	if (rc == STORE_EXISTS)
+		taken(st, kind, folded);
+	return db_written(st, rc, "cert add", name, folded);
+}
+
+enum store_rc
+store_cert_revoke(struct store *st, int64_t id, int64_t when)
+{
+	struct store_cert cert = { .user = "" };
+	enum store_rc rc;
+
+	if (when <= 0)
+		return db_fail(st, STORE_INVALID, "bad time of revocation");
+	if ((rc = db_write(st)) != STORE_OK)
+		return rc;
+	if ((rc = store_cert_by_id(st, id, &cert)) == STORE_OK)
+		rc = db_run(st,
+		    "UPDATE certificate SET revoked = ?"
+		    " WHERE id = ? AND revoked IS NULL",
+		    "ii", when, id);
+	return db_written(st, rc, "cert revoke", cert.user, cert.value);
+}
+
+enum store_rc
+store_cert_del(struct store *st, int64_t id)
+{
+	struct store_cert cert = { .user = "" };
+	enum store_rc rc;
+
+	if ((rc = db_write(st)) != STORE_OK)
+		return rc;
+	if ((rc = store_cert_by_id(st, id, &cert)) == STORE_OK)
+		rc =
+		    db_run(st, "DELETE FROM certificate WHERE id = ?", "i", id);
+	return db_written(st, rc, "cert del", cert.user, cert.value);
+}
