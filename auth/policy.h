@@ -16,9 +16,7 @@
  *	POLICY_CONNECT      at accept, once the name of     client_*
  *	                    the client is known
  *	POLICY_TLS          after the handshake             + verify, cipher_bits,
- *	                                                    cert_*, cn_*, user if
- *	                                                    the certificate names
- *	                                                    one
+ *	                                                    cert_*, cn_*
  *	POLICY_MAIL         at each MAIL; asks the TLS      + user, how, auth_ssf,
  *	                    requirement again               sender
  *	POLICY_RCPT         at each RCPT                    + rcpt
@@ -179,17 +177,19 @@ enum policy_decision {
 };
 
 /*
- * Why.  With POLICY_WHY_MAP, _TLS, _RELAY, _RESOLVE and _LOOKUP the verdict
- * carries code, enhanced code and text.  The others are situations of our
- * own: code is 0 and the role takes the reply from its table.
+ * Why.  With POLICY_WHY_MAP, _TLS, _RELAY, _RESOLVE, _LOOKUP and _MALFORMED
+ * the verdict carries code, enhanced code and text.  The others are situations
+ * of our own: code is 0 and the role takes the reply from its table.
  */
 enum policy_why {
 	POLICY_WHY_OK,
-	POLICY_WHY_MAP,     /* a Connect, From, To or Try_TLS entry */
-	POLICY_WHY_TLS,     /* a TLS requirement is not met */
-	POLICY_WHY_RELAY,   /* nothing gives the right to relay */
-	POLICY_WHY_RESOLVE, /* the client's name could not be confirmed */
-	POLICY_WHY_LOOKUP,  /* the map could not be asked; 451 4.3.0 */
+	POLICY_WHY_MAP,       /* a Connect, From, To or Try_TLS entry */
+	POLICY_WHY_TLS,       /* a TLS requirement is not met */
+	POLICY_WHY_RELAY,     /* nothing gives the right to relay */
+	POLICY_WHY_RESOLVE,   /* the client's name could not be confirmed */
+	POLICY_WHY_LOOKUP,    /* the map could not be asked; 451 4.3.0 */
+	POLICY_WHY_MALFORMED, /* the entry that decides makes no sense; 451
+				 4.3.5 */
 
 	POLICY_WHY_NOBODY,         /* 530 5.7.0: authenticate first */
 	POLICY_WHY_SUSPENDED,      /* the user is suspended */
