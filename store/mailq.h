@@ -1,0 +1,227 @@
+/*
+ * The spool: mail that was accepted and has not left yet.
+ *
+ * One directory (mode 0700), owned by one process at a time (the lock). It
+ * holds queue.db, an SQLite database in WAL mode with synchronous=FULL, and
+ * bodies too large for it as files:
+ *
+ *	tmp.<qid>	a body being written; no row names it
+ *	<qid>.msg	a body whose row was committed, or is about to be
+ *
+ *	file  row   meaning
+ *	tmp   -     being received; garbage after a restart
+ *	.msg  -     its commit did not happen; garbage after a restart
+ *	.msg  yes   ours: never lose it
+ *	-     yes   impossible; reported, recipients held, nothing guessed
+ *
+ * What makes a commit durable is inside mailq_commit(), so that no caller can
+ * get the order wrong: bytes of a file (synced by who wrote them), its new
+ * name (renamed in mailq_add()), the directory, and only then the COMMIT, which
+ * SQLite syncs. Files of deleted messages go after the COMMIT. A rollback
+ * removes the files that were renamed.
+ *
+ * A recipient is waiting, deferred, held, delivered or failed. "In flight" is
+ * known to the running queue only: after a crash such a recipient is what it
+ * was before, and is sent again.
+ *
+ * Rules: results are an enum mailq_rc; mailq_errtext() says it in a sentence.
+ * Out parameters are set on MAILQ_OK only. Times are ms since 1970. A handle
+ * belongs to one process and one thread. When memory is exhausted the process
+ * aborts.
+ */
+#ifndef STORE_MAILQ_H
+#define STORE_MAILQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mailq;
+
+enum mailq_rc {
+	MAILQ_OK,
+	MAILQ_NONE,    /* no such message or recipient */
+	MAILQ_BUSY,    /* the lock is held: another process owns the spool */
+	MAILQ_FULL,    /* no disk space */
+	MAILQ_INVALID, /* this one item is refused; others are not concerned */
+	MAILQ_DAMAGED, /* not a queue, or a broken one */
+	MAILQ_NEWER,   /* made by a later version of this program */
+	MAILQ_DENIED,  /* owner or permissions say no */
+	MAILQ_IO       /* I/O error, or anything else */
+};
+
+enum mailq_state {
+	MAILQ_WAITING,	 /* to be sent as soon as possible */
+	MAILQ_DEFERRED,	 /* tried; again at next_ms */
+	MAILQ_HELD,	 /* until somebody releases it */
+	MAILQ_DELIVERED, /* the smarthost has it */
+	MAILQ_FAILED,	 /* the sender was told, or there is none */
+	MAILQ_STATES
+};
+/* "waiting", "deferred", "held", "delivered", "failed". */
+const char *mailq_state_name(enum mailq_state);
+
+struct mailq_rcpt {
+	uint32_t n; /* its number in the message, from 0 */
+	const char *address;
+	enum mailq_state state;
+	uint32_t attempts;
+	int64_t next_ms; /* waiting, deferred: not before */
+	int64_t last_ms; /* of the last attempt; 0 none */
+	uint16_t code;	 /* of the last reply; 0 none */
+	const char *esc, *text, *mta; /* of the last attempt, or why held */
+};
+
+struct mailq_msg {
+	uint64_t qid, sid;
+	int64_t user_id; /* 0: the map's pseudo-user, or a bounce of ours */
+	const char *user, *how, *client_addr;
+	const char *from; /* "" is the null reverse-path */
+	uint8_t body;	  /* 0: 7BIT, 1: 8BITMIME */
+	bool in_file;
+	uint64_t size; /* bytes of the body */
+	int64_t arrived_ms;
+	int64_t since_ms; /* from here the time to live counts */
+	bool tried;	  /* at least one attempt is over */
+	bool delay_sent;  /* the sender knows of the delay */
+};
+
+/* A message with all its recipients; the strings belong to it. */
+struct mailq_mail {
+	struct mailq_msg msg;
+	struct mailq_rcpt *rcpt;
+	size_t nrcpt;
+};
+
+/*
+ * Opens the spool in directory dir, which must exist and belong to the caller
+ * with no right for anybody else; takes its lock; makes or migrates queue.db.
+ * *mq is set in every case, for mailq_errtext(); after a failure it is good
+ * for mailq_errtext(), another mailq_reopen() and mailq_close() only.
+ * MAILQ_BUSY: the lock is held; mailq_reopen() tries again.
+ */
+enum mailq_rc mailq_open(const char *dir, struct mailq **mq);
+enum mailq_rc mailq_reopen(struct mailq *mq);
+/* Rolls back what was not committed. NULL in is fine; NULL out always. */
+void mailq_close(struct mailq **mq);
+
+/* The last failure as a sentence without period; until the next call. */
+const char *mailq_errtext(const struct mailq *mq);
+
+/* Bytes that this process may still write to the spool, and its size. *free is
+ * 0 as well when no file can be made. */
+enum mailq_rc mailq_space(
+    struct mailq *mq, uint64_t *free_bytes, uint64_t *total_bytes);
+
+/*
+ * After opening: removes files that no row names (*removed counts them), and
+ * holds the recipients of messages whose file is missing or has another size
+ * than it had, each reported to lost().
+ */
+enum mailq_rc mailq_tidy(struct mailq *mq, unsigned *removed,
+    void (*lost)(void *arg, uint64_t qid, const char *what), void *arg);
+
+/* The highest qid known: of rows, or saved by mailq_save_high(). */
+enum mailq_rc mailq_high(struct mailq *mq, uint64_t *qid);
+/* Part of a transaction: ids up to this one have been given away. */
+enum mailq_rc mailq_save_high(struct mailq *mq, uint64_t qid);
+
+/* ---- bodies in files ---- */
+
+/* Makes tmp.<qid> and opens it for writing. */
+enum mailq_rc mailq_body_create(struct mailq *mq, uint64_t qid, int *fd);
+/* Removes tmp.<qid>; none is fine. */
+void mailq_body_discard(struct mailq *mq, uint64_t qid);
+/* Opens <qid>.msg for reading; MAILQ_INVALID if its size is not `size`. */
+enum mailq_rc mailq_body_open(
+    struct mailq *mq, uint64_t qid, uint64_t size, int *fd);
+
+/* ---- transactions ---- */
+
+enum mailq_rc mailq_begin(struct mailq *mq);
+/* A failure has rolled back already. */
+enum mailq_rc mailq_commit(struct mailq *mq);
+/* Harmless where no transaction is open. Keeps the error text. */
+void mailq_rollback(struct mailq *mq);
+
+/*
+ * Each of these is a part of the transaction that must be open, and is done
+ * wholly or, with MAILQ_INVALID or MAILQ_NONE, not at all; then the transaction
+ * goes on. After any other error it has to be rolled back.
+ */
+
+/*
+ * A new message. Its body is `body` (msg->size bytes), or with msg->in_file
+ * the file tmp.<qid>: MAILQ_INVALID if that is not a regular file of msg->size
+ * bytes. Recipients get the numbers 0, 1, ... and their state (waiting or
+ * held), address, next_ms and text from rcpt.
+ */
+enum mailq_rc mailq_add(struct mailq *mq, const struct mailq_msg *msg,
+    const void *body, const struct mailq_rcpt *rcpt, size_t nrcpt);
+
+/*
+ * The result of an attempt for recipient rcpt->n of qid: state, next_ms,
+ * last_ms, code, esc, text, mta are stored, attempts counts up. A recipient
+ * that somebody holds stays held unless delivered or failed.
+ */
+enum mailq_rc mailq_result(
+    struct mailq *mq, uint64_t qid, const struct mailq_rcpt *rcpt);
+/* Ends a recipient without another attempt: failed, with code, esc, text. */
+enum mailq_rc mailq_expire(
+    struct mailq *mq, uint64_t qid, const struct mailq_rcpt *rcpt);
+/* After the results of a message: when it is due next, or, with all its
+ * recipients delivered or failed, its end (*done). */
+enum mailq_rc mailq_settle(struct mailq *mq, uint64_t qid, bool *done);
+/* The sender was told of the delay. */
+enum mailq_rc mailq_set_delay_sent(struct mailq *mq, uint64_t qid);
+
+/* ---- reading ---- */
+
+/* The whole message but its body; free with mailq_mail_free(). */
+enum mailq_rc mailq_load(
+    struct mailq *mq, uint64_t qid, struct mailq_mail **mail);
+void mailq_mail_free(struct mailq_mail **mail);
+/* Up to max bytes of the body from its begin, inline or in a file, into buf. */
+enum mailq_rc mailq_body_read(struct mailq *mq, const struct mailq_msg *msg,
+    void *buf, size_t max, size_t *len);
+
+/* Lists of ids, at most max of them, with the number found in *n. */
+
+/* Messages with a recipient to be sent: never tried (tried false) or tried,
+ * the oldest first, none due later than now_ms. */
+enum mailq_rc mailq_due(struct mailq *mq, bool tried, int64_t now_ms,
+    uint64_t *qid, size_t max, size_t *n);
+/* When the next message becomes due after now_ms; INT64_MAX if none does. */
+enum mailq_rc mailq_next_due(struct mailq *mq, int64_t now_ms, int64_t *at);
+/* All messages above `after`, in order. */
+enum mailq_rc mailq_list(
+    struct mailq *mq, uint64_t after, uint64_t *qid, size_t max, size_t *n);
+/* Messages above `after` with a recipient waiting or deferred and a
+ * since_ms of before_ms or less; with undelayed only those whose sender was
+ * not told of the delay. */
+enum mailq_rc mailq_old(struct mailq *mq, uint64_t after, int64_t before_ms,
+    bool undelayed, uint64_t *qid, size_t max, size_t *n);
+
+struct mailq_stats {
+	uint64_t messages, bytes;
+	uint64_t rcpts[MAILQ_STATES];
+	int64_t oldest_ms; /* arrival of the oldest; 0 if empty */
+};
+enum mailq_rc mailq_stats(struct mailq *mq, struct mailq_stats *);
+
+/* ---- what administrators do; qid 0 is every message ---- */
+
+/* Parts of a transaction as above; *n counts the messages changed. MAILQ_NONE
+ * if there is no such message. */
+enum mailq_rc mailq_hold(
+    struct mailq *mq, uint64_t qid, const char *why, unsigned *n);
+/* Held recipients wait again; their time to live begins anew. */
+enum mailq_rc mailq_release(
+    struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n);
+/* Deferred recipients are due now. */
+enum mailq_rc mailq_retry(
+    struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n);
+/* Removes one message for good, with nobody told. */
+enum mailq_rc mailq_delete(struct mailq *mq, uint64_t qid);
+
+#endif
