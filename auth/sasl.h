@@ -17,16 +17,17 @@
 
 #include "auth/scram.h"
 
-#define SASL_USER_MAX  255  /* octets of a user name */
-#define SASL_CREDS_MAX 64   /* records of one user that are tried */
-#define SASL_LINE_MAX  4096 /* octets of a decoded response */
-#define SASL_NAMES_MAX 160  /* octets of all mechanism names and the NUL */
+#define SASL_USER_MAX   255  /* octets of a user name */
+#define SASL_CREDS_MAX  64   /* records of one user that are tried */
+#define SASL_LINE_MAX   4096 /* octets of a decoded response */
+#define SASL_RECORD_MAX 512  /* octets of a password record and its NUL */
+#define SASL_NAMES_MAX  160  /* octets of all mechanism names and the NUL */
 
 /* Mechanisms as bits, in the order in which they are offered. */
 enum sasl_mech {
 	SASL_MECH_SCRAM_SHA_256_PLUS = 1u << 0,
-	SASL_MECH_SCRAM_SHA_1_PLUS = 1u << 1,
-	SASL_MECH_SCRAM_SHA_256 = 1u << 2,
+	SASL_MECH_SCRAM_SHA_256 = 1u << 1,
+	SASL_MECH_SCRAM_SHA_1_PLUS = 1u << 2,
 	SASL_MECH_SCRAM_SHA_1 = 1u << 3,
 	SASL_MECH_EXTERNAL = 1u << 4,
 	SASL_MECH_PLAIN = 1u << 5,
@@ -41,9 +42,9 @@ enum sasl_mech {
 /* What a session has to show; decides which mechanisms can be offered. */
 struct sasl_offer {
 	uint32_t enabled; /* bits the configuration allows here */
-	bool tls;
-	bool cert;    /* a certificate that is mapped to a user */
-	bool binding; /* one channel binding value at least */
+	bool tls;         /* without it there is no AUTH at all */
+	bool cert;        /* a certificate that is mapped to a user */
+	bool binding;     /* one channel binding value at least */
 };
 
 /* The mechanisms usable in such a session. */
@@ -76,7 +77,7 @@ enum sasl_user {
 /* One password record and whose it is. */
 struct sasl_cred {
 	int64_t device; /* 0: the account's own, which serves SCRAM too */
-	char record[SCRAM_RECORD_MAX];
+	char record[SASL_RECORD_MAX];
 };
 
 /* An account as the lookup callback fills it. */
