@@ -4,12 +4,13 @@
 #ifndef T_UNIT_STORE_FIXTURE_H
 #define T_UNIT_STORE_FIXTURE_H
 
-/* clang-format off: cmocka.h needs these before it */
-#include <cmocka.h>
+/* cmocka.h needs the four before it. */
+/* clang-format off */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <cmocka.h>
 /* clang-format on */
 
 #include <stdio.h>
