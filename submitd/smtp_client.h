@@ -1,0 +1,128 @@
+/*
+ * The dialogue with a smarthost (RFC 5321; 3207 STARTTLS, 4954 AUTH, 2920
+ * pipelining, 1870 SIZE, 6152 8BITMIME).  Pure: it is fed with the bytes of
+ * replies and says commands through a callback; the owner has the socket, TLS
+ * and the clock.  After every call smtp_client_want() says what comes next.
+ *
+ * Nothing but EHLO and STARTTLS is ever said before smtp_client_tls_up().
+ * Whatever goes wrong with the session itself (greeting, EHLO, STARTTLS, TLS,
+ * AUTH, a lost connection, 421) defers: no message fails because of it.
+ */
+#ifndef SUBMITD_SMTP_CLIENT_H
+#define SUBMITD_SMTP_CLIENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto.h"
+
+struct smtp_client;
+
+enum {
+	SMTP_CLIENT_LINE = 2048,  /* longer reply lines end the session */
+	SMTP_CLIENT_LINES = 256,  /* so do replies of more lines */
+	SMTP_CLIENT_TEXT = 1024,  /* bytes of a result's text */
+	SMTP_CLIENT_RCPTS = 10000 /* recipients of one message */
+};
+
+enum smtp_client_want {
+	SMTP_CLIENT_TLS,   /* start the handshake, then smtp_client_tls_up() */
+	SMTP_CLIENT_REPLY, /* a reply is due: smtp_client_input() */
+	SMTP_CLIENT_IDLE,  /* smtp_client_send() or smtp_client_quit() */
+	SMTP_CLIENT_BODY,  /* smtp_client_body() and smtp_client_body_end() */
+	SMTP_CLIENT_CLOSE  /* it is over: smtp_client_failure() */
+};
+
+/*
+ * What became of a recipient, or of the session.  Lives until the callback
+ * returns (or the client is freed).  esc agrees with kind: 2.y.z, 4.y.z or
+ * 5.y.z, the smarthost's where it gave one.  text is printable ASCII: the
+ * reply with its code, or a sentence of ours.
+ */
+struct smtp_client_result {
+	enum result_kind kind;
+	enum trouble_kind trouble;
+	uint16_t code; /* of the reply, 0 if there was none */
+	const char *esc;
+	const char *text;
+	bool unsure; /* all was sent and no reply came: it may arrive twice */
+};
+
+/* Shared by all connections; everything in it outlives them. */
+struct smtp_client_conf {
+	const char *helo;
+	bool implicit_tls; /* TLS comes before the greeting */
+	const char *user;  /* AUTH PLAIN is required; NULL or "": none */
+	struct blob password;
+	/* Takes len > 0 bytes for the smarthost. */
+	void (*write)(void *arg, const void *, size_t len);
+	/* Once for each recipient of a message: its index in to[]. */
+	void (*result)(void *arg, size_t n, const struct smtp_client_result *);
+};
+
+struct smtp_client *smtp_client_new(const struct smtp_client_conf *, void *arg);
+/* Not from inside a callback.  NULL in is fine. */
+void smtp_client_free(struct smtp_client **);
+
+enum smtp_client_want smtp_client_want(const struct smtp_client *);
+
+/* Bytes from the smarthost: all are taken.  Anything that comes between the
+ * reply to STARTTLS and smtp_client_tls_up() is an injection and ends the
+ * session. */
+void smtp_client_input(struct smtp_client *, const void *, size_t len);
+
+/* The handshake is done and the smarthost's name and chain are verified. */
+void smtp_client_tls_up(struct smtp_client *);
+
+/* The connection is gone, or a deadline passed; text says how. */
+void smtp_client_lost(
+    struct smtp_client *, enum trouble_kind, const char *text);
+
+/* What EHLO offered under TLS. */
+enum {
+	SMTP_OFFERS_PIPELINING = 1 << 0,
+	SMTP_OFFERS_8BITMIME = 1 << 1,
+	SMTP_OFFERS_SIZE = 1 << 2,
+	SMTP_OFFERS_STARTTLS = 1 << 3,
+	SMTP_OFFERS_AUTH_PLAIN = 1 << 4
+};
+unsigned smtp_client_offers(const struct smtp_client *);
+
+struct smtp_client_msg {
+	const char *from;      /* "" is the null reverse-path */
+	const char *const *to; /* the strings outlive the message's results */
+	size_t rcpts;          /* 1 to SMTP_CLIENT_RCPTS */
+	uint64_t size;         /* bytes of the message before dot-stuffing */
+	bool eightbit;         /* it holds bytes above 127 */
+};
+
+/* Begins a message; when SMTP_CLIENT_IDLE only.  The array may go after the
+ * call, the strings may not.  Results can come at once, when the smarthost's
+ * limits forbid the message: it is then idle again. */
+void smtp_client_send(struct smtp_client *, const struct smtp_client_msg *);
+/* The message's bytes, in any pieces; dots are stuffed here.  Both do nothing
+ * when the body is no longer wanted. */
+void smtp_client_body(struct smtp_client *, const void *, size_t len);
+void smtp_client_body_end(struct smtp_client *);
+
+/* Says QUIT; when SMTP_CLIENT_IDLE only. */
+void smtp_client_quit(struct smtp_client *);
+
+/* Why the session ended, NULL if nothing went wrong: after QUIT, or when the
+ * smarthost closed an idle connection. */
+const struct smtp_client_result *smtp_client_failure(
+    const struct smtp_client *);
+
+/* Number of replies so far: a change is progress. */
+unsigned long smtp_client_replies(const struct smtp_client *);
+/* The smarthost has the whole message and takes its time (RFC 5321 section
+ * 4.5.3.2.6: ten minutes). */
+bool smtp_client_is_final(const struct smtp_client *);
+/* A reply other than 421 came since smtp_client_send(): if not, the
+ * connection was dead before and the message can be tried on another. */
+bool smtp_client_answered(const struct smtp_client *);
+/* MAIL may follow: the session was never ready before this is true. */
+bool smtp_client_was_ready(const struct smtp_client *);
+
+#endif
