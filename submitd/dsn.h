@@ -4,9 +4,9 @@
  * ASCII as in RFC 6533) and the header or the whole of the original.
  *
  * All strings are taken as hostile: a control character in one becomes a
- * blank, so nothing can begin a field or a part. The first two parts are always
- * 7-bit with short lines. NULL stands for what is not known, except where
- * marked.
+ * blank, so nothing can begin a field or a part. All but a full original is
+ * 7-bit with lines that any server takes. NULL stands for what is not known,
+ * except where marked.
  */
 #ifndef SUBMITD_DSN_H
 #define SUBMITD_DSN_H
@@ -46,7 +46,7 @@ struct dsn {
 	const char *envid;      /* ENVID of the sender, decoded */
 	const char *arrival;    /* date the message arrived */
 	const char *queue_id;
-	const char *contact; /* whom to ask: "Ask ... for help." */
+	const char *contact; /* whom to ask for help */
 	const struct dsn_rcpt *rcpt;
 	size_t nrcpt; /* at least 1 */
 

@@ -13,7 +13,7 @@
 enum {
 	RECEIVED_MAX = 2048,    /* a buffer that holds any Received field */
 	RECEIVED_DATE_MAX = 40, /* a buffer that holds any date */
-	MESSAGE_ID_MAX = 320,   /* a buffer that holds any Message-ID */
+	MESSAGE_ID_MAX = 336,   /* a buffer that holds any Message-ID */
 };
 
 struct received {

@@ -179,7 +179,7 @@ size_t smtp_reply_format(
  * entry. code is 200 to 599 (not 3xx; else 0 is returned). status is
  * "class.subject.detail"; its class is replaced with the first digit of code
  * (RFC 2034 4), and NULL or what is no status becomes class.0.0. text is
- * cleaned like a slot but not cut, except at SMTP_REPLY_MAX; "\n" begins a new
+ * cleaned like a slot and cut to what SMTP_REPLY_MAX holds; "\n" begins a new
  * line.
  */
 size_t smtp_reply_custom(
