@@ -1,0 +1,72 @@
+# packages.sh: the Debian packages for building, testing and trying submitd,
+# and the steps all of that begins with: install what is missing, build below
+# build/.  To be sourced by sh.
+
+# What configure asks for, and the plugins of SASL.
+PACKAGES_BUILD="autoconf automake gcc libc6-dev make pkg-config xz-utils
+    libcmocka-dev libconfuse-dev libevent-dev libjansson-dev libsasl2-dev
+    libsasl2-modules libsqlite3-dev libssl-dev libunbound-dev"
+# What the playground runs: programs that make certificates and send mail.
+PACKAGES_PLAY="ca-certificates msmtp openssl python3 util-linux"
+# More mail programs, which only the tests run.
+PACKAGES_TEST="curl libnet-ssleay-perl swaks"
+
+# Prints the packages of a list that are not installed.
+packages_missing() { # PACKAGE ...
+	for package in "$@"; do
+		case $(dpkg-query -W -f '${db:Status-Status}' "$package" \
+		    2>/dev/null) in
+		installed) ;;
+		*) printf ' %s' "$package" ;;
+		esac
+	done
+}
+
+# Installs the packages that are missing; does nothing, and needs neither
+# root nor network, when there are none.
+packages_install() { # PACKAGE ...
+	missing=$(packages_missing "$@")
+	[ -n "$missing" ] || return 0
+	echo "Installing Debian packages:$missing"
+	become=""
+	if [ "$(id -u)" -ne 0 ]; then
+		become=sudo
+		command -v sudo >/dev/null || {
+			echo "There is no sudo; as root run: apt-get install" \
+			    "$missing" >&2
+			return 1
+		}
+	fi
+	# A package list that is old or empty is the usual cause of a failure.
+	packages_apt || { $become apt-get -q update && packages_apt; } || {
+		echo "Not installed:$missing; is there a network?" >&2
+		return 1
+	}
+}
+
+packages_apt() { # uses $become and $missing
+	# shellcheck disable=SC2086 # one word a package, no word without sudo
+	$become env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+	    --no-install-recommends install $missing </dev/null
+}
+
+# Builds the tree in whose top we are, below build/.  An older build is kept
+# if it was configured with at least these options.
+build_tree() { # CONFIGURE-OPTION ...
+	if [ ! -x configure ] || [ ! -f Makefile.in ]; then
+		autoreconf -i || return 1
+	fi
+	mkdir -p build && cd build || return 1
+	if [ ! -f Makefile ] || ! build_has "$@"; then
+		../configure -q "$@" || return 1
+		make -s clean || return 1
+	fi
+	make -s -j2 && cd ..
+}
+
+# Whether build/ was configured with all these options.
+build_has() { # CONFIGURE-OPTION ...
+	for option in "$@"; do
+		./config.status --config | grep -q -e "'$option'" || return 1
+	done
+}

@@ -1,0 +1,110 @@
+"""The log of a running submitd: read line by line, taken apart, waited for."""
+
+import re
+import threading
+import time
+
+LINE = re.compile(r"(\w+)\[(\d+)\]: (warning: )?(.*)")
+FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
+ESCAPE = re.compile(r'\\(x([0-9a-f]{2})|.)')
+
+
+def unescape(text):
+    """The value of a field, without its quotes and escapes."""
+    if not text.startswith('"'):
+        return text
+    return ESCAPE.sub(lambda m: chr(int(m[2], 16)) if m[2] else m[1],
+                      text[1:-1])
+
+
+def parse(line):
+    """One line as a dictionary: its fields and role, pid, text, level."""
+    match = LINE.match(line)
+    if match is None:
+        return {"role": "", "pid": 0, "level": "", "text": line}
+    event = {k: unescape(v) for k, v in FIELD.findall(match[4])}
+    event.update(role=match[1], pid=int(match[2]), text=line,
+                 level="warning" if match[3] else "info")
+    return event
+
+
+class Log:
+    """All lines that came out of a pipe, also copied to a file."""
+
+    def __init__(self, copy):
+        self.lines = []
+        self.events = []
+        self.changed = threading.Condition()
+        self.copy = copy
+
+    def follow(self, pipe):
+        """Reads a pipe to its end in a thread of its own."""
+        thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
+        thread.start()
+        return thread
+
+    def _read(self, pipe):
+        with open(self.copy, "ab") as out:
+            for raw in pipe:
+                out.write(raw)
+                out.flush()
+                line = raw.decode("utf-8", "replace").rstrip("\n")
+                with self.changed:
+                    self.lines.append(line)
+                    self.events.append(parse(line))
+                    self.changed.notify_all()
+        pipe.close()
+        with self.changed:
+            self.changed.notify_all()
+
+    def mark(self):
+        """A place in the log, to be given as after=."""
+        with self.changed:
+            return len(self.events)
+
+    def find(self, after=0, **fields):
+        """The first event after a mark that has all fields, or None.
+
+        A value may be a compiled regular expression.
+        """
+        with self.changed:
+            return self._find(after, fields)
+
+    def _find(self, after, fields):
+        for event in self.events[after:]:
+            if all(agrees(event.get(k), v) for k, v in fields.items()):
+                return event
+        return None
+
+    def all(self, after=0, **fields):
+        """All events after a mark that have the fields."""
+        with self.changed:
+            return [e for e in self.events[after:]
+                    if all(agrees(e.get(k), v) for k, v in fields.items())]
+
+    def wait(self, after=0, timeout=30, **fields):
+        """The same as find(), but waits for the event to come."""
+        end = time.monotonic() + timeout
+        with self.changed:
+            while True:
+                event = self._find(after, fields)
+                if event is not None:
+                    return event
+                left = end - time.monotonic()
+                if left <= 0:
+                    raise TimeoutError("the log has no %s" % fields)
+                self.changed.wait(left)
+
+    def tail(self, count=60):
+        """The last lines, for whoever looks for the reason of a failure."""
+        with self.changed:
+            return self.lines[-count:]
+
+
+def agrees(have, want):
+    """A field has the value, or matches the regular expression."""
+    if have is None:
+        return False
+    if isinstance(want, re.Pattern):
+        return want.search(str(have)) is not None
+    return have == want
