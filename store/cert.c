@@ -107,8 +107,7 @@ cert_from_row(struct store *st, sqlite3_stmt *stmt, struct store_cert *cert)
 	db_text(stmt, 4, word, sizeof(word));
 	if (store_cert_kind_parse(word, &cert->kind) == -1)
 		return db_fail(st, STORE_DAMAGED,
-		    "%s: unknown certificate kind \"%s\" in a row", st->path,
-		    word);
+		    "unknown certificate kind \"%s\" in a row", word);
 	db_text(stmt, 5, cert->value, sizeof(cert->value));
 	db_text(stmt, 6, cert->label, sizeof(cert->label));
 	cert->created = sqlite3_column_int64(stmt, 7);

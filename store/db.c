@@ -55,12 +55,11 @@ cantopen_error(struct store *st)
 	int e = sqlite3_system_errno(st->db);
 
 	if (e == ENOENT)
-		return db_fail(st, STORE_NONE, "%s: no such file", st->path);
+		return db_fail(st, STORE_NONE, "No such file or directory");
 	if (e == EACCES || e == EPERM || e == EROFS)
-		return db_fail(
-		    st, STORE_DENIED, "%s: %s", st->path, strerror(e));
-	return db_fail(st, STORE_IO, "%s: %s", st->path,
-	    e != 0 ? strerror(e) : sqlite3_errmsg(st->db));
+		return db_fail(st, STORE_DENIED, "%s", strerror(e));
+	return db_fail(
+	    st, STORE_IO, "%s", e != 0 ? strerror(e) : sqlite3_errmsg(st->db));
 }
 
 enum store_rc
@@ -70,33 +69,29 @@ db_error(struct store *st)
 
 	if (code == SQLITE_READONLY_ROLLBACK)
 		return db_fail(st, STORE_READONLY_HOT,
-		    "%s: a writer died half-way; it must be opened once "
-		    "with write access to repair it",
-		    st->path);
+		    "a writer died half-way; the store must be opened once "
+		    "with write access to repair it");
 	switch (code & 0xff) {
 	case SQLITE_CONSTRAINT:
 		return constraint_error(st, code);
 	case SQLITE_BUSY:
 	case SQLITE_LOCKED:
-		return db_fail(st, STORE_BUSY,
-		    "%s: locked by another writer, try again", st->path);
+		return db_fail(
+		    st, STORE_BUSY, "locked by another writer, try again");
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		return db_fail(st, STORE_DAMAGED, "%s: %s", st->path,
-		    sqlite3_errmsg(st->db));
+		return db_fail(st, STORE_DAMAGED, "%s", sqlite3_errmsg(st->db));
 	case SQLITE_CANTOPEN:
 		return cantopen_error(st);
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
 	case SQLITE_AUTH:
 		return db_fail(st, STORE_DENIED,
-		    "%s: no permission to write the file or its directory",
-		    st->path);
+		    "no permission to write the file or its directory");
 	case SQLITE_NOMEM:
 		abort();
 	default:
-		return db_fail(
-		    st, STORE_IO, "%s: %s", st->path, sqlite3_errmsg(st->db));
+		return db_fail(st, STORE_IO, "%s", sqlite3_errmsg(st->db));
 	}
 }
 
@@ -361,7 +356,7 @@ create_file(struct store *st)
 		    ? STORE_DENIED
 		    : errno == ENOENT ? STORE_NONE
 				      : STORE_IO;
-		return db_fail(st, rc, "%s: %s", st->path, strerror(errno));
+		return db_fail(st, rc, "%s", strerror(errno));
 	}
 	close(fd);
 	return STORE_OK;
@@ -393,8 +388,7 @@ set_pragmas(struct store *st)
 		return STORE_OK;
 	/* SQLite falls back to reading where it must not write. */
 	if (sqlite3_db_readonly(st->db, "main") == 1)
-		return db_fail(
-		    st, STORE_DENIED, "%s: no permission to write", st->path);
+		return db_fail(st, STORE_DENIED, "no permission to write it");
 	return db_exec(st, writing);
 }
 
@@ -418,7 +412,7 @@ stat_error(struct store *st, int e)
 	    e == ENOENT       ? STORE_NONE
 		: e == EACCES ? STORE_DENIED
 			      : STORE_IO,
-	    "%s: %s", st->path, strerror(e));
+	    "%s", strerror(e));
 }
 
 static enum store_rc
@@ -435,8 +429,7 @@ open_db(struct store *st)
 		if (stat(st->path, &before) == -1)
 			return stat_error(st, errno);
 		if (!S_ISREG(before.st_mode))
-			return db_fail(st, STORE_DAMAGED,
-			    "%s: not a regular file", st->path);
+			return db_fail(st, STORE_DAMAGED, "not a regular file");
 		rc = STORE_OK;
 		if (sqlite3_open_v2(st->path, &st->db, flags, NULL) !=
 		    SQLITE_OK) {
@@ -544,7 +537,7 @@ writable(struct store *st)
 		return rc;
 	if (st->mode == STORE_RO)
 		return db_fail(
-		    st, STORE_INVALID, "%s: opened for reading only", st->path);
+		    st, STORE_INVALID, "the store was opened for reading only");
 	return STORE_OK;
 }
 
@@ -554,8 +547,8 @@ tx_alive(struct store *st)
 {
 	if (!st->in_tx || !sqlite3_get_autocommit(st->db))
 		return STORE_OK;
-	return db_fail(st, STORE_IO,
-	    "%s: an earlier failure has undone the transaction", st->path);
+	return db_fail(
+	    st, STORE_IO, "an earlier failure has undone the transaction");
 }
 
 enum store_rc

@@ -70,7 +70,8 @@ void store_close(struct store **st);
 
 /*
  * The last failure on this handle as a sentence without a final period. Valid
- * until the next call with this handle. Never holds a secret.
+ * until the next call with this handle. Does not name the file, and never
+ * holds a secret.
  */
 const char *store_errtext(const struct store *st);
 

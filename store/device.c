@@ -94,7 +94,7 @@ device_from_row(
 	db_text(stmt, 4, word, sizeof(word));
 	if (store_device_kind_parse(word, &device->kind) == -1)
 		return db_fail(st, STORE_DAMAGED,
-		    "%s: unknown device kind \"%s\" in a row", st->path, word);
+		    "unknown device kind \"%s\" in a row", word);
 	device->created = sqlite3_column_int64(stmt, 5);
 	device->expires = sqlite3_column_int64(stmt, 6);
 	device->revoked = sqlite3_column_int64(stmt, 7);

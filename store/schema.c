@@ -41,6 +41,7 @@ static const char step_0[] =
 "  created INTEGER NOT NULL CHECK (created >= 0),"
 "  UNIQUE (user_id, pattern)"
 ") STRICT;"
+"CREATE INDEX address_pattern ON address (pattern);"
 
 /* UNIQUE (id, user_id) lets a credential name both, so that it can't point to
  * the device of another user. */
@@ -242,7 +243,7 @@ check_mark(struct store *st, int64_t version)
 	if (id == 0 && version == 0 && objects == 0)
 		return STORE_OK;
 	return db_fail(st, STORE_DAMAGED,
-	    "%s: an SQLite file, but not a user store of submitd", st->path);
+	    "an SQLite file, but not a user store of submitd");
 }
 
 enum store_rc
@@ -257,14 +258,14 @@ schema_prepare(struct store *st)
 		return rc;
 	if (version > latest)
 		return db_fail(st, STORE_NEWER,
-		    "%s: schema version %d was made by a later submitd; this "
-		    "one knows versions up to %d",
-		    st->path, (int)version, latest);
+		    "schema version %d was made by a later submitd; this one "
+		    "knows versions up to %d",
+		    (int)version, latest);
 	if (version < latest && st->mode == STORE_RO)
 		return db_fail(st, STORE_OLDER,
-		    "%s: schema version %d must be brought to %d first; any "
-		    "program that opens it for writing does so",
-		    st->path, (int)version, latest);
+		    "schema version %d must be brought to %d first; any "
+		    "program that opens the store for writing does so",
+		    (int)version, latest);
 	while (rc == STORE_OK && version < latest)
 		rc = migrate_one(st, &version);
 	return rc;

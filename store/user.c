@@ -125,8 +125,8 @@ store_user_name(const char *in, char out[STORE_NAME_MAX + 1], const char **why)
 static enum store_rc
 bad_word(struct store *st, const char *column, const char *word)
 {
-	return db_fail(st, STORE_DAMAGED, "%s: unknown %s \"%s\" in a row",
-	    st->path, column, word);
+	return db_fail(
+	    st, STORE_DAMAGED, "unknown %s \"%s\" in a row", column, word);
 }
 
 enum store_rc
@@ -497,19 +497,17 @@ store_address_del(struct store *st, int64_t user_id, const char *pattern)
 	return db_written(st, rc, "address del", name, pattern);
 }
 
-enum store_rc
-store_address_list(
-    struct store *st, int64_t user_id, store_address_cb *cb, void *arg)
+#define ADDRESS_SELECT                                                         \
+	"SELECT a.user_id, u.name, a.pattern, a.created"                       \
+	" FROM address a JOIN user u ON u.id = a.user_id"
+
+/* Calls back for each row, then ends the statement. */
+static enum store_rc
+each_address(struct store *st, enum store_rc rc, sqlite3_stmt *stmt,
+    store_address_cb *cb, void *arg)
 {
 	struct store_address row;
-	sqlite3_stmt *stmt;
-	enum store_rc rc;
 
-	rc = db_query(st, &stmt,
-	    "SELECT a.user_id, u.name, a.pattern, a.created"
-	    " FROM address a JOIN user u ON u.id = a.user_id"
-	    " WHERE ?1 = 0 OR a.user_id = ?1 ORDER BY u.name, a.pattern",
-	    "i", user_id);
 	while (rc == STORE_OK && (rc = db_step(st, stmt)) == STORE_OK) {
 		row.user_id = sqlite3_column_int64(stmt, 0);
 		db_text(stmt, 1, row.user, sizeof(row.user));
@@ -520,6 +518,35 @@ store_address_list(
 	}
 	db_done(st, stmt);
 	return rc == STORE_NONE ? STORE_OK : rc;
+}
+
+enum store_rc
+store_address_list(
+    struct store *st, int64_t user_id, store_address_cb *cb, void *arg)
+{
+	sqlite3_stmt *stmt;
+	enum store_rc rc;
+
+	rc = db_query(st, &stmt,
+	    ADDRESS_SELECT " WHERE ?1 = 0 OR a.user_id = ?1"
+			   " ORDER BY u.name, a.pattern",
+	    "i", user_id);
+	return each_address(st, rc, stmt, cb, arg);
+}
+
+enum store_rc
+store_address_owners(
+    struct store *st, const char *address, store_address_cb *cb, void *arg)
+{
+	sqlite3_stmt *stmt;
+	enum store_rc rc;
+
+	if (address[0] == '@' || strchr(address, '@') == NULL)
+		return STORE_OK;
+	rc = db_query(st, &stmt,
+	    ADDRESS_SELECT " WHERE a.pattern = ? ORDER BY u.name", "t",
+	    address);
+	return each_address(st, rc, stmt, cb, arg);
 }
 
 enum store_rc

@@ -129,6 +129,13 @@ enum store_rc store_address_list(
     struct store *st, int64_t user_id, store_address_cb *cb, void *arg);
 
 /*
+ * All users that own this very address, not only by `@domain` or `*`;
+ * compared as in store_user_owns().
+ */
+enum store_rc store_address_owners(
+    struct store *st, const char *address, store_address_cb *cb, void *arg);
+
+/*
  * Whether the user may send as `address` (no angle brackets): one of the
  * user's patterns matches it. ASCII letters match in either case, on both
  * sides of the @. RFC 5321, 2.4 leaves the case of a local part to its host,

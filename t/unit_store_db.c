@@ -33,7 +33,7 @@ test_open_errors(void **state)
 
 	snprintf(path, sizeof(path), "%s/other.db", fx->dir);
 	assert_int_equal(store_open(path, STORE_RO, &st), STORE_NONE);
-	assert_non_null(strstr(store_errtext(st), path));
+	assert_non_null(strstr(store_errtext(st), "No such file"));
 	assert_int_equal(store_user_add(st, "ann", NULL), STORE_NONE);
 	store_close(&st);
 	assert_null(st);
