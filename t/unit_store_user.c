@@ -313,6 +313,25 @@ test_addresses(void **state)
 	assert_string_equal(list.text,
 	    "ann @example.com ann Ann@example.org bo ann@example.org");
 
+	list.text[0] = '\0';
+	assert_rc(fx,
+	    store_address_owners(
+		fx->st, "ANN@example.ORG", list_address, &list),
+	    STORE_OK);
+	assert_string_equal(
+	    list.text, "ann Ann@example.org bo ann@example.org");
+	/* By domain is not by name. */
+	list.text[0] = '\0';
+	assert_rc(fx,
+	    store_address_owners(fx->st, "x@example.com", list_address, &list),
+	    STORE_OK);
+	assert_rc(fx,
+	    store_address_owners(fx->st, "@example.com", list_address, &list),
+	    STORE_OK);
+	assert_rc(fx, store_address_owners(fx->st, "*", list_address, &list),
+	    STORE_OK);
+	assert_string_equal(list.text, "");
+
 	assert_rc(fx, store_address_del(fx->st, ann, "@EXAMPLE.com"), STORE_OK);
 	assert_rc(
 	    fx, store_address_del(fx->st, ann, "@example.com"), STORE_NONE);
