@@ -28,8 +28,8 @@
  *	POLICY_SRV_FEATURES before the greeting             client_*
  *
  * A fact that a phase does not need may be NULL or 0.  A needed string that
- * is NULL counts as empty; an empty client or server name is a refusal
- * (temporary), for the caller always has at least "[address]".
+ * is NULL counts as empty.  Where a TLS requirement is asked an empty name is
+ * a temporary refusal, for the caller always has at least "[address]".
  */
 #ifndef AUTH_POLICY_H
 #define AUTH_POLICY_H
@@ -149,6 +149,8 @@ struct policy_options {
 	bool loopback_relays;    /* 127.0.0.1 and ::1 may relay */
 	bool unqualified_relays; /* a recipient without domain is local */
 	bool anonymous_mail;     /* MAIL needs no identity, RCPT decides */
+	bool verified_passes;    /* a verified peer passes where the look-up of
+				 its TLS requirement fails for now */
 
 	/* Ours: user who must own the sender of what the map lets relay. */
 	const char *map_relay_user;

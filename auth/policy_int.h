@@ -1,0 +1,47 @@
+/*
+ * What the files of the decision share: the context of one decision, and the
+ * functions that record rules and make verdicts.  For policy.c, walk.c,
+ * tlsreq.c, mapreply.c and relayright.c only.
+ */
+#ifndef AUTH_POLICY_INT_H
+#define AUTH_POLICY_INT_H
+
+#include "policy.h"
+
+struct policy_ctx {
+	const struct policy_facts *f;
+	const struct policy_options *o;
+	const struct policy_store *s;
+	struct policy_verdict *v;
+	bool any_failed; /* a look-up that did not decide has failed */
+};
+
+/* Outcome of a look-up or of a walk. */
+struct policy_hit {
+	enum policy_found found;
+	char key[POLICY_KEY_SIZE];     /* found: the key; failed: which one */
+	char value[POLICY_VALUE_SIZE]; /* found */
+};
+
+/* "" for NULL. */
+const char *policy_str(const char *);
+
+/* Appends a rule to the ladder; hit may be NULL. */
+void policy_step(struct policy_ctx *, enum policy_rule, enum policy_met,
+    const struct policy_hit *);
+
+/*
+ * Verdicts.  Each returns true, which stands for "decided" throughout; the
+ * ladder goes on while a rule returns false.
+ */
+bool policy_refuse(struct policy_ctx *, enum policy_why, int code,
+    const char *esc, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+bool policy_refuse_own(
+    struct policy_ctx *, enum policy_why, enum policy_decision);
+bool policy_refuse_lookup(
+    struct policy_ctx *, enum policy_rule, const struct policy_hit *);
+bool policy_refuse_malformed(
+    struct policy_ctx *, enum policy_rule, const struct policy_hit *);
+
+#endif
