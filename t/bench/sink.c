@@ -61,7 +61,7 @@ struct conn {
 	struct message msg;
 	struct bench_buf out;
 	size_t inlen;
-	char in[IN_MAX];
+	char *in; /* IN_MAX octets; NULL when nothing is in it */
 };
 
 static struct {
@@ -114,6 +114,7 @@ conn_free(struct conn *c)
 	}
 	close(c->fd);
 	bench_buf_clear(&c->out);
+	free(c->in);
 	free(c);
 	count.open--;
 }
@@ -159,6 +160,8 @@ message_header_line(struct message *m, const char *line, size_t len)
 		return;
 	while (nlen < len && isblank((unsigned char)line[nlen]))
 		nlen++;
+	while (len > nlen && isblank((unsigned char)line[len - 1]))
+		len--;
 	if (len - nlen >= ID_MAX)
 		return;
 	memcpy(m->id, line + nlen, len - nlen);
@@ -273,12 +276,13 @@ cmd_data(struct conn *c, const char *arg)
 static void
 bdat_end(struct conn *c)
 {
-	if (c->bdat_last) {
-		message_end(c);
-		return;
-	}
 	c->mode = MODE_COMMAND;
-	reply(c, "250 2.0.0 chunk taken");
+	if (c->msg.rcpts == 0)
+		reply(c, "503 5.5.1 no recipient");
+	else if (c->bdat_last)
+		message_end(c);
+	else
+		reply(c, "250 2.0.0 chunk taken");
 }
 
 static void
@@ -413,7 +417,7 @@ conn_take(struct conn *c, char *data, size_t len)
 		conn_line(c, data, n);
 		return n;
 	}
-	if (len < sizeof(c->in))
+	if (len < IN_MAX)
 		return 0;
 	if (c->mode != MODE_DATA) {
 		count.bad++;
@@ -477,9 +481,11 @@ conn_flush(struct conn *c)
 static int
 conn_read(struct conn *c)
 {
-	size_t room = sizeof(c->in) - c->inlen;
+	size_t room = IN_MAX - c->inlen;
 	ssize_t n;
 
+	if (c->in == NULL && (c->in = malloc(IN_MAX)) == NULL)
+		bench_die("out of memory");
 	if (c->ssl == NULL) {
 		n = recv(c->fd, c->in + c->inlen, room, 0);
 		if (n == -1 && errno == EAGAIN)
@@ -527,7 +533,7 @@ conn_handshake(struct conn *c)
 
 /* Goes as far as the socket allows; -1 once the connection is over. */
 static int
-conn_step(struct conn *c)
+conn_run(struct conn *c)
 {
 	int rc;
 
@@ -547,6 +553,21 @@ conn_step(struct conn *c)
 			return rc;
 		conn_input(c);
 	}
+}
+
+/* The same, and an idle connection gives its buffers back. */
+static int
+conn_step(struct conn *c)
+{
+	int rc = conn_run(c);
+
+	if (c->inlen == 0) {
+		free(c->in);
+		c->in = NULL;
+	}
+	if (c->out.len == 0)
+		bench_buf_clear(&c->out);
+	return rc;
 }
 
 static void
@@ -642,12 +663,16 @@ make_listener(void)
 	struct sockaddr_in6 sa = { 0 };
 	socklen_t salen = sizeof(sa);
 	struct addrinfo *ai;
-	char *host = strdup(opt.listen), *port;
+	char *text = strdup(opt.listen), *host = text, *port;
 	int one = 1;
 
 	if (host == NULL || (port = strrchr(host, ':')) == NULL)
 		bench_die("--listen: ADDRESS:PORT is expected");
 	*port++ = '\0';
+	if (*host == '[' && port[-2] == ']') {
+		port[-2] = '\0';
+		host++;
+	}
 	if (getaddrinfo(host, port, &hints, &ai) != 0)
 		bench_die("--listen %s: no such address", opt.listen);
 	listener = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -659,7 +684,7 @@ make_listener(void)
 	    getsockname(listener, (struct sockaddr *)&sa, &salen) == -1)
 		bench_die("%s: %s", opt.listen, strerror(errno));
 	freeaddrinfo(ai);
-	free(host);
+	free(text);
 	/* The port stands at the same place for both families. */
 	printf("%u\n", ntohs(sa.sin6_port));
 	fflush(stdout);
