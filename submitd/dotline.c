@@ -142,7 +142,7 @@ dotline_in_feed(struct dotline_in *d, const void *in, size_t len,
 void
 dotline_out_init(struct dotline_out *d)
 {
-	d->line_start = true;
+	*d = (struct dotline_out){ .line_start = true, .crlf = true };
 }
 
 void
@@ -164,6 +164,11 @@ dotline_out_feed(struct dotline_out *d, const void *in, size_t len,
 	}
 	if (from < end)
 		sink(arg, from, (size_t)(end - from));
+	if (len > 0) {
+		d->crlf =
+		    end[-1] == '\n' && (len > 1 ? end[-2] == '\r' : d->cr);
+		d->cr = end[-1] == '\r';
+	}
 }
 
 void
@@ -171,9 +176,9 @@ dotline_out_end(struct dotline_out *d, dotline_sink *sink, void *arg)
 {
 	static const char end[] = "\r\n.\r\n";
 
-	if (d->line_start)
+	/* a bare LF is not enough: only CR LF makes the dot end it */
+	if (d->crlf)
 		sink(arg, end + 2, 3);
 	else
 		sink(arg, end, 5);
-	d->line_start = true;
 }

@@ -38,7 +38,9 @@ size_t dotline_in_feed(struct dotline_in *, const void *in, size_t len,
 
 /* Sending. */
 struct dotline_out {
-	bool line_start; /* private */
+	bool line_start; /* private: behind LF */
+	bool crlf;       /* behind CR LF */
+	bool cr;         /* behind CR */
 };
 
 void dotline_out_init(struct dotline_out *);
