@@ -18,13 +18,13 @@
 enum type { T_STR, T_LISTEN, T_INT, T_SIZE, T_TIME, T_BOOL, T_ENUM };
 
 /* Who may know a key, as bits of enum role. */
-#define FRONT (1u << ROLE_FRONT)
-#define AUTH (1u << ROLE_AUTH)
-#define QUEUE (1u << ROLE_QUEUE)
-#define RELAY (1u << ROLE_RELAY)
+#define FRONT    (1u << ROLE_FRONT)
+#define AUTH     (1u << ROLE_AUTH)
+#define QUEUE    (1u << ROLE_QUEUE)
+#define RELAY    (1u << ROLE_RELAY)
 #define RESOLVER (1u << ROLE_RESOLVER)
-#define STORE (1u << ROLE_STORE)
-#define EVERY (~0u)
+#define STORE    (1u << ROLE_STORE)
+#define EVERY    (~0u)
 
 struct key {
 	const char *name;
@@ -83,7 +83,8 @@ static const struct key keys[] = {
 	{ K(handshake_timeout), NUM(T_TIME, "30s", SECOND, HOUR, FRONT) },
 	{ K(command_timeout), NUM(T_TIME, "5m", SECOND, DAY, FRONT) },
 	{ K(data_timeout), NUM(T_TIME, "5m", SECOND, DAY, FRONT) },
-	{ K(reload_grace), NUM(T_TIME, "10m", 0, DAY, FRONT | AUTH | RELAY) },
+	{ K(reload_grace), NUM(T_TIME, "10m", 0, DAY, 0) },
+	{ K(stop_grace), NUM(T_TIME, "10s", 0, DAY, 0) },
 	{ K(trace_client), NUM(T_BOOL, "no", 0, 1, FRONT) },
 	{ K(bare_newline), NUM(T_ENUM, "reject", 0, 0, FRONT), .words = "reject normalize" },
 
@@ -192,7 +193,8 @@ set_number(int64_t *out, const struct key *k, const char *text, char *err,
 	char lo[32], hi[32];
 	int64_t v;
 
-	if (parse_number(k->type, text, &v) == 0 && v >= k->min && v <= k->max) {
+	if (parse_number(k->type, text, &v) == 0 && v >= k->min &&
+	    v <= k->max) {
 		*out = v;
 		return 0;
 	}
@@ -280,9 +282,11 @@ add_listen(struct strlist *l, const char *text, char *err, size_t errlen)
 	uint16_t port;
 
 	if (conf_split_listen(text, host, sizeof(host), &port) == -1) {
-		snprintf(err, errlen, "\"%s\" is not valid, expected "
+		snprintf(err, errlen,
+		    "\"%s\" is not valid, expected "
 		    "\"192.0.2.1:587\", \"[2001:db8::1]:587\" or \"*:587\" "
-		    "with a port from 1 to 65535", text);
+		    "with a port from 1 to 65535",
+		    text);
 		return -1;
 	}
 	l->v = xrealloc(l->v, (l->n + 1) * sizeof(*l->v));
@@ -370,7 +374,7 @@ static struct loading {
 	const char *path;
 	char *err;
 	size_t errlen;
-} *loading;
+} * loading;
 
 static void
 complain(int line, const char *key, const char *what)
@@ -502,9 +506,10 @@ conf_load(struct conf *c, const char *path, char *err, size_t errlen)
 	loaded_path = xstrdup(path);
 	err[0] = '\0';
 	if ((fp = fopen(path, "re")) == NULL) {
-		snprintf(err, errlen, "%s:0: cannot be read: %s, expected a "
-		    "configuration file (-f FILE names another)", path,
-		    strerror(errno));
+		snprintf(err, errlen,
+		    "%s:0: cannot be read: %s, expected a "
+		    "configuration file (-f FILE names another)",
+		    path, strerror(errno));
 		return -1;
 	}
 	loading = &l;
@@ -586,8 +591,8 @@ conf_pairs(const struct conf *c, enum role role, struct buf *out)
 }
 
 int
-conf_set_pairs(struct conf *c, const void *pairs, size_t len, char *err,
-    size_t errlen)
+conf_set_pairs(
+    struct conf *c, const void *pairs, size_t len, char *err, size_t errlen)
 {
 	const char *p = pairs, *end = p + len, *value;
 

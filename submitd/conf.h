@@ -47,7 +47,8 @@ struct conf {
 	int64_t max_message_size, max_recipients, max_connections;
 	int64_t max_errors;	  /* in one session, then 421 */
 	int64_t handshake_timeout, command_timeout, data_timeout;
-	int64_t reload_grace;	  /* old sessions end after it */
+	int64_t reload_grace;	  /* after SIGHUP sessions may go on so long */
+	int64_t stop_grace;	  /* after SIGTERM */
 	bool trace_client;	  /* client address and name in Received */
 	int64_t bare_newline;	  /* enum bare_newline */
 

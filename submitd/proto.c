@@ -8,7 +8,7 @@ enum kind { END, U8, U16, U32, U64, I64, STR, BLOB };
 struct field {
 	uint8_t kind;
 	uint16_t offset; /* in the message's struct */
-	uint32_t max;	 /* of an integer, or bytes of a string or blob */
+	uint32_t max;    /* of an integer, or bytes of a string or blob */
 };
 
 struct header {
@@ -18,7 +18,7 @@ struct header {
 };
 
 enum {
-	ADDR_MAX = 64,	  /* text of an IP address */
+	ADDR_MAX = 64,      /* text of an IP address */
 	NAME_MAX_LEN = 255, /* host, user, device, mechanism names */
 	PATH_MAX_LEN = 320, /* a mailbox: 64 + 1 + 255 */
 	TEXT_MAX = 1024,
@@ -44,6 +44,7 @@ FIELDS(f_peer) = {
 	F(U8, m_peer, role, ROLE_COUNT - 1),
 	F(U32, m_peer, instance, NUM_MAX), { 0 } };
 FIELDS(f_start) = { F(U32, m_start, instance, NUM_MAX), { 0 } };
+FIELDS(f_drain) = { F(U32, m_drain, grace_ms, NUM_MAX), { 0 } };
 FIELDS(f_role) = {
 	F(U8, m_role, role, ROLE_COUNT - 1),
 	F(U32, m_role, instance, NUM_MAX),
@@ -180,7 +181,7 @@ static const struct {
 	[M_LISTEN] = { "LISTEN", f_listen, true },
 	[M_PEER] = { "PEER", f_peer, true },
 	[M_START] = { "START", f_start, false },
-	[M_DRAIN] = { "DRAIN", f_empty, false },
+	[M_DRAIN] = { "DRAIN", f_drain, false },
 	[M_ROLE] = { "ROLE", f_role, false },
 	[M_READY] = { "READY", f_empty, false },
 	[M_REFUSED] = { "REFUSED", f_text, false },

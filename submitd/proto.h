@@ -157,6 +157,10 @@ struct m_start {
 	uint32_t instance; /* this process's own number */
 };
 
+struct m_drain {
+	uint32_t grace_ms; /* what runs may take so long */
+};
+
 struct m_role {
 	uint8_t role;
 	uint32_t instance;
@@ -168,7 +172,7 @@ struct m_text { /* M_REFUSED, M_SESSION_KILL: a sentence */
 	const char *text;
 };
 
-struct m_empty { /* M_DRAIN, M_READY, M_REPAIR, M_AUTH_CANCEL, ... */
+struct m_empty { /* M_READY, M_REPAIR, M_AUTH_CANCEL, ... */
 	uint8_t unused;
 };
 
@@ -253,8 +257,8 @@ struct m_rcpt {
 
 enum verdict_on { VERDICT_MAIL, VERDICT_RCPT };
 
-/* The answer to M_MAIL or M_RCPT.  Either reply names a row of the reply
- * table, or (reply 0) code, esc and text come from the access map. */
+/* The answer to M_MAIL or M_RCPT.  With code 0 reply names a row of the reply
+ * table; else code, esc and text are said, which come from the access map. */
 struct m_verdict {
 	uint32_t txn;
 	uint8_t on;	/* enum verdict_on */
@@ -415,6 +419,7 @@ union msg {
 	struct m_listen listen;
 	struct m_peer peer;
 	struct m_start start;
+	struct m_drain drain;
 	struct m_role role;
 	struct m_text text;
 	struct m_empty empty;

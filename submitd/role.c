@@ -92,8 +92,8 @@ take_setup(char *err, size_t errlen)
 		if (in.type == M_CONF)
 			rc = read_conf(&setup.conf, &in.m->conf, err, errlen);
 		else if (in.type == M_PEM)
-			rc = read_pem(&setup.pem[in.m->pem.kind], &in.m->pem,
-			    in.fd);
+			rc = read_pem(
+			    &setup.pem[in.m->pem.kind], &in.m->pem, in.fd);
 		else if (in.type == M_LISTEN)
 			rc = keep_listener(&in.m->listen, in.fd);
 		else if (in.type == M_PEER)
@@ -136,8 +136,8 @@ lock_in(char *err, size_t errlen)
 	if (uid == 0 &&
 	    sandbox_user(role_user(), &uid, &gid, err, errlen) == -1)
 		return -1;
-	return sandbox_enter(&ops->box, setup.conf.chroot_dir, uid, gid, err,
-	    errlen);
+	return sandbox_enter(
+	    &ops->box, setup.conf.chroot_dir, uid, gid, err, errlen);
 }
 
 /* ---- while it runs ---- */
@@ -154,7 +154,8 @@ on_peer(struct ipc *p, const struct ipc_in *in)
 static void
 on_drain(struct ipc *p, const struct ipc_in *in)
 {
-	(void)p, (void)in;
+	(void)p;
+	setup.grace_ms = in->m->drain.grace_ms;
 	ops->drain(&setup);
 }
 
@@ -242,8 +243,8 @@ begin(char *err, size_t errlen)
 	for (i = 0; i < PEM_KIND_COUNT; i++)
 		buf_wipe(&setup.pem[i]);
 	for (i = 0; i < npeers; i++)
-		ops->peer(&setup, peers[i].role, peers[i].instance,
-		    peers[i].fd);
+		ops->peer(
+		    &setup, peers[i].role, peers[i].instance, peers[i].fd);
 	return 0;
 }
 

@@ -24,13 +24,15 @@ struct role_setup {
 	struct event_base *base;
 	struct ipc *parent;
 	struct conf conf;
-	struct buf pem[PEM_KIND_COUNT]; /* empty if not given */
+	/* Empty if not given; wiped after start(): copy what is needed on. */
+	struct buf pem[PEM_KIND_COUNT];
 	struct {
 		int fd;
 		enum listen_kind kind;
 		char *name;
 	} listen[ROLE_LISTEN_MAX];
 	size_t listens;
+	int64_t grace_ms; /* drain: how long what runs may still take */
 };
 
 struct role_ops {

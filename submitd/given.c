@@ -1,0 +1,476 @@
+/* Loading and checking what the roles will be given: see given.h. */
+#include "given.h"
+
+#include <sys/stat.h>
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "sandbox.h"
+#include "store/db.h"
+#include "tls.h"
+
+enum { FILE_LIMIT = 8 * 1024 * 1024 };
+
+/* Where a complaint goes. */
+struct check {
+	struct given *g;
+	char *err;
+	size_t errlen;
+};
+
+/* "FILE:LINE: KEY: sentence"; a key that stands at its default has line 0. */
+static int wrong(const struct check *, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static int
+wrong(const struct check *c, const char *key, const char *fmt, ...)
+{
+	va_list ap;
+	int n;
+
+	n = snprintf(
+	    c->err, c->errlen, "%s:%d: %s: ", conf_path(), conf_line(key), key);
+	if (n < 0 || (size_t)n >= c->errlen)
+		return -1;
+	va_start(ap, fmt);
+	vsnprintf(c->err + n, c->errlen - (size_t)n, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+/* ---- files ---- */
+
+static int
+slurp(int fd, struct buf *out)
+{
+	void *room;
+	ssize_t n;
+
+	for (;;) {
+		room = buf_room(out, 16384);
+		if ((n = read(fd, room, 16384)) <= 0)
+			return n == 0 ? 0 : -1;
+		buf_grew(out, (size_t)n);
+		if (out->len > FILE_LIMIT) {
+			errno = EFBIG;
+			return -1;
+		}
+	}
+}
+
+/* Others who can read a key are the holders of that key, too. */
+static int
+check_secret(const struct check *c, const char *key, const char *path, int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		return wrong(c, key, "%s: %s", path, strerror(errno));
+	if ((st.st_mode & 077) != 0)
+		return wrong(c, key,
+		    "%s is open to others (mode %04o), "
+		    "expected a file for its owner only: chmod 600 %s",
+		    path, (unsigned)st.st_mode & 07777, path);
+	if (st.st_uid != 0 && st.st_uid != geteuid())
+		return wrong(c, key,
+		    "%s belongs to uid %u, expected root or "
+		    "the user who starts submitd: chown it",
+		    path, (unsigned)st.st_uid);
+	return 0;
+}
+
+static int
+read_file(const struct check *c, const char *key, const char *path, bool secret,
+    struct buf *out)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), rc = 0;
+
+	if (fd == -1)
+		return wrong(c, key,
+		    "%s cannot be read: %s, expected a "
+		    "readable file",
+		    path, strerror(errno));
+	if (secret)
+		rc = check_secret(c, key, path, fd);
+	if (rc == 0 && slurp(fd, out) == -1)
+		rc = wrong(
+		    c, key, "%s cannot be read: %s", path, strerror(errno));
+	close(fd);
+	return rc;
+}
+
+static int
+read_pem(const struct check *c, const char *key, const char *file, bool secret,
+    enum pem_kind kind)
+{
+	char *path = conf_cert_path(&c->g->conf, file);
+	int rc = read_file(c, key, path, secret, &c->g->pem[kind]);
+
+	free(path);
+	return rc;
+}
+
+/* A chain and its key: readable, fitting, within their dates. */
+static int
+load_pair(const struct check *c, const char *cert_key, const char *cert,
+    const char *key_key, const char *key, enum pem_kind kind)
+{
+	char why[256];
+
+	if (read_pem(c, cert_key, cert, false, kind) == -1 ||
+	    read_pem(c, key_key, key, true, kind + 1) == -1)
+		return -1;
+	if (tls_check_pair(
+		&c->g->pem[kind], &c->g->pem[kind + 1], why, sizeof(why)) == -1)
+		return wrong(c, strstr(why, "key") != NULL ? key_key : cert_key,
+		    "%s", why);
+	return 0;
+}
+
+/* The public CAs sign for anybody: as CAs of clients they let anybody in. */
+static int
+refuse_system_store(const struct check *c, const char *key, const char *path)
+{
+	static const char *const stores[] = { "/etc/ssl/certs",
+		"/etc/ssl/cert.pem", "/usr/share/ca-certificates",
+		"/etc/pki/tls/certs", "/usr/lib/ssl/certs" };
+	char *real = realpath(path, NULL);
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; real != NULL && i < sizeof(stores) / sizeof(*stores); i++)
+		if (strncmp(real, stores[i], strlen(stores[i])) == 0)
+			rc = wrong(c, key,
+			    "%s is the system's store of public "
+			    "CAs, expected the CA of your own client "
+			    "certificates",
+			    path);
+	free(real);
+	return rc;
+}
+
+static bool
+has_certificate(const struct buf *b)
+{
+	static const char mark[] = "-----BEGIN CERTIFICATE-----";
+
+	return b->len > 0 &&
+	    memmem(buf_head(b), b->len, mark, sizeof(mark) - 1) != NULL;
+}
+
+static int
+add_ca_dir(const struct check *c, const char *dir)
+{
+	struct buf *out = &c->g->pem[PEM_CLIENT_CA], one;
+	struct dirent *e;
+	struct stat st;
+	char *path;
+	DIR *d = opendir(dir);
+	int rc = 0;
+
+	if (d == NULL)
+		return wrong(c, "ca_path",
+		    "%s cannot be read: %s, expected a "
+		    "directory of CA certificates",
+		    dir, strerror(errno));
+	while (rc == 0 && (e = readdir(d)) != NULL) {
+		path = xasprintf("%s/%s", dir, e->d_name);
+		one = (struct buf){ 0 };
+		if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
+			rc = read_file(c, "ca_path", path, false, &one);
+			if (rc == 0 && has_certificate(&one)) {
+				buf_add(out, buf_head(&one), one.len);
+				buf_add(out, "\n", 1);
+			}
+		}
+		buf_wipe(&one); /* it may have been a key */
+		free(path);
+	}
+	closedir(d);
+	return rc;
+}
+
+static int
+load_client_ca(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+	char *path, why[256];
+	int rc = 0;
+
+	if (cf->ca_cert[0] != '\0') {
+		path = conf_cert_path(cf, cf->ca_cert);
+		rc = refuse_system_store(c, "ca_cert", path);
+		free(path);
+		if (rc == 0)
+			rc = read_pem(
+			    c, "ca_cert", cf->ca_cert, false, PEM_CLIENT_CA);
+	}
+	if (rc == 0 && cf->ca_path[0] != '\0') {
+		path = conf_cert_path(cf, cf->ca_path);
+		rc = refuse_system_store(c, "ca_path", path);
+		if (rc == 0)
+			rc = add_ca_dir(c, path);
+		free(path);
+	}
+	if (rc == 0 && c->g->pem[PEM_CLIENT_CA].len > 0 &&
+	    tls_check_bundle(&c->g->pem[PEM_CLIENT_CA], why, sizeof(why)) == -1)
+		rc = wrong(c, cf->ca_cert[0] != '\0' ? "ca_cert" : "ca_path",
+		    "%s", why);
+	if (rc == 0 && cf->crl_file[0] != '\0')
+		rc = read_pem(
+		    c, "crl_file", cf->crl_file, false, PEM_CLIENT_CRL);
+	return rc;
+}
+
+static void
+strip_newline(struct buf *b)
+{
+	while (b->len > 0 &&
+	    (buf_head(b)[b->len - 1] == '\n' ||
+		buf_head(b)[b->len - 1] == '\r'))
+		b->len--;
+}
+
+static int
+load_smarthost(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+	char *cert, *key, why[256];
+	int rc;
+
+	if (cf->smarthost_host[0] == '\0')
+		return wrong(c, "smarthost.host",
+		    "is not set, expected the "
+		    "name of the server that takes your mail");
+	if (read_pem(c, "smarthost.ca_file", cf->smarthost_ca_file, false,
+		PEM_SMARTHOST_CA) == -1)
+		return -1;
+	if (tls_check_bundle(&c->g->pem[PEM_SMARTHOST_CA], why, sizeof(why)) ==
+	    -1)
+		return wrong(c, "smarthost.ca_file", "%s", why);
+	if ((cf->smarthost_user[0] != '\0') !=
+	    (cf->smarthost_password_file[0] != '\0'))
+		return wrong(c, "smarthost.user",
+		    "expected user and "
+		    "password_file together or neither");
+	if (cf->smarthost_password_file[0] != '\0') {
+		if (read_pem(c, "smarthost.password_file",
+			cf->smarthost_password_file, true,
+			PEM_SMARTHOST_PASSWORD) == -1)
+			return -1;
+		strip_newline(&c->g->pem[PEM_SMARTHOST_PASSWORD]);
+	}
+	if (!cf->smarthost_client_cert)
+		return 0;
+	/* As in starttls(8): without its own, the server's. */
+	cert = cf->client_cert[0] != '\0' ? cf->client_cert : cf->server_cert;
+	key = cf->client_key[0] != '\0' ? cf->client_key : cf->server_key;
+	rc = load_pair(
+	    c, "client_cert", cert, "client_key", key, PEM_CLIENT_CERT);
+	return rc;
+}
+
+/* ---- the rest of the configuration ---- */
+
+static int
+check_listen(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+
+	if (cf->listen.n + cf->listen_tls.n == 0)
+		return wrong(c, "listen",
+		    "nothing to listen on, expected an "
+		    "address such as {\"*:587\"} here or in listen_tls");
+	if (cf->listen.n + cf->listen_tls.n > 24)
+		return wrong(c, "listen",
+		    "too many addresses, expected at "
+		    "most 24 in listen and listen_tls");
+	return 0;
+}
+
+static int
+check_users(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+	const struct {
+		const char *key, *value;
+	} users[] = { { "user_front", cf->user_front },
+		{ "user_auth", cf->user_auth },
+		{ "user_queue", cf->user_queue },
+		{ "user_relay", cf->user_relay },
+		{ "user_resolver", cf->user_resolver } };
+	char why[256];
+	uid_t uid;
+	gid_t gid;
+	size_t i;
+
+	if (geteuid() != 0)
+		return 0; /* every role stays with this uid */
+	for (i = 0; i < sizeof(users) / sizeof(*users); i++)
+		if (sandbox_user(
+			users[i].value, &uid, &gid, why, sizeof(why)) == -1)
+			return wrong(c, users[i].key, "%s", why);
+	return 0;
+}
+
+static int
+check_store(const struct check *c)
+{
+	const char *path = c->g->conf.users_db;
+	struct store *st = NULL;
+	enum store_rc rc;
+	char why[256];
+
+	rc = store_open(path, STORE_RO, &st);
+	snprintf(why, sizeof(why), "%s", store_errtext(st));
+	store_close(&st);
+	switch (rc) {
+	case STORE_OK:
+	case STORE_OLDER: /* these three are the store role's to mend */
+	case STORE_READONLY_HOT:
+	case STORE_BUSY:
+		return 0;
+	case STORE_NONE:
+		return wrong(c, "users_db",
+		    "%s does not exist, expected a "
+		    "user store: submitctl init makes one",
+		    path);
+	default:
+		return wrong(c, "users_db", "%s: %s", path, why);
+	}
+}
+
+static int
+check_directory(const struct check *c, const char *key, const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == -1)
+		return geteuid() == 0 && errno == ENOENT
+		    ? 0
+		    : /* given_prepare() makes it */
+		    wrong(c, key, "%s: %s, expected a directory", path,
+			strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return wrong(c, key, "%s is no directory", path);
+	if ((st.st_mode & 022) != 0)
+		return wrong(c, key,
+		    "%s is writable by others (mode %04o): "
+		    "chmod go-w %s",
+		    path, (unsigned)st.st_mode & 07777, path);
+	return 0;
+}
+
+static int
+check_all(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+
+	if (log_level(cf->log_level) == -1)
+		return wrong(c, "log_level",
+		    "\"%s\" is not valid, expected "
+		    "warning, info or debug",
+		    cf->log_level);
+	if (cf->retry_max < cf->retry_min)
+		return wrong(c, "retry_max", "is less than retry_min");
+	if (check_listen(c) == -1 || check_users(c) == -1)
+		return -1;
+	if (load_pair(c, "server_cert", cf->server_cert, "server_key",
+		cf->server_key, PEM_SERVER_CERT) == -1)
+		return -1;
+	if (load_client_ca(c) == -1 || load_smarthost(c) == -1)
+		return -1;
+	if (check_directory(c, "spool", cf->spool) == -1)
+		return -1;
+	return check_store(c);
+}
+
+struct given *
+given_load(const char *path, char *err, size_t errlen)
+{
+	struct given *g = xcalloc(1, sizeof(*g));
+	const struct check c = { g, err, errlen };
+
+	g->refs = 1;
+	if (conf_load(&g->conf, path, err, errlen) == -1 || check_all(&c) == -1)
+		given_release(&g);
+	return g;
+}
+
+void
+given_hold(struct given *g)
+{
+	g->refs++;
+}
+
+void
+given_release(struct given **gp)
+{
+	struct given *g = *gp;
+	int i;
+
+	*gp = NULL;
+	if (g == NULL || --g->refs > 0)
+		return;
+	for (i = 0; i < PEM_KIND_COUNT; i++)
+		buf_wipe(&g->pem[i]);
+	conf_clear(&g->conf);
+	free(g);
+}
+
+/* ---- directories ---- */
+
+static int
+make_path(const char *path, mode_t mode)
+{
+	char *copy = xstrdup(path), *p;
+	int rc = 0;
+
+	for (p = copy + 1; rc == 0 && (p = strchr(p, '/')) != NULL; p++) {
+		*p = '\0';
+		rc = mkdir(copy, 0755) == -1 && errno != EEXIST ? -1 : 0;
+		*p = '/';
+	}
+	if (rc == 0 && mkdir(copy, mode) == -1 && errno != EEXIST)
+		rc = -1;
+	free(copy);
+	return rc;
+}
+
+int
+given_prepare(const struct given *g, char *err, size_t errlen)
+{
+	const struct conf *cf = &g->conf;
+	const struct check c = { NULL, err, errlen };
+	struct stat st;
+	uid_t uid;
+	gid_t gid;
+
+	if (geteuid() != 0)
+		return 0;
+	if (make_path(cf->chroot_dir, 0755) == -1 ||
+	    stat(cf->chroot_dir, &st) == -1)
+		return wrong(&c, "chroot_dir", "%s cannot be made: %s",
+		    cf->chroot_dir, strerror(errno));
+	if (st.st_uid != 0 || (st.st_mode & 022) != 0 || st.st_nlink > 2)
+		return wrong(&c, "chroot_dir",
+		    "%s must be an empty directory "
+		    "of root that nobody else can write",
+		    cf->chroot_dir);
+	if (sandbox_user(cf->user_queue, &uid, &gid, err, errlen) == -1)
+		return -1;
+	if (make_path(cf->spool, 0700) == -1 ||
+	    chown(cf->spool, uid, gid) == -1 || chmod(cf->spool, 0700) == -1)
+		return wrong(&c, "spool", "%s cannot be made for the queue: %s",
+		    cf->spool, strerror(errno));
+	return 0;
+}

@@ -1,0 +1,33 @@
+/*
+ * All that parent hands to the roles: the checked configuration and the
+ * contents of the files it names.  Made anew by each start and each reload;
+ * a set of roles keeps the one it was started with, also for the restart of
+ * one that died.
+ */
+#ifndef SUBMITD_GIVEN_H
+#define SUBMITD_GIVEN_H
+
+#include "conf.h"
+#include "proto.h"
+
+struct given {
+	unsigned refs;
+	struct conf conf;
+	struct buf pem[PEM_KIND_COUNT];
+};
+
+/*
+ * Reads and checks everything that can be checked without binding: keys,
+ * certificates and their dates, rights of secret files, users, directories,
+ * the user store.  NULL with one line in err that names file, line and key:
+ * "FILE:LINE: KEY: what was wrong, what is expected".
+ */
+struct given *given_load(const char *path, char *err, size_t errlen);
+void given_hold(struct given *);
+void given_release(struct given **);
+
+/* Makes what a server needs and root can make: the empty directory of the
+ * chroots, the spool with its owner.  0 or -1 as above. */
+int given_prepare(const struct given *, char *err, size_t errlen);
+
+#endif

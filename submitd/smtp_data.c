@@ -1,0 +1,356 @@
+/*
+ * DATA: the message comes, is fixed up (RFC 6409 section 8) and handed to
+ * queue.  Up to BODY_INLINE_MAX bytes it is held in memory; beyond that queue
+ * gives a file.  Whatever is wrong with a message is told after its end: until
+ * then its bytes are taken and dropped.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "received.h"
+#include "smtp_int.h"
+
+enum {
+	FEED = 64 * 1024, /* bytes decoded in one go: bounds the overshoot */
+	HOPS_MAX = 100	  /* Received fields: a loop (RFC 5321 6.3) */
+};
+
+static void
+qid_text(uint64_t qid, char out[24])
+{
+	snprintf(out, 24, "%013llx", (unsigned long long)qid);
+}
+
+void
+smtp_data(struct session *s, const struct arg *a)
+{
+	struct m_txn m = { .txn = s->txn.number };
+
+	(void)a;
+	if (s->txn.number == 0)
+		session_error(s, R_ORDER_MAIL, NULL);
+	else if (s->txn.asked == 0)
+		session_error(s, R_ORDER_RCPT, NULL);
+	else if (s->txn.rcpts == 0)
+		session_error(s, R_NO_RCPTS, NULL);
+	else if (!s->txn.lost && s->ops->to_queue(s->arg, M_DATA_OPEN, &m))
+		session_enter(s, ST_DATA_WAIT);
+	else {
+		smtp_txn_end(s);
+		session_reply(s, R_QUEUE_DOWN, NULL, NULL);
+	}
+}
+
+/* ---- fix-ups ---- */
+
+static size_t
+date_text(const struct session *s, char *out, size_t size)
+{
+	int tz;
+	int64_t now = s->ops->now(s->arg, &tz);
+
+	return received_date((time_t)now, tz, out, size);
+}
+
+static void
+add_missing(void *arg, struct buf *out)
+{
+	struct session *s = arg;
+	char date[RECEIVED_DATE_MAX], id[MESSAGE_ID_MAX], line[400];
+	unsigned char rnd[16];
+
+	if (s->txn.header.count[HEADER_DATE] == 0) {
+		date_text(s, date, sizeof(date));
+		buf_add(out, line, (size_t)snprintf(line, sizeof(line),
+		    "Date: %s\r\n", date));
+	}
+	if (s->txn.header.count[HEADER_MESSAGE_ID] == 0) {
+		s->ops->random(s->arg, rnd, sizeof(rnd));
+		message_id_make(rnd, sizeof(rnd), s->conf->hostname, id,
+		    sizeof(id));
+		buf_add(out, line, (size_t)snprintf(line, sizeof(line),
+		    "Message-ID: %s\r\n", id));
+	}
+}
+
+static const struct header_ops fixups = { .end = add_missing };
+
+static void
+add_received(struct session *s)
+{
+	char text[RECEIVED_MAX], date[RECEIVED_DATE_MAX], id[24];
+	struct received r = { .ehlo = s->helo,
+		.host = s->conf->hostname,
+		.id = id,
+		.date = date,
+		.client_name = s->client->name,
+		.client_addr = s->client->addr,
+		.login = s->user,
+		.trace_client = s->conf->trace_client,
+		.esmtp = s->esmtp,
+		.tls = s->tls,
+		.auth = s->user[0] != '\0',
+		.tls_cipher = s->tls_info.cipher };
+
+	qid_text(s->txn.qid, id);
+	date_text(s, date, sizeof(date));
+	buf_add(&s->txn.out, text, received_make(&r, text, sizeof(text)));
+}
+
+/* ---- receiving ---- */
+
+void
+smtp_data_ready(struct session *s, const struct m_data_ready *m)
+{
+	struct txn *t = &s->txn;
+
+	if (m->txn != t->number)
+		return;
+	if (m->reply != R_DATA_GO) {
+		smtp_txn_end(s);
+		session_reply(s, (enum smtp_reply)m->reply, NULL, NULL);
+		session_enter(s, ST_COMMAND);
+		return;
+	}
+	t->qid = m->qid;
+	t->refuse = R_DATA_GO;
+	dotline_in_init(&t->dots, s->conf->normalize_newlines);
+	header_init(&t->header, &fixups, s, s->conf->hostname, 0);
+	add_received(s);
+	session_reply(s, R_DATA_GO, NULL, NULL);
+	session_enter(s, ST_DATA);
+}
+
+/* From here on the message is only consumed. */
+static void
+refuse(struct txn *t, enum smtp_reply why)
+{
+	if (t->refuse == R_DATA_GO)
+		t->refuse = why;
+	buf_clear(&t->out);
+}
+
+static bool
+has_high_bit(const unsigned char *p, size_t n)
+{
+	unsigned char all = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		all |= p[i];
+	return (all & 0x80) != 0;
+}
+
+static void
+take_decoded(void *arg, const void *data, size_t len)
+{
+	struct session *s = arg;
+	struct txn *t = &s->txn;
+	size_t used = 0;
+
+	if (t->refuse != R_DATA_GO)
+		return;
+	if (t->dots.size > s->conf->max_message_size) {
+		refuse(t, R_TOO_BIG);
+		return;
+	}
+	if (!t->eightbit)
+		t->eightbit = has_high_bit(data, len);
+	if (!t->header.done) {
+		used = header_feed(&t->header, data, len, &t->out);
+		if (t->header.too_big) {
+			refuse(t, R_HEADER_TOO_BIG);
+			return;
+		}
+	}
+	buf_add(&t->out, (const char *)data + used, len - used);
+}
+
+static void
+flush_file(struct session *s)
+{
+	struct txn *t = &s->txn;
+
+	if (!t->in_file || t->refuse != R_DATA_GO || t->out.len == 0)
+		return;
+	if (s->ops->body_write(s->arg, buf_head(&t->out), t->out.len) == -1) {
+		refuse(t, R_NO_SPACE);
+		return;
+	}
+	t->written += t->out.len;
+	buf_drop(&t->out, t->out.len);
+}
+
+static void
+ask_file(struct session *s)
+{
+	struct m_txn m = { .txn = s->txn.number };
+
+	if (s->ops->to_queue(s->arg, M_BODY_FILE, &m))
+		session_enter(s, ST_FILE_WAIT);
+	else
+		refuse(&s->txn, R_QUEUE_DOWN);
+}
+
+static const char *
+refusal_arg(const struct session *s, char out[24])
+{
+	unsigned long long n = s->txn.refuse == R_HEADER_TOO_BIG ?
+	    HEADER_LIMIT : s->conf->max_message_size;
+
+	snprintf(out, 24, "%llu", n);
+	return out;
+}
+
+static void
+end_refused(struct session *s)
+{
+	enum smtp_reply why = s->txn.refuse;
+	char arg[24];
+
+	refusal_arg(s, arg);
+	smtp_txn_end(s);
+	session_reply(s, why, arg, NULL);
+	session_enter(s, ST_COMMAND);
+	if (smtp_reply_code(why) >= 500)
+		session_count_error(s);
+}
+
+/* What is wrong with the whole message, if anything. */
+static void
+judge(struct session *s)
+{
+	struct txn *t = &s->txn;
+
+	if (t->dots.nul)
+		refuse(t, R_NUL);
+	else if (t->dots.bare_cr)
+		refuse(t, R_BARE_CR);
+	else if (t->dots.bare_lf && !s->conf->normalize_newlines)
+		refuse(t, R_BARE_LF);
+	else if (t->header.broken)
+		refuse(t, R_HEADER_BROKEN);
+	else if (t->header.count[HEADER_RECEIVED] > HOPS_MAX)
+		refuse(t, R_HOPS);
+}
+
+static void
+submit(struct session *s)
+{
+	struct txn *t = &s->txn;
+	struct m_submit m = { .txn = t->number,
+		.eightbit = t->eightbit,
+		.in_file = t->in_file };
+
+	flush_file(s);
+	if (t->in_file && t->refuse == R_DATA_GO &&
+	    s->ops->body_sync(s->arg) == -1)
+		refuse(t, R_NO_SPACE);
+	if (t->refuse == R_DATA_GO) {
+		m.size = t->written + t->out.len;
+		m.body.p = buf_head(&t->out);
+		m.body.len = t->out.len;
+		if (!s->ops->to_queue(s->arg, M_SUBMIT, &m))
+			refuse(t, R_QUEUE_DOWN);
+	}
+	if (t->refuse != R_DATA_GO)
+		end_refused(s);
+	else
+		session_enter(s, ST_SUBMIT_WAIT);
+}
+
+static void
+finish(struct session *s)
+{
+	struct txn *t = &s->txn;
+
+	if (t->refuse == R_DATA_GO) {
+		header_finish(&t->header, &t->out);
+		judge(s);
+	}
+	if (t->refuse != R_DATA_GO)
+		end_refused(s);
+	else if (!t->in_file && t->out.len > BODY_INLINE_MAX) {
+		ask_file(s);
+		if (t->refuse != R_DATA_GO)
+			end_refused(s);
+	} else
+		submit(s);
+}
+
+size_t
+smtp_data_input(struct session *s, const void *p, size_t len)
+{
+	struct txn *t = &s->txn;
+	size_t n;
+
+	n = dotline_in_feed(&t->dots, p, len < FEED ? len : FEED, take_decoded,
+	    s);
+	if (t->dots.done) {
+		finish(s);
+		return n;
+	}
+	if (t->in_file && t->out.len >= FEED)
+		flush_file(s);
+	else if (!t->in_file && t->out.len > BODY_INLINE_MAX)
+		ask_file(s);
+	return n;
+}
+
+void
+smtp_data_file(struct session *s, const struct m_txn *m)
+{
+	struct txn *t = &s->txn;
+
+	if (m->txn != t->number)
+		return;
+	t->in_file = true;
+	flush_file(s);
+	if (t->dots.done)
+		submit(s);
+	else
+		session_enter(s, ST_DATA);
+}
+
+void
+smtp_data_submitted(struct session *s, const struct m_submitted *m)
+{
+	char id[24];
+
+	if (m->txn != s->txn.number)
+		return;
+	qid_text(m->qid, id);
+	s->txn.qid = 0; /* nothing is left to abort */
+	smtp_txn_end(s);
+	if (m->reply == R_QUEUED)
+		s->messages++;
+	session_reply(s, (enum smtp_reply)m->reply, id, NULL);
+	session_enter(s, ST_COMMAND);
+}
+
+void
+smtp_data_queue_gone(struct session *s)
+{
+	struct txn *t = &s->txn;
+
+	switch (s->state) {
+	case ST_DATA_WAIT:
+	case ST_SUBMIT_WAIT:
+		smtp_txn_end(s);
+		session_reply(s, R_QUEUE_DOWN, NULL, NULL);
+		session_enter(s, ST_COMMAND);
+		break;
+	case ST_DATA:
+		refuse(t, R_QUEUE_DOWN);
+		break;
+	case ST_FILE_WAIT:
+		refuse(t, R_QUEUE_DOWN);
+		if (t->dots.done)
+			end_refused(s);
+		else
+			session_enter(s, ST_DATA);
+		break;
+	default:
+		break; /* DATA will be refused */
+	}
+}

@@ -1,0 +1,335 @@
+/* The session: its life, its input, its deadlines, its answers from afar. */
+#include "smtp_session.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "smtp_int.h"
+
+enum { ANSWER_TIMEOUT_MS = 100 * 1000 }; /* RFC 6409 5.3: below 2 minutes */
+
+struct session *
+session_new(const struct session_conf *conf, const struct session_ops *ops,
+    void *arg, const struct session_client *client, uint64_t sid,
+    bool implicit)
+{
+	struct session *s = xcalloc(1, sizeof(*s));
+
+	s->conf = conf;
+	s->ops = ops;
+	s->arg = arg;
+	s->client = client;
+	s->sid = sid;
+	s->implicit = implicit;
+	s->state = ST_CONNECT;
+	return s;
+}
+
+void
+session_free(struct session **sp)
+{
+	struct session *s = *sp;
+
+	*sp = NULL;
+	if (s == NULL)
+		return;
+	smtp_txn_end(s);
+	freezero(s, sizeof(*s));
+}
+
+static int64_t
+state_timeout(const struct session *s, enum state st)
+{
+	switch (st) {
+	case ST_CONNECT:
+	case ST_TLS:
+		return s->conf->handshake_timeout;
+	case ST_COMMAND:
+	case ST_AUTH_LINE:
+		/* a stranger gets less patience than a client under TLS */
+		return s->tls ? s->conf->command_timeout :
+				s->conf->handshake_timeout;
+	case ST_DATA:
+		return s->conf->data_timeout;
+	case ST_CLOSED:
+		return 0;
+	default:
+		return ANSWER_TIMEOUT_MS;
+	}
+}
+
+void
+session_enter(struct session *s, enum state next)
+{
+	if (s->state == ST_CLOSED)
+		return;
+	s->state = next;
+	if (next == ST_COMMAND && s->draining && s->txn.number == 0) {
+		session_close(s, R_CLOSE_SHUTDOWN);
+		return;
+	}
+	s->ops->deadline(s->arg, state_timeout(s, next));
+}
+
+/* ---- replies ---- */
+
+void
+session_raw(struct session *s, const char *p, size_t n)
+{
+	if (s->state != ST_CLOSED)
+		s->ops->send(s->arg, p, n);
+}
+
+void
+session_reply(struct session *s, enum smtp_reply id, const char *a,
+    const char *b)
+{
+	char out[SMTP_REPLY_MAX];
+
+	session_raw(s, out, smtp_reply_format(out, sizeof(out), id, a, b));
+}
+
+void
+session_close(struct session *s, enum smtp_reply id)
+{
+	if (s->state == ST_CLOSED)
+		return;
+	session_reply(s, id, NULL, NULL);
+	session_enter(s, ST_CLOSED);
+	s->ops->hangup(s->arg);
+}
+
+void
+session_count_error(struct session *s)
+{
+	if (++s->errors > s->conf->max_errors)
+		session_close(s, R_CLOSE_ERRORS);
+}
+
+void
+session_error(struct session *s, enum smtp_reply id, const char *a)
+{
+	session_reply(s, id, a, NULL);
+	session_count_error(s);
+}
+
+/* ---- beginning ---- */
+
+static void
+greet(struct session *s)
+{
+	session_reply(s, R_GREETING, s->conf->hostname, NULL);
+	session_enter(s, ST_COMMAND);
+}
+
+void
+session_start(struct session *s)
+{
+	if (s->implicit)
+		session_enter(s, ST_TLS);
+	else
+		greet(s);
+}
+
+void
+session_tls_up(struct session *s, const struct session_tls *t)
+{
+	if (s->state != ST_TLS)
+		return;
+	s->tls = true;
+	s->tls_info = *t;
+	if (!s->ops->announce(s->arg)) {
+		session_close(s, s->implicit ? R_GREET_DOWN : R_CLOSE_INTERNAL);
+		return;
+	}
+	if (s->implicit)
+		greet(s);
+	else
+		session_enter(s, ST_COMMAND);
+}
+
+/* ---- input ---- */
+
+bool
+session_wants_input(const struct session *s)
+{
+	return s->state == ST_COMMAND || s->state == ST_AUTH_LINE ||
+	    s->state == ST_DATA;
+}
+
+static void
+line_too_long(struct session *s)
+{
+	if (s->state == ST_AUTH_LINE)
+		smtp_auth_too_long(s);
+	else
+		session_error(s, R_LINE_TOO_LONG, NULL);
+}
+
+/* Only CR LF ends a line; what else looks like an end is no command. */
+static bool
+is_clean(const char *p, size_t n)
+{
+	return memchr(p, '\0', n) == NULL && memchr(p, '\r', n) == NULL;
+}
+
+static void
+one_line(struct session *s, const char *p, size_t n, bool more)
+{
+	if (s->skipping) {
+		s->skipping = false;
+		line_too_long(s);
+		return;
+	}
+	if (n < 2 || p[n - 2] != '\r' || !is_clean(p, n - 2)) {
+		if (s->state == ST_AUTH_LINE)
+			smtp_auth_line(s, "", 1); /* no base64 */
+		else
+			session_error(s, R_LINE_BAD, NULL);
+		return;
+	}
+	if (s->state == ST_AUTH_LINE)
+		smtp_auth_line(s, p, n - 2);
+	else
+		smtp_command(s, p, n - 2, more);
+}
+
+static size_t
+line_input(struct session *s, const char *p, size_t len)
+{
+	const char *lf = memchr(p, '\n', len);
+	size_t n;
+
+	if (lf == NULL && len <= AUTH_LINE_LIMIT + 2)
+		return 0;
+	if (lf == NULL) { /* keep the last byte: it may be the CR */
+		s->skipping = true;
+		return len - 1;
+	}
+	n = (size_t)(lf - p) + 1;
+	if (n > AUTH_LINE_LIMIT + 2)
+		s->skipping = true;
+	one_line(s, p, n, n < len);
+	return n;
+}
+
+size_t
+session_input(struct session *s, const void *in, size_t len)
+{
+	const char *p = in;
+	size_t done = 0, n = 1;
+
+	while (done < len && n > 0 && session_wants_input(s)) {
+		if (s->state == ST_DATA) {
+			s->ops->deadline(s->arg, s->conf->data_timeout);
+			n = smtp_data_input(s, p + done, len - done);
+		} else
+			n = line_input(s, p + done, len - done);
+		done += n;
+	}
+	return s->state == ST_CLOSED ? len : done;
+}
+
+void
+session_timeout(struct session *s)
+{
+	switch (s->state) {
+	case ST_CONNECT:
+	case ST_TLS:
+		session_enter(s, ST_CLOSED); /* no reply fits here */
+		s->ops->hangup(s->arg);
+		break;
+	case ST_COMMAND:
+	case ST_AUTH_LINE:
+		session_close(s, s->tls ? R_CLOSE_TIMEOUT :
+					  R_CLOSE_TLS_TIMEOUT);
+		break;
+	case ST_DATA:
+		session_close(s, R_CLOSE_TIMEOUT);
+		break;
+	case ST_CLOSED:
+		break;
+	default: /* one of ours did not answer */
+		session_close(s, R_CLOSE_INTERNAL);
+	}
+}
+
+/* ---- answers ---- */
+
+void
+session_from_auth(struct session *s, enum msg_type type, const union msg *m)
+{
+	if (s->state == ST_CLOSED)
+		return;
+	if (type == M_SESSION_FACTS)
+		smtp_facts(s, &m->session_facts);
+	else if (type == M_SESSION_KILL)
+		session_close(s, R_CLOSE_REVOKED);
+	else if (type == M_AUTH_CHALLENGE && s->state == ST_AUTH_WAIT)
+		smtp_auth_challenge(s, &m->auth_challenge);
+	else if (type == M_AUTH_RESULT && s->state == ST_AUTH_WAIT)
+		smtp_auth_result(s, &m->auth_result);
+	else if (type == M_VERDICT && s->state == ST_VERDICT)
+		smtp_verdict(s, &m->verdict);
+}
+
+void
+session_from_queue(struct session *s, enum msg_type type, const union msg *m)
+{
+	if (type == M_DATA_READY && s->state == ST_DATA_WAIT)
+		smtp_data_ready(s, &m->data_ready);
+	else if (type == M_BODY_FD && s->state == ST_FILE_WAIT)
+		smtp_data_file(s, &m->txn);
+	else if (type == M_SUBMITTED && s->state == ST_SUBMIT_WAIT)
+		smtp_data_submitted(s, &m->submitted);
+}
+
+void
+session_auth_gone(struct session *s)
+{
+	switch (s->state) {
+	case ST_DATA_WAIT:
+	case ST_DATA:
+	case ST_FILE_WAIT:
+	case ST_SUBMIT_WAIT: /* queue has the envelope: let it come */
+		s->draining = true;
+		break;
+	case ST_CONNECT:
+	case ST_TLS:
+	case ST_CLOSED:
+		break;
+	default:
+		if (s->tls)
+			session_close(s, R_CLOSE_INTERNAL);
+	}
+}
+
+void
+session_queue_gone(struct session *s)
+{
+	if (s->txn.number == 0)
+		return;
+	s->txn.lost = true;
+	smtp_data_queue_gone(s);
+}
+
+void
+session_drain(struct session *s, bool now)
+{
+	s->draining = now;
+	if (now && s->state == ST_COMMAND && s->txn.number == 0)
+		session_close(s, R_CLOSE_SHUTDOWN);
+}
+
+void
+session_get_facts(const struct session *s, struct session_facts *f)
+{
+	f->user = s->user;
+	f->how = s->how;
+	f->helo = s->helo;
+	f->messages = s->messages;
+	f->errors = s->errors;
+	f->tls = s->tls;
+	f->closed = s->state == ST_CLOSED;
+}

@@ -1,0 +1,157 @@
+/* The verbs and their gates: what must hold before a handler is reached. */
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+#include "smtp_int.h"
+
+enum gate {
+	V_CLEAR = 1 << 0,   /* works before TLS (RFC 3207 section 4) */
+	V_REFUSED = 1 << 1, /* works where a TLS requirement is not met */
+	V_GREETED = 1 << 2, /* needs EHLO or HELO first */
+	V_NO_ARG = 1 << 3,  /* takes no argument */
+	V_ARG = 1 << 4	    /* needs one */
+};
+
+struct verb {
+	const char *name;
+	void (*handler)(struct session *, const struct arg *);
+	unsigned gates;
+};
+
+static void
+verb_noop(struct session *s, const struct arg *a)
+{
+	(void)a;
+	session_reply(s, R_NOOP, NULL, NULL);
+}
+
+static void
+verb_rset(struct session *s, const struct arg *a)
+{
+	(void)a;
+	smtp_txn_end(s);
+	session_reply(s, R_RSET, NULL, NULL);
+}
+
+static void
+verb_help(struct session *s, const struct arg *a)
+{
+	(void)a;
+	session_reply(s, R_HELP, NULL, NULL);
+}
+
+static void
+verb_vrfy(struct session *s, const struct arg *a)
+{
+	(void)a;
+	session_reply(s, R_VRFY, NULL, NULL);
+}
+
+static void
+verb_quit(struct session *s, const struct arg *a)
+{
+	(void)a;
+	session_close(s, R_BYE);
+}
+
+static void
+verb_never(struct session *s, const struct arg *a)
+{
+	(void)a;
+	session_error(s, R_COMMAND_REFUSED, "This command");
+}
+
+/* clang-format off */
+static const struct verb verbs[] = {
+	{ "EHLO", smtp_ehlo, V_CLEAR | V_REFUSED },
+	{ "HELO", smtp_helo, V_CLEAR | V_REFUSED },
+	{ "STARTTLS", smtp_starttls, V_CLEAR | V_GREETED },
+	{ "AUTH", smtp_auth, V_GREETED | V_ARG },
+	{ "MAIL", smtp_mail, V_GREETED | V_ARG },
+	{ "RCPT", smtp_rcpt, V_GREETED | V_ARG },
+	{ "DATA", smtp_data, V_GREETED | V_NO_ARG },
+	{ "RSET", verb_rset, V_CLEAR | V_REFUSED | V_NO_ARG },
+	{ "NOOP", verb_noop, V_CLEAR | V_REFUSED },
+	{ "VRFY", verb_vrfy, V_ARG },
+	{ "HELP", verb_help, V_CLEAR },
+	{ "QUIT", verb_quit, V_CLEAR | V_REFUSED | V_NO_ARG },
+	/* RFC 6409 section 7: not for a submission server */
+	{ "ETRN", verb_never, 0 },
+	{ "EXPN", verb_never, 0 },
+	{ "TURN", verb_never, 0 },
+	{ "ATRN", verb_never, 0 },
+};
+/* clang-format on */
+
+static const struct verb *
+find(const char *p, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (strlen(verbs[i].name) == n &&
+		    strncasecmp(verbs[i].name, p, n) == 0)
+			return &verbs[i];
+	return NULL;
+}
+
+/* The reply of the access map that a TLS requirement is not met. */
+static void
+refuse_tls(struct session *s)
+{
+	char out[SMTP_REPLY_MAX];
+
+	session_raw(s, out, smtp_reply_custom(out, sizeof(out), s->refuse_code,
+	    s->refuse_esc, s->refuse_text));
+	session_count_error(s);
+}
+
+static bool
+passes(struct session *s, const struct verb *v, const struct arg *a)
+{
+	if (!s->tls && (v->gates & V_CLEAR) == 0)
+		session_error(s, R_TLS_NEEDED, NULL);
+	else if (s->refuse_code != 0 && (v->gates & V_REFUSED) == 0)
+		refuse_tls(s);
+	else if (!s->greeted && (v->gates & V_GREETED) != 0)
+		session_error(s, R_ORDER_EHLO, NULL);
+	else if (a->len > 0 && (v->gates & V_NO_ARG) != 0)
+		session_error(s, R_ARG_NONE, v->name);
+	else if (a->len == 0 && (v->gates & V_ARG) != 0)
+		session_error(s, R_ARG_MISSING, v->name);
+	else
+		return true;
+	return false;
+}
+
+void
+smtp_command(struct session *s, const char *line, size_t len, bool more)
+{
+	const struct verb *v;
+	struct arg a = { .more = more };
+	size_t n = 0;
+
+	while (n < len && isalpha((unsigned char)line[n]))
+		n++;
+	v = n == len || line[n] == ' ' ? find(line, n) : NULL;
+	if (v == NULL) {
+		session_error(s, R_COMMAND_UNKNOWN, NULL);
+		return;
+	}
+	if (len > LINE_LIMIT && v->handler != smtp_auth) {
+		session_error(s, R_LINE_TOO_LONG, NULL);
+		return;
+	}
+	a.p = line + n;
+	a.len = len - n;
+	while (a.len > 0 && a.p[0] == ' ') {
+		a.p++;
+		a.len--;
+	}
+	if (v->handler != smtp_auth) /* there a blank may stand for "empty" */
+		while (a.len > 0 && a.p[a.len - 1] == ' ')
+			a.len--;
+	if (passes(s, v, &a))
+		v->handler(s, &a);
+}

@@ -1,0 +1,160 @@
+/* The command line of submitd, and where each role begins. */
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "given.h"
+#include "log.h"
+#include "parent.h"
+#include "role.h"
+
+#ifndef CONF_FILE
+#define CONF_FILE "/etc/submitd/submitd.conf"
+#endif
+
+static void usage(void) __attribute__((noreturn));
+
+static void
+usage(void)
+{
+	fprintf(stderr, "usage: submitd [-f FILE] [-dn]\n"
+	    "       submitd -V\n"
+	    "  -f FILE  configuration (default %s)\n"
+	    "  -n       check the configuration and leave\n"
+	    "  -d       stay in the foreground, log to stderr\n"
+	    "  -V       print the version\n", CONF_FILE);
+	exit(EX_USAGE);
+}
+
+static int
+run_role(const char *name, bool to_stderr)
+{
+	static const struct role_ops *const all[ROLE_COUNT] = {
+		[ROLE_FRONT] = &front_ops,
+		[ROLE_AUTH] = &auth_ops,
+		[ROLE_QUEUE] = &queue_ops,
+		[ROLE_RELAY] = &relay_ops,
+		[ROLE_RESOLVER] = &resolver_ops,
+		[ROLE_STORE] = &store_ops,
+	};
+	enum role role = role_by_name(name);
+
+	if (role == ROLE_COUNT || all[role] == NULL)
+		usage();
+	if (fcntl(3, F_GETFD) == -1) {
+		fprintf(stderr, "submitd: -x is for submitd's own use\n");
+		return EX_USAGE;
+	}
+	log_open(role_name(role), to_stderr, LOG_INFO);
+	return role_main(all[role]);
+}
+
+static int
+check_only(const char *path)
+{
+	struct given *g;
+	char err[1024];
+
+	if ((g = given_load(path, err, sizeof(err))) == NULL) {
+		fprintf(stderr, "%s\n", err);
+		return EX_CONFIG;
+	}
+	printf("%s: good\n", path);
+	given_release(&g);
+	return 0;
+}
+
+/* The first process waits until the service stands and reports how it went. */
+static int
+wait_for_service(pid_t pid, int fd)
+{
+	char byte;
+	int status;
+
+	if (read(fd, &byte, 1) == 1)
+		return 0;
+	if (waitpid(pid, &status, 0) == pid && WIFEXITED(status))
+		return WEXITSTATUS(status);
+	return EX_SOFTWARE;
+}
+
+static void
+leave_terminal(void)
+{
+	int fd = open("/dev/null", O_RDWR);
+
+	/* stderr stays until the service stands: errors are told there */
+	if (setsid() == -1 || chdir("/") == -1 || fd == -1 ||
+	    dup2(fd, STDIN_FILENO) == -1 || dup2(fd, STDOUT_FILENO) == -1)
+		exit(EX_OSERR);
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
+
+static int
+run_service(const char *path, bool foreground)
+{
+	struct parent_options opt = { .conf_path = path,
+		.log_to_stderr = foreground,
+		.ready_fd = -1 };
+	int fd[2];
+	pid_t pid;
+
+	if (foreground)
+		return parent_main(&opt);
+	if ((opt.conf_path = realpath(path, NULL)) == NULL)
+		opt.conf_path = path; /* parent says what is wrong with it */
+	if (pipe2(fd, O_CLOEXEC) == -1 || (pid = fork()) == -1)
+		return EX_OSERR;
+	if (pid > 0) {
+		close(fd[1]);
+		return wait_for_service(pid, fd[0]);
+	}
+	close(fd[0]);
+	leave_terminal();
+	opt.ready_fd = fd[1];
+	return parent_main(&opt);
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *path = CONF_FILE, *role = NULL;
+	bool foreground = false, check = false;
+	int c;
+
+	umask(022);
+	while ((c = getopt(argc, argv, "f:dnVx:")) != -1) {
+		switch (c) {
+		case 'f':
+			path = optarg;
+			break;
+		case 'd':
+			foreground = true;
+			break;
+		case 'n':
+			check = true;
+			break;
+		case 'V':
+			printf("submitd %s\n", PACKAGE_VERSION);
+			return 0;
+		case 'x':
+			role = optarg;
+			break;
+		default:
+			usage();
+		}
+	}
+	if (role != NULL)
+		return run_role(role, foreground);
+	if (optind != argc)
+		usage();
+	return check ? check_only(path) : run_service(path, foreground);
+}
