@@ -572,12 +572,15 @@ cb_verifyfile(void *context, const char *file, sasl_verify_type_t type)
 	return SASL_CONTINUE;
 }
 
+/* Cyrus does not free it. */
 static int
 cb_getconfpath(void *context, char **path)
 {
+	static char nowhere[] = "/nonexistent";
+
 	(void)context;
-	*path = strdup("/nonexistent");
-	return *path != NULL ? SASL_OK : SASL_NOMEM;
+	*path = nowhere;
+	return SASL_OK;
 }
 
 /* One thread: nothing to lock. */
@@ -612,15 +615,21 @@ static const sasl_callback_t global_callbacks[] = {
 	{ SASL_CB_LIST_END, NULL, NULL },
 };
 
+static void
+cb_found(
+    server_sasl_mechanism_t *m, sasl_info_callback_stage_t stage, void *found)
+{
+	if (stage == SASL_INFO_LIST_MECH && m != NULL)
+		*(bool *)found = true;
+}
+
 static bool
 has_mech(const char *name)
 {
-	const char **list = sasl_global_listmech();
+	bool found = false;
 
-	for (; list != NULL && *list != NULL; list++)
-		if (strcmp(*list, name) == 0)
-			return true;
-	return false;
+	sasl_server_plugin_info(name, cb_found, &found);
+	return found;
 }
 
 static int
@@ -804,6 +813,14 @@ turn(struct sasl_conv *conv, int rc, const char *out, unsigned outlen)
 	return SASL_RC_CONTINUE;
 }
 
+static uint32_t
+plus_of(uint32_t bit)
+{
+	return (bit & (SASL_MECH_SCRAM_SHA_256 | SASL_MECH_SCRAM_SHA_256_PLUS))
+	    ? SASL_MECH_SCRAM_SHA_256_PLUS
+	    : SASL_MECH_SCRAM_SHA_1_PLUS;
+}
+
 /* Chooses the binding value that the client names. */
 static const struct binding *
 find_binding(const struct sasl_conv *conv, const char *name)
@@ -848,34 +865,34 @@ expect_binding(struct sasl_conv *conv, const unsigned char *msg,
 }
 
 /*
- * What Cyrus lets pass: -PLUS without a binding, a binding without -PLUS,
- * and "y" where we did offer -PLUS but the client did not see it, which is
- * the mark of somebody in between (RFC 5802 section 6).
+ * What Cyrus lets pass: -PLUS without a binding, and "y" where we did offer
+ * -PLUS but the client did not see it, which is the mark of somebody in
+ * between (RFC 5802 section 6).  A binding under the plain name is good:
+ * that is what clients built on Cyrus send, and it counts as -PLUS.
  */
 static enum sasl_rc
 scram_first(struct sasl_conv *conv, const unsigned char *msg, size_t len)
 {
-	bool plus = (conv->bit & PLUS_BITS) != 0;
 	const struct binding *b = NULL;
 	struct gs2 gs2;
 	const char *why;
 
 	if ((why = gs2_parse(msg, len, &gs2)) != NULL)
 		return verdict_why(conv, SASL_RC_MALFORMED, why);
-	if (plus && gs2.flag != GS2_BOUND)
+	if ((conv->bit & PLUS_BITS) != 0 && gs2.flag != GS2_BOUND)
 		return verdict_why(
 		    conv, SASL_RC_BAD, "-PLUS without channel binding");
-	if (!plus && gs2.flag == GS2_BOUND)
-		return verdict_why(
-		    conv, SASL_RC_BAD, "channel binding without -PLUS");
 	if (gs2.flag == GS2_UNSEEN && (conv->usable & PLUS_BITS) != 0)
 		return verdict_why(conv, SASL_RC_BAD,
 		    "client did not see that -PLUS is offered");
-	if (plus && (b = find_binding(conv, gs2.binding)) == NULL)
-		return verdict_why(
-		    conv, SASL_RC_BAD, "unknown channel binding type");
-	if (b != NULL && set_binding(conv, b) != SASL_OK)
-		return verdict_why(conv, SASL_RC_TEMP, "can't bind");
+	if (gs2.flag == GS2_BOUND) {
+		if ((b = find_binding(conv, gs2.binding)) == NULL)
+			return verdict_why(
+			    conv, SASL_RC_BAD, "unknown channel binding type");
+		if (set_binding(conv, b) != SASL_OK)
+			return verdict_why(conv, SASL_RC_TEMP, "can't bind");
+		conv->bit = plus_of(conv->bit);
+	}
 	if (expect_binding(conv, msg, gs2.header_len, b) == -1)
 		return verdict_why(
 		    conv, SASL_RC_MALFORMED, "GS2 header too long");

@@ -226,7 +226,7 @@ const char *sasl_conv_user(const struct sasl_conv *);
 /* With SASL_RC_OK: the device whose password was used; 0 for none. */
 int64_t sasl_conv_device(const struct sasl_conv *);
 
-/* The mechanism's bit. */
+/* The mechanism's bit; that of -PLUS where a binding was used. */
 uint32_t sasl_conv_mech(const struct sasl_conv *);
 
 /*
