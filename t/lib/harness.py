@@ -241,19 +241,20 @@ class Playground:
         return FIRST_UID + ROLES.index(role) if is_root() else os.geteuid()
 
     def _make_folders(self):
-        for name, mode, owner, group in (
-                ("data", 0o750, None, "auth"), ("spool", 0o700, "queue",
-                                                "queue"),
-                ("run", 0o711, "queue", "queue"), ("empty", 0o755, None, None),
-                ("certs", 0o700, None, None)):
-            os.mkdir(self.path(name))
-            os.chmod(self.path(name), mode)
-            if is_root():
-                os.chown(self.path(name), self.uid(owner) if owner else 0,
-                         self.uid(group) if group else 0)
+        """As root the server makes what else it needs."""
+        os.mkdir(self.path("certs"), 0o700)
+        os.mkdir(self.path("data"), 0o750)
+        if is_root():
+            os.chown(self.path("data"), 0, self.uid("auth"))
+        else:
+            os.mkdir(self.path("spool"), 0o700)
         pair = self.ca.issue("server", "mail.play.example",
                              "DNS:localhost,DNS:mail.play.example,"
                              "IP:127.0.0.1,IP:::1")
+        self.install_certificate(pair)
+
+    def install_certificate(self, pair):
+        """Makes this the server's certificate."""
         shutil.copy(pair.cert, self.path("certs/server.pem"))
         shutil.copy(pair.key, self.path("certs/server.key"))
 
@@ -325,9 +326,10 @@ class Playground:
 
         command is put before it, to start it as somebody else.
         """
+        mark = self.log.mark()
         self.spawn(command, stderr=subprocess.PIPE, preexec_fn=with_parent)
         self.log.follow(self.server.stderr)
-        self.ready(deadline)
+        self.log.wait(mark, deadline, ev="ready")
         return self
 
     def spawn(self, command=(), **keys):

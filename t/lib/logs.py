@@ -36,12 +36,12 @@ class Log:
         self.events = []
         self.changed = threading.Condition()
         self.copy = copy
+        self.pipes = 0  # being read
 
     def follow(self, pipe):
         """Reads a pipe to its end in a thread of its own."""
-        thread = threading.Thread(target=self._read, args=(pipe,), daemon=True)
-        thread.start()
-        return thread
+        self.pipes += 1
+        threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
 
     def _read(self, pipe):
         with open(self.copy, "ab") as out:
@@ -55,6 +55,7 @@ class Log:
                     self.changed.notify_all()
         pipe.close()
         with self.changed:
+            self.pipes -= 1
             self.changed.notify_all()
 
     def mark(self):
@@ -83,7 +84,10 @@ class Log:
                     if all(agrees(e.get(k), v) for k, v in fields.items())]
 
     def wait(self, after=0, timeout=30, **fields):
-        """The same as find(), but waits for the event to come."""
+        """The same as find(), but waits for the event to come.
+
+        TimeoutError at the deadline, or when nobody can write it any more.
+        """
         end = time.monotonic() + timeout
         with self.changed:
             while True:
@@ -91,7 +95,7 @@ class Log:
                 if event is not None:
                     return event
                 left = end - time.monotonic()
-                if left <= 0:
+                if left <= 0 or self.pipes == 0:
                     raise TimeoutError("the log has no %s" % fields)
                 self.changed.wait(left)
 
