@@ -413,7 +413,8 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 		snprintf(name, sizeof(name), "%s.%s", section, opt->name);
 	else
 		snprintf(name, sizeof(name), "%s", opt->name);
-	k = find(name);
+	if ((k = find(name)) == NULL)
+		abort(); /* the options were made from the same table */
 	if (k->type != T_LISTEN && lines[k - keys] != 0) {
 		snprintf(why, sizeof(why), "set twice, first in line %d",
 		    lines[k - keys]);
