@@ -53,15 +53,15 @@ class Clients:
             given=message(token).replace(b"\r\n", b"\n"))
 
     def swaks(self, token, mechanism, device, implicit):
-        """swaks, too; it takes the message from a file."""
+        """swaks, too; it takes a file and ends the last line itself."""
         file = self.scene.path("swaks.eml")
         with open(file, "wb") as f:
-            f.write(message(token).replace(b"\r\n", b"\n"))
+            f.write(message(token).replace(b"\r\n", b"\n")[:-1])
         command = ["swaks", "--server", "127.0.0.1", "--port",
                    str(self.port(implicit)), "--from", "ann@play.example",
                    "--to", "bo@example.net", "--data", "@" + file,
                    "--tls-on-connect" if implicit else "--tls",
-                   "--tls-verify-ca", "--tls-ca-path", self.scene.ca.cert]
+                   "--tls-verify", "--tls-ca-path", self.scene.ca.cert]
         if mechanism:
             command += ["--auth", mechanism, "--auth-user", "ann",
                         "--auth-password", PASSWORD]

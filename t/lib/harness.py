@@ -241,12 +241,9 @@ class Playground:
         return FIRST_UID + ROLES.index(role) if is_root() else os.geteuid()
 
     def _make_folders(self):
-        """As root the server makes what else it needs."""
+        """What neither submitctl init nor a server started by root makes."""
         os.mkdir(self.path("certs"), 0o700)
-        os.mkdir(self.path("data"), 0o750)
-        if is_root():
-            os.chown(self.path("data"), 0, self.uid("auth"))
-        else:
+        if not is_root():
             os.mkdir(self.path("spool"), 0o700)
         pair = self.ca.issue("server", "mail.play.example",
                              "DNS:localhost,DNS:mail.play.example,"
