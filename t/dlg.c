@@ -1,0 +1,673 @@
+/*
+ * Plays scripted dialogues against the session code: the same functions that
+ * the sockets feed.  Auth and queue are played here by a few fixed rules.
+ *
+ *	# comment
+ *	! directive [argument]
+ *	C: line sent by the client (CR LF is added; \r \n \0 \xHH \\ known;
+ *	   a final \c leaves CR LF out)
+ *	S: reply line expected; * stands for anything
+ *	M: line of the message queue got last, in order; * as above
+ *
+ * C lines up to the next S line are one segment.  Each script is played
+ * with whole segments, byte by byte, and in pieces of 7 bytes.
+ *
+ * Directives: "implicit" (TLS from the start), "tls" (the handshake is done
+ * before the first line), "whole" (segments only), "auth down", "queue
+ * down|up|full|file|dead", "cert USER", "refuse CODE ESC TEXT", "errors N",
+ * "size N", "rcpts N", "timeout", "closed" (the server has hung up), "kill",
+ * "drain", "trace", "normalize".
+ *
+ * The user ann has the password "secret" and owns ann@example.org; the
+ * recipient no@example.net is refused with 550 5.7.1.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "submitd/mem.h"
+#include "submitd/smtp_reply.h"
+#include "submitd/smtp_session.h"
+
+enum { QUEUE_OK, QUEUE_DOWN, QUEUE_FULL, QUEUE_DEAD };
+
+static struct play {
+	struct session *s;
+	struct session_conf conf;
+	struct session_client client;
+	struct buf out;	   /* replies not yet expected */
+	struct buf in;	   /* client bytes not yet taken */
+	struct buf body;   /* what queue got, or gets into its file */
+	struct buf question; /* asked of auth, not yet answered */
+	bool want_tls, closed;
+	bool auth_down;
+	int queue;
+	char cert[64];
+	struct m_session_facts facts;
+	char esc[16], text[256];
+	char user[64], mech[32];
+	int login_step;
+	uint32_t txn;
+	size_t piece;
+	int line;
+	char why[512];
+} P;
+
+/* ---- auth ---- */
+
+static void
+from_auth(enum msg_type type, const union msg *m)
+{
+	session_from_auth(P.s, type, m);
+}
+
+static void
+say_result(uint16_t reply, const char *user)
+{
+	union msg m = { .auth_result = { reply, user, P.mech } };
+
+	if (reply == R_AUTH_OK)
+		snprintf(P.user, sizeof(P.user), "%s", user);
+	from_auth(M_AUTH_RESULT, &m);
+}
+
+static void
+say_challenge(const char *text)
+{
+	union msg m = { .auth_challenge = { { text, strlen(text) } } };
+
+	from_auth(M_AUTH_CHALLENGE, &m);
+}
+
+static bool
+is_bytes(const struct blob *b, const char *text, size_t n)
+{
+	return b->len == n && memcmp(b->p, text, n) == 0;
+}
+
+static void
+auth_start(const struct m_auth_start *m)
+{
+	static const char good[] = "\0ann\0secret";
+
+	snprintf(P.mech, sizeof(P.mech), "%s", m->mech);
+	P.login_step = 0;
+	if (strcmp(m->mech, "PLAIN") == 0 && m->has_initial)
+		say_result(is_bytes(&m->data, good, sizeof(good) - 1) ?
+			R_AUTH_OK : R_AUTH_BAD, "ann");
+	else if (strcmp(m->mech, "PLAIN") == 0)
+		say_challenge("");
+	else if (strcmp(m->mech, "LOGIN") == 0)
+		say_challenge("Username:");
+	else if (strcmp(m->mech, "EXTERNAL") == 0 && P.cert[0] != '\0')
+		say_result(R_AUTH_OK, P.cert);
+	else
+		say_result(R_AUTH_MECHANISM, "");
+}
+
+static void
+auth_step(const struct m_auth_step *m)
+{
+	static const char good[] = "\0ann\0secret";
+
+	if (strcmp(P.mech, "LOGIN") == 0 && P.login_step++ == 0)
+		say_challenge("Password:");
+	else if (strcmp(P.mech, "LOGIN") == 0)
+		say_result(is_bytes(&m->data, "secret", 6) ? R_AUTH_OK :
+							     R_AUTH_BAD, "ann");
+	else
+		say_result(is_bytes(&m->data, good, sizeof(good) - 1) ?
+			R_AUTH_OK : R_AUTH_BAD, "ann");
+}
+
+static void
+verdict(uint32_t txn, uint8_t on, uint16_t reply, const char *text)
+{
+	union msg m = { .verdict = { .txn = txn,
+		.on = on,
+		.allow = reply == R_MAIL_OK || reply == R_RCPT_OK,
+		.reply = reply,
+		.esc = "",
+		.text = text,
+		.user = P.user[0] != '\0' ? P.user : P.cert } };
+
+	from_auth(M_VERDICT, &m);
+}
+
+static void
+auth_mail(const struct m_mail *m)
+{
+	uint16_t reply = R_MAIL_OK;
+
+	if (P.user[0] == '\0' && P.cert[0] == '\0')
+		reply = R_AUTH_NEEDED;
+	else if (m->from[0] != '\0' && strcmp(m->from, "ann@example.org") != 0)
+		reply = R_MAIL_NOT_OWNED;
+	verdict(m->txn, VERDICT_MAIL, reply, m->from);
+}
+
+static bool
+op_to_auth(void *arg, enum msg_type type, const void *m)
+{
+	(void)arg;
+	if (P.auth_down)
+		return false;
+	/* Answered after the question, as a process would. */
+	switch (type) {
+	case M_AUTH_START:
+	case M_AUTH_STEP:
+	case M_MAIL:
+	case M_RCPT: {
+		static unsigned char packet[PROTO_MAX];
+		size_t n = proto_pack(type, 1, m, packet, sizeof(packet));
+
+		buf_clear(&P.question);
+		buf_add(&P.question, packet, n);
+		break;
+	}
+	default:
+		break;
+	}
+	return true;
+}
+
+static void
+answer_auth(void)
+{
+	static unsigned char packet[PROTO_MAX];
+	enum msg_type type;
+	union msg m;
+	const char *why;
+	uint64_t sid;
+	size_t n = P.question.len;
+
+	if (n == 0 || n > sizeof(packet))
+		return;
+	memcpy(packet, buf_head(&P.question), n);
+	buf_clear(&P.question);
+	if (proto_unpack(packet, n, &type, &sid, &m, &why) == -1)
+		abort();
+	if (type == M_AUTH_START)
+		auth_start(&m.auth_start);
+	else if (type == M_AUTH_STEP)
+		auth_step(&m.auth_step);
+	else if (type == M_MAIL)
+		auth_mail(&m.mail);
+	else if (type == M_RCPT)
+		verdict(m.rcpt.txn, VERDICT_RCPT,
+		    strcmp(m.rcpt.to, "no@example.net") == 0 ? R_RCPT_DENIED :
+							       R_RCPT_OK, "");
+}
+
+static bool
+op_announce(void *arg)
+{
+	(void)arg;
+	return !P.auth_down;
+}
+
+static void
+say_facts(void)
+{
+	union msg m = { .session_facts = P.facts };
+
+	m.session_facts.mechs = MECH_SCRAM_SHA_256 | MECH_PLAIN | MECH_LOGIN |
+	    (P.cert[0] != '\0' ? MECH_EXTERNAL : 0);
+	from_auth(M_SESSION_FACTS, &m);
+}
+
+/* ---- queue ---- */
+
+static enum msg_type queue_asked;
+
+static bool
+op_to_queue(void *arg, enum msg_type type, const void *msg)
+{
+	const struct m_submit *m = msg;
+
+	(void)arg;
+	if (P.queue == QUEUE_DOWN)
+		return false;
+	if (type == M_DATA_ABORT)
+		return true;
+	queue_asked = type;
+	P.txn = ((const struct m_txn *)msg)->txn;
+	if (type == M_DATA_OPEN)
+		buf_clear(&P.body);
+	if (type == M_SUBMIT && !m->in_file)
+		buf_add(&P.body, m->body.p, m->body.len);
+	if (type == M_SUBMIT && m->size != P.body.len)
+		snprintf(P.why, sizeof(P.why), "size %llu, but %zu bytes came",
+		    (unsigned long long)m->size, P.body.len);
+	return true;
+}
+
+static void
+answer_queue(void)
+{
+	union msg m = { 0 };
+	enum msg_type asked = queue_asked;
+
+	queue_asked = M_TYPE_COUNT;
+	if (asked == M_TYPE_COUNT || P.queue == QUEUE_DEAD)
+		return;
+	if (asked == M_DATA_OPEN) {
+		m.data_ready.txn = P.txn;
+		m.data_ready.qid = 0x1234;
+		m.data_ready.reply = P.queue == QUEUE_FULL ? R_NO_SPACE :
+							     R_DATA_GO;
+		session_from_queue(P.s, M_DATA_READY, &m);
+	} else if (asked == M_BODY_FILE) {
+		m.txn.txn = P.txn;
+		session_from_queue(P.s, M_BODY_FD, &m);
+	} else {
+		m.submitted.txn = P.txn;
+		m.submitted.reply = R_QUEUED;
+		m.submitted.qid = 0x1234;
+		session_from_queue(P.s, M_SUBMITTED, &m);
+	}
+}
+
+static int
+op_body_write(void *arg, const void *p, size_t n)
+{
+	(void)arg;
+	buf_add(&P.body, p, n);
+	return 0;
+}
+
+static int
+op_body_sync(void *arg)
+{
+	(void)arg;
+	return 0;
+}
+
+static void
+op_body_close(void *arg)
+{
+	(void)arg;
+}
+
+/* ---- the client's side ---- */
+
+static void
+op_send(void *arg, const void *p, size_t n)
+{
+	(void)arg;
+	buf_add(&P.out, p, n);
+}
+
+static void
+op_starttls(void *arg)
+{
+	(void)arg;
+	P.want_tls = true;
+}
+
+static void
+op_hangup(void *arg)
+{
+	(void)arg;
+	P.closed = true;
+}
+
+static void
+op_deadline(void *arg, int64_t ms)
+{
+	(void)arg, (void)ms;
+}
+
+static void
+op_random(void *arg, void *out, size_t n)
+{
+	(void)arg;
+	memset(out, 0xab, n);
+}
+
+static int64_t
+op_now(void *arg, int *tz)
+{
+	(void)arg;
+	*tz = 60;
+	return 1762160701;
+}
+
+static const struct session_ops ops = { op_send, op_starttls, op_hangup,
+	op_deadline, op_announce, op_to_auth, op_to_queue, op_body_write,
+	op_body_sync, op_body_close, op_random, op_now };
+
+static void
+tls_up(void)
+{
+	static const struct session_tls t = { "TLSv1.3",
+		"TLS_AES_256_GCM_SHA384" };
+
+	P.want_tls = false;
+	session_tls_up(P.s, &t);
+	say_facts();
+}
+
+/* Lets the session take what has been sent, and the answers it asks for. */
+static void
+run(void)
+{
+	size_t n, give;
+	bool moved = true;
+
+	while (moved && !P.closed) {
+		answer_auth();
+		answer_queue();
+		n = 0;
+		give = P.in.len;
+		if (session_wants_input(P.s) && give > 0)
+			n = session_input(P.s, buf_head(&P.in), give);
+		buf_drop(&P.in, n);
+		moved = n > 0 || P.question.len > 0 || queue_asked != M_TYPE_COUNT;
+		if (P.want_tls)
+			tls_up();
+		if (P.queue == QUEUE_DEAD)
+			break;
+	}
+}
+
+static void
+send_segment(const struct buf *seg)
+{
+	size_t i, n, piece = P.piece > 0 ? P.piece : seg->len;
+
+	for (i = 0; i < seg->len; i += n) {
+		n = seg->len - i < piece ? seg->len - i : piece;
+		buf_add(&P.in, buf_head(seg) + i, n);
+		run();
+	}
+}
+
+/* ---- the script ---- */
+
+static void
+unescape(struct buf *out, const char *p)
+{
+	unsigned hex;
+	char c;
+
+	for (; *p != '\0'; p++) {
+		c = *p;
+		if (c == '\\' && p[1] != '\0') {
+			switch (*++p) {
+			case 'r':
+				c = '\r';
+				break;
+			case 'n':
+				c = '\n';
+				break;
+			case '0':
+				c = '\0';
+				break;
+			case 'x':
+				if (sscanf(p + 1, "%2x", &hex) != 1)
+					abort();
+				c = (char)hex;
+				p += 2;
+				break;
+			case 'c':
+				return;
+			default:
+				c = *p;
+			}
+		}
+		buf_add(out, &c, 1);
+	}
+	buf_add(out, "\r\n", 2);
+}
+
+static bool
+matches(const char *pat, const char *text)
+{
+	for (; *pat != '\0' && *pat != '*'; pat++, text++)
+		if (*pat != *text)
+			return false;
+	if (*pat == '\0')
+		return *text == '\0';
+	while (*pat == '*')
+		pat++;
+	for (; *text != '\0'; text++)
+		if (matches(pat, text))
+			return true;
+	return *pat == '\0';
+}
+
+/* Takes one line out of b; false if there is none. */
+static bool
+take_line(struct buf *b, char *out, size_t size)
+{
+	const char *p = (const char *)buf_head(b);
+	const char *nl = b->len > 0 ? memchr(p, '\n', b->len) : NULL;
+	size_t n;
+
+	if (nl == NULL)
+		return false;
+	n = (size_t)(nl - p);
+	snprintf(out, size, "%.*s", (int)(n > 0 && p[n - 1] == '\r' ? n - 1 : n),
+	    p);
+	buf_drop(b, n + 1);
+	return true;
+}
+
+static void
+expect(struct buf *b, const char *pat, const char *what)
+{
+	char got[1024];
+
+	if (P.why[0] != '\0')
+		return;
+	if (!take_line(b, got, sizeof(got)))
+		snprintf(P.why, sizeof(P.why), "expected %s \"%.200s\", got "
+		    "nothing", what, pat);
+	else if (!matches(pat, got))
+		snprintf(P.why, sizeof(P.why), "expected %s \"%.200s\", got "
+		    "\"%.200s\"", what, pat, got);
+}
+
+static const char *
+word(const char *text, const char *name)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(text, name, n) != 0 || (text[n] != '\0' && text[n] != ' '))
+		return NULL;
+	return text[n] == ' ' ? text + n + 1 : text + n;
+}
+
+static void
+set_refusal(const char *a)
+{
+	unsigned code;
+
+	if (sscanf(a, "%u %15s %255[^\n]", &code, P.esc, P.text) != 3)
+		abort();
+	P.facts.refuse_code = (uint16_t)code;
+}
+
+static void
+directive(const char *d)
+{
+	const char *a;
+
+	if ((a = word(d, "auth")) != NULL)
+		P.auth_down = true;
+	else if (word(d, "queue dead") != NULL) {
+		P.queue = QUEUE_DEAD;
+		session_queue_gone(P.s);
+		P.queue = QUEUE_DOWN;
+	} else if (word(d, "queue down") != NULL)
+		P.queue = QUEUE_DOWN;
+	else if (word(d, "queue full") != NULL)
+		P.queue = QUEUE_FULL;
+	else if (word(d, "queue up") != NULL)
+		P.queue = QUEUE_OK;
+	else if ((a = word(d, "cert")) != NULL)
+		snprintf(P.cert, sizeof(P.cert), "%s", a);
+	else if ((a = word(d, "refuse")) != NULL)
+		set_refusal(a);
+	else if ((a = word(d, "errors")) != NULL)
+		P.conf.max_errors = (uint32_t)atoi(a);
+	else if ((a = word(d, "size")) != NULL)
+		P.conf.max_message_size = (uint64_t)atoi(a);
+	else if ((a = word(d, "rcpts")) != NULL)
+		P.conf.max_recipients = (uint32_t)atoi(a);
+	else if (word(d, "timeout") != NULL)
+		session_timeout(P.s);
+	else if (word(d, "trace") != NULL)
+		P.conf.trace_client = true;
+	else if (word(d, "normalize") != NULL)
+		P.conf.normalize_newlines = true;
+	else if (word(d, "drain") != NULL)
+		session_drain(P.s, true);
+	else if (word(d, "kill") != NULL) {
+		union msg m = { .text = { "revoked" } };
+
+		from_auth(M_SESSION_KILL, &m);
+	} else if (word(d, "closed") != NULL) {
+		if (!P.closed && P.why[0] == '\0')
+			snprintf(P.why, sizeof(P.why), "the server did not "
+			    "hang up");
+	} else if (word(d, "whole") == NULL)
+		snprintf(P.why, sizeof(P.why), "unknown directive %s", d);
+}
+
+static void
+begin(const char *first)
+{
+	bool implicit = first != NULL && strcmp(first, "implicit") == 0;
+	bool tls = first != NULL && strcmp(first, "tls") == 0;
+
+	P.s = session_new(&P.conf, &ops, NULL, &P.client,
+	    (uint64_t)1 << SID_COUNTER_BITS | 1, implicit);
+	session_start(P.s);
+	if (implicit)
+		tls_up();
+	if (tls) {
+		buf_add(&P.in, "EHLO x\r\nSTARTTLS\r\n", 18);
+		run();
+		buf_clear(&P.out);
+	}
+	run();
+}
+
+static void
+clear(void)
+{
+	session_free(&P.s);
+	buf_clear(&P.out);
+	buf_clear(&P.in);
+	buf_clear(&P.body);
+	buf_clear(&P.question);
+	memset(&P, 0, sizeof(P));
+}
+
+static void
+prepare(size_t piece)
+{
+	clear();
+	queue_asked = M_TYPE_COUNT;
+	P.piece = piece;
+	P.conf = (struct session_conf){ .hostname = "mail.example.org",
+		.max_message_size = 26214400,
+		.max_recipients = 100,
+		.max_errors = 20,
+		.handshake_timeout = 1000,
+		.command_timeout = 1000,
+		.data_timeout = 1000 };
+	P.facts = (struct m_session_facts){ .verify = "NO",
+		.verify_reason = "",
+		.cert_fp = "",
+		.cert_user = "",
+		.refuse_esc = P.esc,
+		.refuse_text = P.text };
+	snprintf(P.client.addr, sizeof(P.client.addr), "192.0.2.7");
+}
+
+/* One line of the script; seg collects what the client says. */
+static void
+play_line(char *line, struct buf *seg, bool *begun)
+{
+	if (line[0] == '#' || line[0] == '\0')
+		return;
+	if (line[0] == '!' && !*begun &&
+	    (strcmp(line, "! tls") == 0 || strcmp(line, "! implicit") == 0)) {
+		begin(line + 2);
+		*begun = true;
+		return;
+	}
+	if (!*begun && line[0] != '!') {
+		begin(NULL);
+		*begun = true;
+	}
+	if (strncmp(line, "C: ", 3) == 0) {
+		unescape(seg, line + 3);
+		return;
+	}
+	send_segment(seg);
+	buf_clear(seg);
+	if (strncmp(line, "S: ", 3) == 0)
+		expect(&P.out, line + 3, "reply");
+	else if (strncmp(line, "M: ", 3) == 0 || strcmp(line, "M:") == 0)
+		expect(&P.body, line[2] == ' ' ? line + 3 : "", "line");
+	else if (line[0] == '!')
+		directive(line + 2);
+	else
+		snprintf(P.why, sizeof(P.why), "unknown line");
+}
+
+static bool
+play(const char *path, size_t piece, bool *whole)
+{
+	char line[4096], left[256];
+	struct buf seg = { 0 };
+	FILE *fp = fopen(path, "re");
+	bool begun = false;
+	int at = 0;
+
+	if (fp == NULL)
+		return false;
+	prepare(piece);
+	while (fgets(line, sizeof(line), fp) != NULL && P.why[0] == '\0') {
+		at++;
+		line[strcspn(line, "\n")] = '\0';
+		if (strcmp(line, "! whole") == 0)
+			*whole = true;
+		play_line(line, &seg, &begun);
+	}
+	fclose(fp);
+	if (P.why[0] == '\0' && take_line(&P.out, left, sizeof(left)))
+		snprintf(P.why, sizeof(P.why), "unexpected reply \"%s\"", left);
+	if (P.why[0] == '\0' && seg.len > 0)
+		snprintf(P.why, sizeof(P.why), "the script ends with C lines");
+	buf_clear(&seg);
+	if (P.why[0] != '\0')
+		printf("# %s:%d (pieces of %zu): %s\n", path, at, piece, P.why);
+	return P.why[0] == '\0';
+}
+
+int
+main(int argc, char **argv)
+{
+	static const size_t pieces[] = { 0, 1, 7 };
+	bool ok, whole;
+	int i, bad = 0;
+	size_t k;
+
+	printf("1..%d\n", argc - 1);
+	for (i = 1; i < argc; i++) {
+		whole = false;
+		ok = true;
+		for (k = 0; k < 3 && ok && (k == 0 || !whole); k++)
+			ok = play(argv[i], pieces[k], &whole);
+		printf("%sok %d - %s\n", ok ? "" : "not ", i, argv[i]);
+		bad |= !ok;
+	}
+	clear();
+	return bad || argc < 2;
+}
