@@ -29,14 +29,11 @@ fold_key(const char *key, char out[STORE_ACCESS_KEY_MAX + 1])
 		return "the key is empty";
 	if (len > STORE_ACCESS_KEY_MAX)
 		return "the key is longer than 1022 bytes";
-	for (size_t i = 0; i <= len; i++) {
-		unsigned char c = (unsigned char)key[i];
-
-		if ((c <= ' ' && i < len) || c == 0x7f)
-			return "the key has a blank or a control character "
-			       "in it";
-		out[i] = db_lower(key[i]);
-	}
+	if (!db_clean_utf8(key) || strchr(key, ' ') != NULL)
+		return "the key is not UTF-8, or has a blank or a control "
+		       "character in it";
+	memcpy(out, key, len + 1);
+	db_fold(out);
 	return NULL;
 }
 
@@ -49,10 +46,8 @@ bad_value(const char *value)
 		return "the value is empty";
 	if (len > STORE_ACCESS_VALUE_MAX)
 		return "the value is longer than 1022 bytes";
-	for (; *value != '\0'; value++)
-		if ((*value > '\0' && *value < ' ' && *value != '\t') ||
-		    *value == 0x7f)
-			return "the value has a control character in it";
+	if (!db_clean_utf8(value))
+		return "the value is not UTF-8 text of one line";
 	return NULL;
 }
 

@@ -40,9 +40,9 @@ enum store_rc store_access_lookup(
     struct store *st, const char *key, char *value, size_t len);
 
 /*
- * Adds or replaces the cli row of a key. STORE_INVALID: key empty, too long
- * or with white space or control characters in it; value empty, too long or
- * with control characters.
+ * Adds or replaces the cli row of a key. STORE_INVALID: key or value is
+ * empty, too long, not UTF-8, or has control characters in it; a key has no
+ * blanks either.
  */
 enum store_rc store_access_set(
     struct store *st, const char *key, const char *value);

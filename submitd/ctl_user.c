@@ -1,0 +1,518 @@
+/*
+ * submitctl user: who may submit mail, and how they prove who they are.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "ctl.h"
+#include "ctl_cert.h"
+#include "store/cert.h"
+#include "store/device.h"
+
+static int add_run(struct ctl *);
+static int passwd_run(struct ctl *);
+static int set_run(struct ctl *);
+static int list_run(struct ctl *);
+static int show_run(struct ctl *);
+static int suspend_run(struct ctl *);
+static int resume_run(struct ctl *);
+static int del_run(struct ctl *);
+
+static const struct ctl_opt add_opts[] = { CTL_PASSWORD_OPTS,
+	{ "--address", true }, { "--policy", true }, { .name = NULL } };
+static const struct ctl_opt passwd_opts[] = { CTL_PASSWORD_OPTS,
+	{ .name = NULL } };
+static const struct ctl_opt set_opts[] = { { "--policy", true },
+	{ "--backend", true }, { "--mechanisms", true }, { "--state", true },
+	{ .name = NULL } };
+static const struct ctl_opt suspend_opts[] = { { "--reason", true },
+	{ .name = NULL } };
+
+/* clang-format off */
+const struct ctl_verb ctl_user_verbs[] = {
+	{ "user", "add",
+	  "NAME " CTL_PASSWORD_ARGS " [--address ADDRESS]... [--policy POLICY]",
+	  "add a user", add_run, CTL_WRITE, 1, 1, add_opts },
+	{ "user", "passwd", "NAME " CTL_PASSWORD_ARGS,
+	  "set the password of a user, or take it away",
+	  passwd_run, CTL_WRITE, 1, 1, passwd_opts },
+	{ "user", "set",
+	  "NAME [--policy any|cert|password|both]"
+	  " [--backend default|store|pam|saslauthd] [--mechanisms LIST]"
+	  " [--state active|suspended|disabled]",
+	  "change how a user must log in",
+	  set_run, CTL_WRITE, 1, 1, set_opts },
+	{ "user", "list", "", "list all users",
+	  list_run, CTL_READ, 0, 0, NULL },
+	{ "user", "show", "NAME", "show all about a user",
+	  show_run, CTL_READ, 1, 1, NULL },
+	{ "user", "suspend", "NAME [--reason TEXT]",
+	  "keep a user from logging in for now",
+	  suspend_run, CTL_WRITE, 1, 1, suspend_opts },
+	{ "user", "resume", "NAME", "end a suspension",
+	  resume_run, CTL_WRITE, 1, 1, NULL },
+	{ "user", "del", "NAME",
+	  "delete a user with addresses, certificates and passwords",
+	  del_run, CTL_WRITE, 1, 1, NULL },
+	{ .noun = NULL },
+};
+
+static const struct ctl_column list_columns[] = {
+	{ "name", "NAME", CTL_TEXT, NULL },
+	{ "state", "STATE", CTL_TEXT, NULL },
+	{ "policy", "POLICY", CTL_TEXT, NULL },
+	{ "password", "PASSWORD", CTL_WORDS, NULL },
+	{ "certificates", "CERTS", CTL_NUMBER, NULL },
+	{ "addresses", "ADDRESSES", CTL_WORDS, NULL },
+	{ .key = NULL },
+};
+
+static const struct ctl_column device_columns[] = {
+	{ "label", "LABEL", CTL_TEXT, NULL },
+	{ "kind", "KIND", CTL_TEXT, NULL },
+	{ "created", "CREATED", CTL_TIME, NULL },
+	{ "expires", "EXPIRES", CTL_TIME, NULL },
+	{ "revoked", "REVOKED", CTL_TIME, NULL },
+	{ .key = NULL },
+};
+
+static const struct ctl_column show_columns[] = {
+	{ "name", "Name", CTL_TEXT, NULL },
+	{ "state", "State", CTL_TEXT, NULL },
+	{ "reason", "Reason", CTL_TEXT, NULL },
+	{ "policy", "Policy", CTL_TEXT, NULL },
+	{ "backend", "Password checked by", CTL_TEXT, NULL },
+	{ "mechanisms", "Mechanisms", CTL_WORDS, NULL },
+	{ "password", "Password kept as", CTL_WORDS, NULL },
+	{ "created", "Created", CTL_TIME, NULL },
+	{ "addresses", "Addresses", CTL_WORDS, NULL },
+	{ "certificates", "Certificates", CTL_TABLE, ctl_cert_columns },
+	{ "devices", "Devices", CTL_TABLE, device_columns },
+	{ .key = NULL },
+};
+/* clang-format on */
+
+/* Users as JSON. */
+
+static int
+add_address(const struct store_address *address, void *arg)
+{
+	json_array_append_new(arg, json_string(address->pattern));
+	return 0;
+}
+
+static int
+add_account_kind(const struct store_cred *cred, void *arg)
+{
+	if (cred->device_id == 0)
+		json_array_append_new(
+		    arg, json_string(store_cred_kind_text(cred->kind)));
+	return 0;
+}
+
+static int
+add_cert(const struct store_cert *cert, void *arg)
+{
+	json_array_append_new(arg, ctl_cert_json(cert));
+	return 0;
+}
+
+static int
+add_device(const struct store_device *device, void *arg)
+{
+	json_array_append_new(arg,
+	    json_pack("{s:s, s:s, s:o, s:o, s:o}", "label", device->label,
+		"kind", store_device_kind_text(device->kind), "created",
+		ctl_json_time(device->created), "expires",
+		ctl_json_time(device->expires), "revoked",
+		ctl_json_time(device->revoked)));
+	return 0;
+}
+
+static json_t *
+mechanisms_json(const char *list)
+{
+	json_t *array = json_array();
+	size_t len;
+
+	for (; *list != '\0'; list += len + (list[len] == ' ')) {
+		len = strcspn(list, " ");
+		json_array_append_new(array, json_stringn(list, len));
+	}
+	return array;
+}
+
+/* Everything the store knows of a user. */
+static enum store_rc
+user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
+{
+	json_t *addresses = json_array(), *password = json_array();
+	json_t *certs = json_array(), *devices = json_array();
+	enum store_rc rc;
+
+	rc = store_address_list(ctl->st, user->id, add_address, addresses);
+	if (rc == STORE_OK)
+		rc = store_cred_list(
+		    ctl->st, user->id, add_account_kind, password);
+	if (rc == STORE_OK)
+		rc = store_cert_list(ctl->st, user->id, add_cert, certs);
+	if (rc == STORE_OK)
+		rc = store_device_list(ctl->st, user->id, add_device, devices);
+	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o,"
+			 " s:o}",
+	    "name", user->name, "state", store_user_state_text(user->state),
+	    "reason", user->reason, "policy",
+	    store_auth_policy_text(user->policy), "backend",
+	    store_backend_text(user->backend), "mechanisms",
+	    mechanisms_json(user->mechanisms), "password", password, "created",
+	    ctl_json_time(user->created), "addresses", addresses,
+	    "certificates", certs, "devices", devices);
+	return rc;
+}
+
+struct listing {
+	const struct ctl *ctl;
+	json_t *rows;
+	enum store_rc rc;
+};
+
+/* In a listing certificates and devices are numbers. */
+static int
+list_user(const struct store_user *user, void *arg)
+{
+	static const char *const counted[] = { "certificates", "devices" };
+	struct listing *l = arg;
+	json_t *row;
+
+	l->rc = user_json(l->ctl, user, &row);
+	for (size_t i = 0; i < 2; i++) {
+		size_t n = json_array_size(json_object_get(row, counted[i]));
+
+		json_object_set_new(
+		    row, counted[i], json_integer((json_int_t)n));
+	}
+	json_array_append_new(l->rows, row);
+	return l->rc != STORE_OK;
+}
+
+static int
+list_run(struct ctl *ctl)
+{
+	struct listing l = { ctl, json_array(), STORE_OK };
+	enum store_rc rc = store_user_list(ctl->st, list_user, &l);
+
+	ctl_list(ctl, l.rows, list_columns);
+	if (rc == STORE_OK)
+		rc = l.rc;
+	if (rc == STORE_OK)
+		return 0;
+	ctl_list(ctl, NULL, NULL);
+	return ctl_store_fail(ctl, rc);
+}
+
+static int
+show_run(struct ctl *ctl)
+{
+	struct store_user user;
+	enum store_rc rc;
+	json_t *object;
+	int status;
+
+	if ((status = ctl_user(ctl, ctl->word[0], &user)) != 0)
+		return status;
+	if ((rc = user_json(ctl, &user, &object)) != STORE_OK) {
+		json_decref(object);
+		return ctl_store_fail(ctl, rc);
+	}
+	if (user.reason[0] == '\0' && !ctl->json)
+		json_object_del(object, "reason");
+	ctl_show(ctl, object, show_columns);
+	return 0;
+}
+
+/* Adding. */
+
+struct new_user {
+	char name[STORE_NAME_MAX + 1];
+	enum store_auth_policy policy;
+	char record[SCRAM_RECORD_MAX]; /* "": no password */
+};
+
+static int
+take_policy(
+    const struct ctl *ctl, const char *word, enum store_auth_policy *policy)
+{
+	if (store_auth_policy_parse(word, policy) == -1)
+		return ctl_usage(ctl,
+		    "\"%s\" is no policy, expected any, cert, password or "
+		    "both",
+		    word);
+	return 0;
+}
+
+/* What is wrong is said before anybody is asked for a password. */
+static int
+check_new_user(const struct ctl *ctl, struct new_user *new)
+{
+	const char *policy = ctl_opt(ctl, "--policy");
+	char pattern[STORE_ADDRESS_MAX + 1];
+	struct store_user user;
+	const char *why;
+
+	if (store_user_name(ctl->word[0], new->name, &why) == -1)
+		return ctl_fail(EX_DATAERR, "\"%s\": %s", ctl->word[0], why);
+	new->policy = STORE_AUTH_ANY;
+	if (policy != NULL && take_policy(ctl, policy, &new->policy) != 0)
+		return EX_USAGE;
+	for (size_t i = 0; i < ctl->opts; i++)
+		if (strcmp(ctl->opt[i].name, "--address") == 0 &&
+		    store_address_pattern(ctl->opt[i].value, pattern, &why) ==
+			-1)
+			return ctl_fail(EX_DATAERR, "address \"%s\": %s",
+			    ctl->opt[i].value, why);
+	if (store_user_get(ctl->st, new->name, &user) == STORE_OK)
+		return ctl_fail(
+		    EX_DATAERR, "user %s exists already", new->name);
+	return 0;
+}
+
+/* The addresses asked for, or the name itself if it is one. */
+static enum store_rc
+add_addresses(const struct ctl *ctl, const struct new_user *new, int64_t id)
+{
+	char pattern[STORE_ADDRESS_MAX + 1];
+	enum store_rc rc = STORE_OK;
+	const char *why;
+
+	for (size_t i = 0; i < ctl->opts && rc == STORE_OK; i++)
+		if (strcmp(ctl->opt[i].name, "--address") == 0)
+			rc = store_address_add(ctl->st, id, ctl->opt[i].value);
+	/* A name such as @example.org must not open a whole domain. */
+	if (ctl_opt(ctl, "--address") == NULL && new->name[0] != '@' &&
+	    strchr(new->name, '@') != NULL &&
+	    store_address_pattern(new->name, pattern, &why) == 0)
+		rc = store_address_add(ctl->st, id, pattern);
+	return rc;
+}
+
+static enum store_rc
+set_password(const struct ctl *ctl, int64_t id, const char *text)
+{
+	const struct store_record record = { STORE_CRED_SCRAM_SHA_256, text };
+
+	return store_password_set(
+	    ctl->st, id, &record, text[0] != '\0' ? 1 : 0);
+}
+
+static enum store_rc
+add_user(const struct ctl *ctl, const struct new_user *new, int64_t *id)
+{
+	enum store_rc rc;
+
+	if ((rc = store_user_add(ctl->st, new->name, id)) != STORE_OK)
+		return rc;
+	if (new->policy != STORE_AUTH_ANY)
+		rc = store_user_set_policy(ctl->st, *id, new->policy);
+	if (rc == STORE_OK)
+		rc = add_addresses(ctl, new, *id);
+	if (rc == STORE_OK && new->record[0] != '\0')
+		rc = set_password(ctl, *id, new->record);
+	return rc;
+}
+
+static int
+tell_added(struct ctl *ctl, int64_t id)
+{
+	struct store_user user;
+	json_t *object = NULL;
+	enum store_rc rc;
+
+	if ((rc = store_user_by_id(ctl->st, id, &user)) == STORE_OK)
+		rc = user_json(ctl, &user, &object);
+	if (rc != STORE_OK) {
+		json_decref(object);
+		return ctl_store_fail(ctl, rc);
+	}
+	if (json_array_size(json_object_get(object, "addresses")) == 0)
+		ctl_note("note: %s owns no address and can't send mail yet: "
+			 "submitctl address add %s ADDRESS",
+		    user.name, user.name);
+	ctl_done(ctl, object, "user %s is added", user.name);
+	return 0;
+}
+
+static int
+add_run(struct ctl *ctl)
+{
+	struct new_user new = { .name = "" };
+	enum store_rc rc;
+	int64_t id = 0;
+	int status;
+
+	if ((status = check_new_user(ctl, &new)) != 0 ||
+	    (status = ctl_password(ctl, new.name, new.record)) != 0 ||
+	    (status = ctl_begin(ctl)) != 0)
+		return status;
+	rc = add_user(ctl, &new, &id);
+	explicit_bzero(new.record, sizeof(new.record));
+	return rc == STORE_OK ? tell_added(ctl, id) : ctl_store_fail(ctl, rc);
+}
+
+/* Changing. */
+
+static int
+passwd_run(struct ctl *ctl)
+{
+	char record[SCRAM_RECORD_MAX];
+	struct store_user user;
+	enum store_rc rc;
+	bool none;
+	int status;
+
+	if ((status = ctl_user(ctl, ctl->word[0], &user)) != 0 ||
+	    (status = ctl_password(ctl, user.name, record)) != 0 ||
+	    (status = ctl_begin(ctl)) != 0)
+		return status;
+	none = record[0] == '\0';
+	rc = set_password(ctl, user.id, record);
+	explicit_bzero(record, sizeof(record));
+	if (rc != STORE_OK)
+		return ctl_store_fail(ctl, rc);
+	ctl_done(ctl,
+	    json_pack("{s:s, s:b}", "name", user.name, "password", !none),
+	    none ? "user %s has no password now" : "user %s has a new password",
+	    user.name);
+	return 0;
+}
+
+struct changes {
+	enum store_auth_policy policy;
+	enum store_backend backend;
+	enum store_user_state state;
+	const char *mechanisms;
+};
+
+/* Options to values; the words are checked before anything is changed. */
+static int
+take_changes(const struct ctl *ctl, struct changes *c)
+{
+	const char *policy = ctl_opt(ctl, "--policy");
+	const char *backend = ctl_opt(ctl, "--backend");
+	const char *state = ctl_opt(ctl, "--state");
+
+	c->mechanisms = ctl_opt(ctl, "--mechanisms");
+	if (ctl->opts == 0)
+		return ctl_usage(ctl, "nothing to set");
+	if (policy != NULL && take_policy(ctl, policy, &c->policy) != 0)
+		return EX_USAGE;
+	if (backend != NULL && store_backend_parse(backend, &c->backend) == -1)
+		return ctl_usage(ctl,
+		    "\"%s\" is no backend, expected default, store, pam or "
+		    "saslauthd",
+		    backend);
+	if (state != NULL && store_user_state_parse(state, &c->state) == -1)
+		return ctl_usage(ctl,
+		    "\"%s\" is no state, expected active, suspended or "
+		    "disabled",
+		    state);
+	return 0;
+}
+
+static enum store_rc
+apply_changes(const struct ctl *ctl, const struct changes *c, int64_t id)
+{
+	enum store_rc rc = STORE_OK;
+
+	if (ctl_opt(ctl, "--policy") != NULL)
+		rc = store_user_set_policy(ctl->st, id, c->policy);
+	if (rc == STORE_OK && ctl_opt(ctl, "--backend") != NULL)
+		rc = store_user_set_backend(ctl->st, id, c->backend);
+	if (rc == STORE_OK && c->mechanisms != NULL)
+		rc = store_user_set_mechanisms(ctl->st, id, c->mechanisms);
+	if (rc == STORE_OK && ctl_opt(ctl, "--state") != NULL)
+		rc = store_user_set_state(ctl->st, id, c->state, NULL);
+	return rc;
+}
+
+static int
+tell_changed(struct ctl *ctl, int64_t id, const char *what)
+{
+	struct store_user user;
+	json_t *object = NULL;
+	enum store_rc rc;
+
+	if ((rc = store_user_by_id(ctl->st, id, &user)) == STORE_OK)
+		rc = user_json(ctl, &user, &object);
+	if (rc != STORE_OK) {
+		json_decref(object);
+		return ctl_store_fail(ctl, rc);
+	}
+	ctl_done(ctl, object, "user %s %s", user.name, what);
+	return 0;
+}
+
+static int
+set_run(struct ctl *ctl)
+{
+	struct changes c = { .mechanisms = NULL };
+	struct store_user user;
+	enum store_rc rc;
+	int status;
+
+	if ((status = take_changes(ctl, &c)) != 0 ||
+	    (status = ctl_begin(ctl)) != 0 ||
+	    (status = ctl_user(ctl, ctl->word[0], &user)) != 0)
+		return status;
+	if ((rc = apply_changes(ctl, &c, user.id)) != STORE_OK)
+		return ctl_store_fail(ctl, rc);
+	return tell_changed(ctl, user.id, "is changed");
+}
+
+static int
+change_state(struct ctl *ctl, enum store_user_state state, const char *reason,
+    const char *what)
+{
+	struct store_user user;
+	enum store_rc rc;
+	int status;
+
+	if ((status = ctl_begin(ctl)) != 0 ||
+	    (status = ctl_user(ctl, ctl->word[0], &user)) != 0)
+		return status;
+	rc = store_user_set_state(ctl->st, user.id, state, reason);
+	if (rc != STORE_OK)
+		return ctl_store_fail(ctl, rc);
+	return tell_changed(ctl, user.id, what);
+}
+
+static int
+suspend_run(struct ctl *ctl)
+{
+	return change_state(ctl, STORE_USER_SUSPENDED, ctl_opt(ctl, "--reason"),
+	    "is suspended");
+}
+
+static int
+resume_run(struct ctl *ctl)
+{
+	return change_state(ctl, STORE_USER_ACTIVE, NULL, "is active");
+}
+
+static int
+del_run(struct ctl *ctl)
+{
+	struct store_user user;
+	enum store_rc rc;
+	int status;
+
+	if ((status = ctl_begin(ctl)) != 0 ||
+	    (status = ctl_user(ctl, ctl->word[0], &user)) != 0)
+		return status;
+	if ((rc = store_user_del(ctl->st, user.id)) != STORE_OK)
+		return ctl_store_fail(ctl, rc);
+	ctl_done(ctl, json_pack("{s:s, s:b}", "name", user.name, "deleted", 1),
+	    "user %s is deleted", user.name);
+	return 0;
+}
