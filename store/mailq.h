@@ -51,11 +51,11 @@ enum mailq_rc {
 };
 
 enum mailq_state {
-	MAILQ_WAITING,	 /* to be sent as soon as possible */
-	MAILQ_DEFERRED,	 /* tried; again at next_ms */
-	MAILQ_HELD,	 /* until somebody releases it */
+	MAILQ_WAITING,   /* to be sent as soon as possible */
+	MAILQ_DEFERRED,  /* tried; again at next_ms */
+	MAILQ_HELD,      /* until somebody releases it */
 	MAILQ_DELIVERED, /* the smarthost has it */
-	MAILQ_FAILED,	 /* the sender was told, or there is none */
+	MAILQ_FAILED,    /* the sender was told, or there is none */
 	MAILQ_STATES
 };
 /* "waiting", "deferred", "held", "delivered", "failed". */
@@ -66,9 +66,9 @@ struct mailq_rcpt {
 	const char *address;
 	enum mailq_state state;
 	uint32_t attempts;
-	int64_t next_ms; /* waiting, deferred: not before */
-	int64_t last_ms; /* of the last attempt; 0 none */
-	uint16_t code;	 /* of the last reply; 0 none */
+	int64_t next_ms;              /* waiting, deferred: not before */
+	int64_t last_ms;              /* of the last attempt; 0 none */
+	uint16_t code;                /* of the last reply; 0 none */
 	const char *esc, *text, *mta; /* of the last attempt, or why held */
 };
 
@@ -77,12 +77,12 @@ struct mailq_msg {
 	int64_t user_id; /* 0: the map's pseudo-user, or a bounce of ours */
 	const char *user, *how, *client_addr;
 	const char *from; /* "" is the null reverse-path */
-	uint8_t body;	  /* 0: 7BIT, 1: 8BITMIME */
+	uint8_t body;     /* 0: 7BIT, 1: 8BITMIME */
 	bool in_file;
 	uint64_t size; /* bytes of the body */
 	int64_t arrived_ms;
 	int64_t since_ms; /* from here the time to live counts */
-	bool tried;	  /* at least one attempt is over */
+	bool tried;       /* at least one attempt is over */
 	bool delay_sent;  /* the sender knows of the delay */
 };
 
@@ -212,7 +212,8 @@ enum mailq_rc mailq_stats(struct mailq *mq, struct mailq_stats *);
 /* ---- what administrators do; qid 0 is every message ---- */
 
 /* Parts of a transaction as above; *n counts the messages changed. MAILQ_NONE
- * if there is no such message. */
+ * if there is no such message. A hold without a reason ("") keeps the text of
+ * the last reply. */
 enum mailq_rc mailq_hold(
     struct mailq *mq, uint64_t qid, const char *why, unsigned *n);
 /* Held recipients wait again; their time to live begins anew. */

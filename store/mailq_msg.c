@@ -1,0 +1,572 @@
+/* Messages and recipients: writing, reading, and what administrators do. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mailq_private.h"
+
+/*
+ * The bracket around a writing function: what it did since is taken back when
+ * this one item is refused, and the transaction goes on.
+ */
+static enum mailq_rc
+item_begin(struct mailq *mq)
+{
+	if (!mq->in_tx)
+		abort(); /* our bug */
+	return mailq_run(mq, NULL, "SAVEPOINT item", "");
+}
+
+static enum mailq_rc
+item_end(struct mailq *mq, enum mailq_rc rc)
+{
+	char keep[sizeof(mq->err)];
+
+	if (rc == MAILQ_OK)
+		return mailq_run(mq, NULL, "RELEASE item", "");
+	if (rc != MAILQ_INVALID && rc != MAILQ_NONE)
+		return rc; /* the caller rolls all back */
+	memcpy(keep, mq->err, sizeof(keep));
+	if (mailq_run(mq, NULL, "ROLLBACK TO item", "") != MAILQ_OK ||
+	    mailq_run(mq, NULL, "RELEASE item", "") != MAILQ_OK)
+		return MAILQ_IO;
+	memcpy(mq->err, keep, sizeof(keep));
+	return rc;
+}
+
+/* The range of ids an administrator names: one, or with 0 all. */
+static int64_t
+lowest(uint64_t qid)
+{
+	return (int64_t)qid;
+}
+
+static int64_t
+highest(uint64_t qid)
+{
+	return qid != 0 ? (int64_t)qid : INT64_MAX;
+}
+
+static enum mailq_rc
+must_exist(struct mailq *mq, uint64_t qid)
+{
+	int64_t one;
+	enum mailq_rc rc;
+
+	if (qid == 0)
+		return MAILQ_OK;
+	rc = mailq_int(
+	    mq, &one, "SELECT 1 FROM message WHERE qid = ?", "i", (int64_t)qid);
+	if (rc == MAILQ_NONE)
+		mailq_fail(mq, rc, "no message %013llx in the queue",
+		    (unsigned long long)qid);
+	return rc;
+}
+
+/* ---- writing ---- */
+
+enum mailq_rc
+mailq_high(struct mailq *mq, uint64_t *qid)
+{
+	int64_t v = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_int(mq, &v,
+	    "SELECT max(coalesce((SELECT max(qid) FROM message), 0),"
+	    " coalesce((SELECT value FROM number WHERE name = 'qid_high'), 0))",
+	    "");
+	if (rc == MAILQ_OK)
+		*qid = (uint64_t)v;
+	return rc;
+}
+
+enum mailq_rc
+mailq_save_high(struct mailq *mq, uint64_t qid)
+{
+	return mailq_run(mq, NULL,
+	    "INSERT INTO number (name, value) VALUES ('qid_high', ?)"
+	    " ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+	    "i", (int64_t)qid);
+}
+
+static const char *
+or_empty(const char *text)
+{
+	return text != NULL ? text : "";
+}
+
+static int64_t
+earliest(const struct mailq_rcpt *rcpt, size_t nrcpt)
+{
+	int64_t due = INT64_MAX;
+
+	for (size_t i = 0; i < nrcpt; i++)
+		if (rcpt[i].state != MAILQ_HELD && rcpt[i].next_ms < due)
+			due = rcpt[i].next_ms;
+	return due;
+}
+
+static enum mailq_rc
+insert_message(struct mailq *mq, const struct mailq_msg *m, int64_t due)
+{
+	return mailq_run(mq, NULL,
+	    "INSERT INTO message (qid, sid, user_id, user, how, client_addr,"
+	    " sender, body_kind, in_file, size, arrived_ms, since_ms, due_ms)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ?))",
+	    "iiittttiiiiiii", (int64_t)m->qid, (int64_t)m->sid, m->user_id,
+	    m->user, m->how, m->client_addr, m->from, (int64_t)m->body,
+	    (int64_t)m->in_file, (int64_t)m->size, m->arrived_ms, m->since_ms,
+	    due, INT64_MAX);
+}
+
+static enum mailq_rc
+insert_rcpts(
+    struct mailq *mq, uint64_t qid, const struct mailq_rcpt *r, size_t nrcpt)
+{
+	enum mailq_rc rc = MAILQ_OK;
+
+	for (size_t i = 0; i < nrcpt && rc == MAILQ_OK; i++)
+		rc = mailq_run(mq, NULL,
+		    "INSERT INTO recipient (qid, n, address, state, next_ms,"
+		    " text) VALUES (?, ?, ?, ?, ?, ?)",
+		    "iitiit", (int64_t)qid, (int64_t)i, r[i].address,
+		    (int64_t)r[i].state, r[i].next_ms, or_empty(r[i].text));
+	return rc;
+}
+
+static enum mailq_rc
+add(struct mailq *mq, const struct mailq_msg *msg, const void *body,
+    const struct mailq_rcpt *rcpt, size_t nrcpt)
+{
+	enum mailq_rc rc;
+
+	if (nrcpt == 0)
+		return mailq_fail(mq, MAILQ_INVALID, "no recipients");
+	rc = insert_message(mq, msg, earliest(rcpt, nrcpt));
+	if (rc == MAILQ_OK)
+		rc = insert_rcpts(mq, msg->qid, rcpt, nrcpt);
+	if (rc == MAILQ_OK && !msg->in_file)
+		rc = mailq_run(mq, NULL,
+		    "INSERT INTO body (qid, data) VALUES (?, ?)", "ib",
+		    (int64_t)msg->qid, body, (size_t)msg->size);
+	/* Last, so that a refusal of the database touches no file. */
+	if (rc == MAILQ_OK && msg->in_file)
+		rc = mailq_body_place(mq, msg->qid, msg->size);
+	return rc;
+}
+
+enum mailq_rc
+mailq_add(struct mailq *mq, const struct mailq_msg *msg, const void *body,
+    const struct mailq_rcpt *rcpt, size_t nrcpt)
+{
+	enum mailq_rc rc;
+
+	if ((rc = item_begin(mq)) != MAILQ_OK)
+		return rc;
+	return item_end(mq, add(mq, msg, body, rcpt, nrcpt));
+}
+
+static enum mailq_rc
+changed_one(struct mailq *mq, enum mailq_rc rc, unsigned n, uint64_t qid)
+{
+	if (rc != MAILQ_OK || n > 0)
+		return rc;
+	return mailq_fail(mq, MAILQ_NONE, "no such recipient of %013llx to try",
+	    (unsigned long long)qid);
+}
+
+enum mailq_rc
+mailq_result(struct mailq *mq, uint64_t qid, const struct mailq_rcpt *r)
+{
+	unsigned n = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_run(mq, &n,
+	    "UPDATE recipient SET state ="
+	    "  CASE WHEN state = 2 AND ?1 IN (0, 1) THEN 2 ELSE ?1 END,"
+	    " attempts = attempts + 1, next_ms = ?2, last_ms = ?3, code = ?4,"
+	    " esc = ?5, text = ?6, mta = ?7"
+	    " WHERE qid = ?8 AND n = ?9 AND state IN (0, 1, 2)",
+	    "iiiitttii", (int64_t)r->state, r->next_ms, r->last_ms,
+	    (int64_t)r->code, or_empty(r->esc), or_empty(r->text),
+	    or_empty(r->mta), (int64_t)qid, (int64_t)r->n);
+	return changed_one(mq, rc, n, qid);
+}
+
+enum mailq_rc
+mailq_expire(struct mailq *mq, uint64_t qid, const struct mailq_rcpt *r)
+{
+	unsigned n = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_run(mq, &n,
+	    "UPDATE recipient SET state = 4, code = ?, esc = ?, text = ?"
+	    " WHERE qid = ? AND n = ? AND state IN " MAILQ_STATE_OPEN,
+	    "ittii", (int64_t)r->code, or_empty(r->esc), or_empty(r->text),
+	    (int64_t)qid, (int64_t)r->n);
+	return changed_one(mq, rc, n, qid);
+}
+
+static enum mailq_rc
+remove_message(struct mailq *mq, uint64_t qid)
+{
+	int64_t in_file = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_int(mq, &in_file,
+	    "SELECT in_file FROM message WHERE qid = ?", "i", (int64_t)qid);
+	if (rc == MAILQ_OK)
+		rc = mailq_run(mq, NULL, "DELETE FROM message WHERE qid = ?",
+		    "i", (int64_t)qid);
+	if (rc == MAILQ_OK && in_file != 0)
+		mailq_ids_add(&mq->doomed, qid);
+	return rc;
+}
+
+enum mailq_rc
+mailq_settle(struct mailq *mq, uint64_t qid, bool *done)
+{
+	int64_t unfinished = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_int(mq, &unfinished,
+	    "SELECT count(*) FROM recipient WHERE qid = ?"
+	    " AND state IN (0, 1, 2)",
+	    "i", (int64_t)qid);
+	if (rc != MAILQ_OK)
+		return rc;
+	*done = unfinished == 0;
+	if (*done)
+		return remove_message(mq, qid);
+	return mailq_run(mq, NULL,
+	    "UPDATE message SET (due_ms, tried) = ("
+	    "  SELECT min(next_ms) FILTER (WHERE state IN " MAILQ_STATE_OPEN
+	    "), max(attempts) > 0 FROM recipient WHERE qid = ?1)"
+	    " WHERE qid = ?1",
+	    "i", (int64_t)qid);
+}
+
+enum mailq_rc
+mailq_set_delay_sent(struct mailq *mq, uint64_t qid)
+{
+	return mailq_run(mq, NULL,
+	    "UPDATE message SET delay_sent = 1 WHERE qid = ?", "i",
+	    (int64_t)qid);
+}
+
+/* ---- reading ---- */
+
+static char *
+text_of(sqlite3_stmt *stmt, int col)
+{
+	const unsigned char *t = sqlite3_column_text(stmt, col);
+	char *s = strdup(t != NULL ? (const char *)t : "");
+
+	mailq_no_memory(s);
+	return s;
+}
+
+static enum mailq_rc
+load_message(struct mailq *mq, uint64_t qid, struct mailq_msg *m)
+{
+	sqlite3_stmt *st;
+	enum mailq_rc rc;
+
+	rc = mailq_query(mq, &st,
+	    "SELECT sid, user_id, user, how, client_addr, sender, body_kind,"
+	    " in_file, size, arrived_ms, since_ms, tried, delay_sent"
+	    " FROM message WHERE qid = ?",
+	    "i", (int64_t)qid);
+	if (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK)
+		*m = (struct mailq_msg){
+			.qid = qid,
+			.sid = (uint64_t)sqlite3_column_int64(st, 0),
+			.user_id = sqlite3_column_int64(st, 1),
+			.user = text_of(st, 2),
+			.how = text_of(st, 3),
+			.client_addr = text_of(st, 4),
+			.from = text_of(st, 5),
+			.body = (uint8_t)sqlite3_column_int(st, 6),
+			.in_file = sqlite3_column_int(st, 7) != 0,
+			.size = (uint64_t)sqlite3_column_int64(st, 8),
+			.arrived_ms = sqlite3_column_int64(st, 9),
+			.since_ms = sqlite3_column_int64(st, 10),
+			.tried = sqlite3_column_int(st, 11) != 0,
+			.delay_sent = sqlite3_column_int(st, 12) != 0,
+		};
+	mailq_done(st);
+	return rc;
+}
+
+static void
+add_rcpt(struct mailq_mail *mail, size_t *size, const struct mailq_rcpt *r)
+{
+	if (mail->nrcpt == *size) {
+		*size = *size > 0 ? *size * 2 : 4;
+		mail->rcpt = realloc(mail->rcpt, *size * sizeof(*mail->rcpt));
+		mailq_no_memory(mail->rcpt);
+	}
+	mail->rcpt[mail->nrcpt++] = *r;
+}
+
+static enum mailq_rc
+load_rcpts(struct mailq *mq, struct mailq_mail *mail)
+{
+	struct mailq_rcpt r;
+	sqlite3_stmt *st;
+	enum mailq_rc rc;
+	size_t size = 0;
+
+	rc = mailq_query(mq, &st,
+	    "SELECT n, address, state, attempts, next_ms, last_ms, code, esc,"
+	    " text, mta FROM recipient WHERE qid = ? ORDER BY n",
+	    "i", (int64_t)mail->msg.qid);
+	while (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK) {
+		r = (struct mailq_rcpt){
+			.n = (uint32_t)sqlite3_column_int64(st, 0),
+			.address = text_of(st, 1),
+			.state = (enum mailq_state)sqlite3_column_int(st, 2),
+			.attempts = (uint32_t)sqlite3_column_int64(st, 3),
+			.next_ms = sqlite3_column_int64(st, 4),
+			.last_ms = sqlite3_column_int64(st, 5),
+			.code = (uint16_t)sqlite3_column_int(st, 6),
+			.esc = text_of(st, 7),
+			.text = text_of(st, 8),
+			.mta = text_of(st, 9),
+		};
+		add_rcpt(mail, &size, &r);
+	}
+	mailq_done(st);
+	return rc == MAILQ_NONE ? MAILQ_OK : rc;
+}
+
+enum mailq_rc
+mailq_load(struct mailq *mq, uint64_t qid, struct mailq_mail **out)
+{
+	struct mailq_mail *mail = calloc(1, sizeof(*mail));
+	enum mailq_rc rc;
+
+	mailq_no_memory(mail);
+	rc = load_message(mq, qid, &mail->msg);
+	if (rc == MAILQ_OK)
+		rc = load_rcpts(mq, mail);
+	if (rc == MAILQ_NONE)
+		mailq_fail(mq, rc, "no message %013llx in the queue",
+		    (unsigned long long)qid);
+	if (rc == MAILQ_OK)
+		*out = mail;
+	else
+		mailq_mail_free(&mail);
+	return rc;
+}
+
+/* The strings are const for everybody but their owner. */
+static void
+drop(const char *text)
+{
+	void *p;
+
+	memcpy(&p, &text, sizeof(p));
+	free(p);
+}
+
+void
+mailq_mail_free(struct mailq_mail **mp)
+{
+	struct mailq_mail *m = *mp;
+
+	*mp = NULL;
+	if (m == NULL)
+		return;
+	drop(m->msg.user);
+	drop(m->msg.how);
+	drop(m->msg.client_addr);
+	drop(m->msg.from);
+	for (size_t i = 0; i < m->nrcpt; i++) {
+		drop(m->rcpt[i].address);
+		drop(m->rcpt[i].esc);
+		drop(m->rcpt[i].text);
+		drop(m->rcpt[i].mta);
+	}
+	free(m->rcpt);
+	free(m);
+}
+
+/* Takes rows of one column; rc is of mailq_query(). */
+static enum mailq_rc
+take_ids(struct mailq *mq, enum mailq_rc rc, sqlite3_stmt *st, uint64_t *qid,
+    size_t max, size_t *n)
+{
+	*n = 0;
+	while (
+	    rc == MAILQ_OK && *n < max && (rc = mailq_step(mq, st)) == MAILQ_OK)
+		qid[(*n)++] = (uint64_t)sqlite3_column_int64(st, 0);
+	mailq_done(st);
+	return rc == MAILQ_NONE ? MAILQ_OK : rc;
+}
+
+enum mailq_rc
+mailq_due(struct mailq *mq, bool tried, int64_t now_ms, uint64_t *qid,
+    size_t max, size_t *n)
+{
+	sqlite3_stmt *st;
+	enum mailq_rc rc = mailq_query(mq, &st,
+	    "SELECT qid FROM message WHERE tried = ? AND due_ms <= ?"
+	    " ORDER BY due_ms, qid LIMIT ?",
+	    "iii", (int64_t)tried, now_ms, (int64_t)max);
+
+	return take_ids(mq, rc, st, qid, max, n);
+}
+
+enum mailq_rc
+mailq_next_due(struct mailq *mq, int64_t now_ms, int64_t *at)
+{
+	enum mailq_rc rc = mailq_int(mq, at,
+	    "SELECT min(at) FROM ("
+	    "SELECT min(due_ms) AS at FROM message"
+	    " WHERE tried = 0 AND due_ms > ?1 UNION ALL "
+	    "SELECT min(due_ms) AS at FROM message"
+	    " WHERE tried = 1 AND due_ms > ?1)",
+	    "i", now_ms);
+
+	if (rc == MAILQ_NONE)
+		*at = INT64_MAX;
+	return rc == MAILQ_NONE ? MAILQ_OK : rc;
+}
+
+enum mailq_rc
+mailq_list(
+    struct mailq *mq, uint64_t after, uint64_t *qid, size_t max, size_t *n)
+{
+	sqlite3_stmt *st;
+	enum mailq_rc rc = mailq_query(mq, &st,
+	    "SELECT qid FROM message WHERE qid > ? ORDER BY qid LIMIT ?", "ii",
+	    (int64_t)after, (int64_t)max);
+
+	return take_ids(mq, rc, st, qid, max, n);
+}
+
+enum mailq_rc
+mailq_old(struct mailq *mq, uint64_t after, int64_t before_ms, bool undelayed,
+    uint64_t *qid, size_t max, size_t *n)
+{
+	sqlite3_stmt *st;
+	enum mailq_rc rc = mailq_query(mq, &st,
+	    "SELECT qid FROM message WHERE qid > ? AND since_ms <= ?"
+	    " AND due_ms IS NOT NULL AND delay_sent <= ?"
+	    " ORDER BY qid LIMIT ?",
+	    "iiii", (int64_t)after, before_ms, (int64_t)!undelayed,
+	    (int64_t)max);
+
+	return take_ids(mq, rc, st, qid, max, n);
+}
+
+static enum mailq_rc
+count_rcpts(struct mailq *mq, struct mailq_stats *s)
+{
+	sqlite3_stmt *st;
+	enum mailq_rc rc;
+	int state;
+
+	rc = mailq_query(mq, &st,
+	    "SELECT state, count(*) FROM recipient GROUP BY state", "");
+	while (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK) {
+		state = sqlite3_column_int(st, 0);
+		s->rcpts[state] = (uint64_t)sqlite3_column_int64(st, 1);
+	}
+	mailq_done(st);
+	return rc == MAILQ_NONE ? MAILQ_OK : rc;
+}
+
+enum mailq_rc
+mailq_stats(struct mailq *mq, struct mailq_stats *out)
+{
+	struct mailq_stats s = { 0 };
+	sqlite3_stmt *st;
+	enum mailq_rc rc;
+
+	rc = mailq_query(mq, &st,
+	    "SELECT count(*), coalesce(sum(size), 0),"
+	    " coalesce(min(arrived_ms), 0) FROM message",
+	    "");
+	if (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK) {
+		s.messages = (uint64_t)sqlite3_column_int64(st, 0);
+		s.bytes = (uint64_t)sqlite3_column_int64(st, 1);
+		s.oldest_ms = sqlite3_column_int64(st, 2);
+	}
+	mailq_done(st);
+	if (rc == MAILQ_OK)
+		rc = count_rcpts(mq, &s);
+	if (rc == MAILQ_OK)
+		*out = s;
+	return rc;
+}
+
+/* ---- what administrators do ---- */
+
+enum mailq_rc
+mailq_hold(struct mailq *mq, uint64_t qid, const char *why, unsigned *n)
+{
+	enum mailq_rc rc;
+
+	if ((rc = must_exist(mq, qid)) != MAILQ_OK)
+		return rc;
+	rc = mailq_run(mq, n,
+	    "UPDATE message SET due_ms = NULL"
+	    " WHERE qid BETWEEN ? AND ? AND due_ms IS NOT NULL",
+	    "ii", lowest(qid), highest(qid));
+	if (rc != MAILQ_OK)
+		return rc;
+	return mailq_run(mq, NULL,
+	    "UPDATE recipient SET state = 2,"
+	    " text = CASE WHEN ?1 = '' THEN text ELSE ?1 END"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND state IN " MAILQ_STATE_OPEN,
+	    "tii", why, lowest(qid), highest(qid));
+}
+
+enum mailq_rc
+mailq_release(struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n)
+{
+	enum mailq_rc rc;
+
+	if ((rc = must_exist(mq, qid)) != MAILQ_OK)
+		return rc;
+	rc = mailq_run(mq, n,
+	    "UPDATE message SET since_ms = ?1, due_ms = ?1, delay_sent = 0"
+	    " WHERE qid IN (SELECT qid FROM recipient"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND state = 2)",
+	    "iii", now_ms, lowest(qid), highest(qid));
+	if (rc != MAILQ_OK)
+		return rc;
+	return mailq_run(mq, NULL,
+	    "UPDATE recipient SET state = 0, next_ms = ?"
+	    " WHERE qid BETWEEN ? AND ? AND state = 2",
+	    "iii", now_ms, lowest(qid), highest(qid));
+}
+
+enum mailq_rc
+mailq_retry(struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n)
+{
+	enum mailq_rc rc;
+
+	if ((rc = must_exist(mq, qid)) != MAILQ_OK)
+		return rc;
+	rc = mailq_run(mq, n,
+	    "UPDATE message SET due_ms = min(due_ms, ?1)"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND due_ms IS NOT NULL",
+	    "iii", now_ms, lowest(qid), highest(qid));
+	if (rc != MAILQ_OK)
+		return rc;
+	return mailq_run(mq, NULL,
+	    "UPDATE recipient SET next_ms = min(next_ms, ?1)"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND state = 1",
+	    "iii", now_ms, lowest(qid), highest(qid));
+}
+
+enum mailq_rc
+mailq_delete(struct mailq *mq, uint64_t qid)
+{
+	enum mailq_rc rc = must_exist(mq, qid);
+
+	return rc == MAILQ_OK ? remove_message(mq, qid) : rc;
+}
