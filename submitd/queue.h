@@ -1,0 +1,263 @@
+/*
+ * The queue role, for its own files only:
+ *
+ *	queue.c		the role: spool, peers, and the commit group
+ *	queue_front.c	who may submit what, and what fronts bring
+ *	queue_job.c	the schedule, jobs for the relay, results
+ *	queue_dest.c	whether the smarthost can be used at all
+ *	queue_bounce.c	reports to senders; mail that is too old
+ *	queue_ctl.c	what submitctl asks
+ *
+ * Everything that changes the database on its way in or out is an operation
+ * (struct queue_op) and waits for the commit group: all that is there when the
+ * loop has handled its events goes into one transaction, at most
+ * QUEUE_GROUP_MAX of them, and whoever waits for an answer gets it after the
+ * COMMIT. Commands of an administrator are transactions of their own.
+ */
+#ifndef SUBMITD_QUEUE_H
+#define SUBMITD_QUEUE_H
+
+#include <sys/queue.h>
+
+#include "ipc.h"
+#include "role.h"
+#include "store/mailq.h"
+
+struct control;
+struct event;
+struct queue;
+
+enum {
+	QUEUE_GROUP_MAX = 128,      /* operations of one transaction */
+	QUEUE_BUCKETS = 1024,       /* of the hash tables */
+	QUEUE_SESSIONS_MAX = 65536, /* of one front */
+	QUEUE_RCPTS_MAX = 100000,   /* of one envelope */
+	QUEUE_HEADER_SLACK = 65536  /* what front may add to a message */
+};
+
+/* The socket pair to a front, an auth or a relay. */
+struct queue_peer {
+	TAILQ_ENTRY(queue_peer) link;
+	struct queue *q;
+	struct ipc *ipc;
+	enum role role;
+	uint32_t instance;
+	unsigned sessions;    /* front: sessions granted */
+	unsigned jobs;        /* relay: in flight */
+	uint32_t connections; /* relay: as it said last */
+};
+TAILQ_HEAD(queue_peers, queue_peer);
+
+/* What auth allowed: one transaction of one session. Used once. */
+struct queue_rcpt {
+	char *address;
+	char *note;
+	uint8_t flags; /* enum envelope_flag */
+};
+
+struct queue_envelope {
+	uint32_t txn;
+	char *from;
+	uint8_t body;
+	struct queue_rcpt *rcpt;
+	size_t nrcpt, size;
+	bool refused; /* too many recipients: may not be used */
+};
+
+struct queue_grant {
+	int64_t user_id;
+	char *user, *how, *client_addr;
+};
+
+/* DATA was answered with 354: the envelope is in use. */
+struct queue_txn {
+	uint64_t qid;
+	struct queue_envelope *env;
+	bool in_file;
+};
+
+struct queue_session {
+	LIST_ENTRY(queue_session) link;
+	uint64_t sid;
+	struct queue_grant grant;    /* user NULL: none */
+	struct queue_envelope *next; /* allowed, not yet used */
+	struct queue_txn *open;
+};
+LIST_HEAD(queue_sessions, queue_session);
+
+/* A message on its way to be committed. */
+struct queue_submission {
+	uint64_t sid;
+	uint32_t txn;
+	uint64_t qid, size;
+	uint8_t body;
+	bool in_file;
+	void *data; /* inline body */
+	struct queue_envelope *env;
+	struct queue_grant grant;
+	int64_t arrived_ms;
+};
+
+/* One recipient of a job, and what became of it. */
+struct queue_result {
+	size_t i;     /* index in mail->rcpt */
+	bool has;     /* the relay said something */
+	bool expired; /* deferred once too often */
+	uint8_t trouble;
+	struct mailq_rcpt now; /* as it is stored; strings owned */
+};
+
+/* A message in flight. It stays in the table of jobs until its results are
+ * committed, so that it isn't sent meanwhile. */
+struct queue_job {
+	LIST_ENTRY(queue_job) link;
+	uint64_t qid;
+	struct queue_peer *relay; /* NULL: over, results wait for the commit */
+	struct mailq_mail *mail;
+	struct queue_result *rcpt;
+	size_t nrcpt;
+	uint64_t proof;      /* queue.proof when it began */
+	uint64_t bounce_qid; /* of the report about it; 0 none */
+	bool double_bounce;  /* failed, and there is no sender to tell */
+};
+LIST_HEAD(queue_jobs, queue_job);
+
+struct queue_op {
+	TAILQ_ENTRY(queue_op) link;
+	struct queue_submission *sub; /* one of both */
+	struct queue_job *job;
+	enum mailq_rc rc;
+};
+TAILQ_HEAD(queue_ops_list, queue_op);
+
+/* What is known of the smarthost. */
+enum queue_dest_state { DEST_UNKNOWN, DEST_UP, DEST_DOWN };
+
+struct queue_dest {
+	enum queue_dest_state state;
+	uint8_t trouble;   /* enum trouble_kind, while down */
+	char *text;        /* why, while down */
+	int64_t since_ms;  /* of the state */
+	uint32_t failures; /* probes that failed in a row */
+	int64_t probe_ms;  /* while down: not before */
+	uint64_t lost_qid; /* the last mail whose connection was lost, or 0 */
+	bool alarm;        /* an administrator should look */
+	int64_t alarm_ms;  /* logged last */
+};
+
+/* A process as parent told of it. */
+struct queue_role {
+	TAILQ_ENTRY(queue_role) link;
+	enum role role;
+	uint32_t instance, pid;
+	char *state;
+};
+
+struct queue {
+	struct role_setup *setup;
+	struct mailq *mq;
+	struct control *control;
+	struct event *ev_commit; /* activated while operations wait */
+	struct event *ev_due;    /* something becomes due, or a probe may go */
+	struct event *ev_sweep;  /* old mail */
+	struct event *ev_leave;  /* end of a drain */
+
+	struct queue_peers peers;
+	TAILQ_HEAD(, queue_role) roles;
+	struct queue_sessions sessions[QUEUE_BUCKETS];
+	unsigned nsessions;
+	uint32_t *gone_fronts; /* instances that never come again */
+	size_t ngone_fronts;
+
+	struct queue_ops_list ops;
+	size_t nops;
+	struct queue_jobs jobs[QUEUE_BUCKETS];
+	unsigned njobs;     /* in the table */
+	unsigned in_flight; /* of these with a relay */
+	struct queue_dest dest;
+	uint64_t proof; /* counts signs of life of the smarthost */
+
+	uint64_t last_qid;
+	int64_t high_saved_ms; /* when last_qid was saved */
+	int64_t started_ms;
+	int64_t commit_warned_ms;
+	bool draining;
+};
+
+/* ---- queue.c ---- */
+
+int64_t queue_now_ms(void);
+/* A new id, above all that were ever given and near the time. */
+uint64_t queue_new_qid(struct queue *);
+struct queue_peer *queue_find_peer(
+    struct queue *, enum role, uint32_t instance);
+/* Both put an operation into the commit group, and take what they get. */
+void queue_commit_submission(struct queue *, struct queue_submission *);
+void queue_commit_job(struct queue *, struct queue_job *);
+/* While draining: leaves when nothing is left to wait for. */
+void queue_leave_if_done(struct queue *);
+/* The event in ms from now; INT64_MAX never. */
+void queue_arm(struct event *, int64_t ms);
+
+/* ---- queue_front.c ---- */
+
+extern const struct ipc_rule queue_front_rules[], queue_auth_rules[];
+/* Forgets the sessions of a front that went. */
+void queue_front_gone(struct queue *, uint32_t instance);
+bool queue_has_open_txn(const struct queue *);
+/* A part of the group's transaction. */
+enum mailq_rc queue_submission_apply(
+    struct queue *, const struct queue_submission *);
+/* After COMMIT (MAILQ_OK), or its failure: answers, logs, frees. */
+void queue_submission_end(
+    struct queue *, struct queue_submission **, enum mailq_rc);
+
+/* ---- queue_job.c ---- */
+
+extern const struct ipc_rule queue_relay_rules[];
+/* Sends what is due, as far as relays and the smarthost allow. */
+void queue_schedule(struct queue *);
+void queue_relay_gone(struct queue *, struct queue_peer *);
+struct queue_job *queue_find_job(struct queue *, uint64_t qid);
+enum mailq_rc queue_job_apply(struct queue *, struct queue_job *);
+/* After COMMIT: logs; frees. */
+void queue_job_end(struct queue *, struct queue_job **);
+/* ---- queue_dest.c ---- */
+
+/* What the relay says, and what a job says that is over. */
+void queue_dest_told(struct queue *, const struct m_relay_state *);
+void queue_dest_learn(struct queue *, const struct queue_job *);
+/* An administrator wants to see mail go: the next probe is due. */
+void queue_dest_probe_now(struct queue *);
+/* How long to wait after so many failures in a row, but max_s at most. */
+uint32_t queue_delay_s(const struct queue *, uint32_t attempts, uint32_t max_s);
+const char *queue_trouble_name(unsigned trouble);
+
+/* ---- queue_bounce.c ---- */
+
+/* What a report says about one recipient; strings are borrowed. */
+struct queue_report {
+	const char *address;
+	const char *status;           /* of the report: "5.1.1", "4.4.7" */
+	const char *esc, *text, *mta; /* of the last attempt */
+	uint16_t code;
+	int64_t last_ms;
+	bool expired; /* its time is over */
+};
+/*
+ * Enqueues a report to the sender of mail in the transaction that is open:
+ * that delivery failed, or (retry_until_ms not 0) is delayed. *qid is its id;
+ * 0 with MAILQ_OK if there is no sender to tell.
+ */
+enum mailq_rc queue_bounce(struct queue *, const struct mailq_mail *mail,
+    const struct queue_report *, size_t n, int64_t retry_until_ms,
+    uint64_t *qid);
+/* Bounces what is too old and tells of delays. Returns when it wants to be
+ * called again, in ms. */
+int64_t queue_sweep(struct queue *);
+
+/* ---- queue_ctl.c ---- */
+
+void queue_ctl_listen(struct queue *, int fd);
+
+#endif

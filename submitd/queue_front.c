@@ -1,0 +1,613 @@
+/*
+ * Submissions: what auth allowed, and what fronts bring.
+ *
+ * A front may only use what auth has sent for the session: a grant (who) and
+ * an envelope (this transaction), each envelope once. The session's id must
+ * belong to the front whose socket the message came on. What auth sent before
+ * it answered front is read first (the sockets have no order of their own).
+ *
+ * Whatever a front says about a body is checked: the size of the bytes sent
+ * or of the file, and the limit. A descriptor stays open in front after the
+ * mail was accepted; the size is checked again when it is sent.
+ *
+ * M_SUBMITTED can come at any time after M_DATA_READY, also unasked when the
+ * body can't be taken (M_BODY_FILE without space): then the transaction is over
+ * with that reply, and what front still sends for it is ignored.
+ *
+ * Log:
+ *	ev=accepted qid= sid= user= how= client= from= size= rcpts=
+ *		the message is on disk and the client gets 250
+ *	ev=discarded qid= sid= user= from= rcpt=
+ *		accepted, but a DISCARD of the access map throws it away
+ *	ev=refused qid= sid= error=
+ *		not accepted; the client gets 4xx (warning)
+ *	ev=not-allowed sid= front= asked=
+ *		a front asked for what nobody allowed (warning)
+ *	ev=space free= needed=
+ *		submissions are refused for lack of disk space (warning)
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "log.h"
+#include "mem.h"
+#include "queue.h"
+#include "smtp_reply.h"
+
+enum { WARN_EVERY_MS = 10 * 1000 };
+#define SPACE_SHARE_MAX ((uint64_t)1024 * 1024 * 1024)
+
+static bool
+may_warn(int64_t *last_ms)
+{
+	int64_t now = queue_now_ms();
+
+	if (now - *last_ms < WARN_EVERY_MS)
+		return false;
+	*last_ms = now;
+	return true;
+}
+
+/* ---- sessions ---- */
+
+static struct queue_sessions *
+bucket(struct queue *q, uint64_t sid)
+{
+	return &q->sessions[(sid * 0x9e3779b97f4a7c15u) >> 54];
+}
+
+static struct queue_session *
+find_session(struct queue *q, uint64_t sid)
+{
+	struct queue_session *s;
+
+	LIST_FOREACH(s, bucket(q, sid), link)
+	if (s->sid == sid)
+		return s;
+	return NULL;
+}
+
+static void
+envelope_free(struct queue_envelope **ep)
+{
+	struct queue_envelope *e = *ep;
+	size_t i;
+
+	*ep = NULL;
+	if (e == NULL)
+		return;
+	for (i = 0; i < e->nrcpt; i++) {
+		free(e->rcpt[i].address);
+		free(e->rcpt[i].note);
+	}
+	free(e->rcpt);
+	free(e->from);
+	free(e);
+}
+
+static void
+grant_clear(struct queue_grant *g)
+{
+	free(g->user);
+	free(g->how);
+	free(g->client_addr);
+	*g = (struct queue_grant){ 0 };
+}
+
+/* The transaction ends without a message. */
+static void
+txn_abort(struct queue *q, struct queue_session *s)
+{
+	if (s->open == NULL)
+		return;
+	if (s->open->in_file)
+		mailq_body_discard(q->mq, s->open->qid);
+	envelope_free(&s->open->env);
+	free(s->open);
+	s->open = NULL;
+}
+
+static void
+session_free(struct queue *q, struct queue_session *s)
+{
+	struct queue_peer *front =
+	    queue_find_peer(q, ROLE_FRONT, sid_instance(s->sid));
+
+	txn_abort(q, s);
+	envelope_free(&s->next);
+	grant_clear(&s->grant);
+	LIST_REMOVE(s, link);
+	q->nsessions--;
+	if (front != NULL && front->sessions > 0)
+		front->sessions--;
+	free(s);
+}
+
+static bool
+front_is_gone(const struct queue *q, uint32_t instance)
+{
+	size_t i;
+
+	for (i = 0; i < q->ngone_fronts; i++)
+		if (q->gone_fronts[i] == instance)
+			return true;
+	return false;
+}
+
+void
+queue_front_gone(struct queue *q, uint32_t instance)
+{
+	struct queue_session *s, *next;
+	size_t i;
+
+	for (i = 0; i < QUEUE_BUCKETS; i++) {
+		for (s = LIST_FIRST(&q->sessions[i]); s != NULL; s = next) {
+			next = LIST_NEXT(s, link);
+			if (sid_instance(s->sid) == instance)
+				session_free(q, s);
+		}
+	}
+	/* An auth may still grant something to it. */
+	q->gone_fronts = xrealloc(
+	    q->gone_fronts, (q->ngone_fronts + 1) * sizeof(*q->gone_fronts));
+	q->gone_fronts[q->ngone_fronts++] = instance;
+}
+
+bool
+queue_has_open_txn(const struct queue *q)
+{
+	const struct queue_session *s;
+	size_t i;
+
+	for (i = 0; i < QUEUE_BUCKETS; i++)
+		LIST_FOREACH(s, &q->sessions[i], link)
+	if (s->open != NULL)
+		return true;
+	return false;
+}
+
+static void
+on_session_close(struct ipc *ipc, const struct ipc_in *in)
+{
+	struct queue_peer *p = ipc_arg(ipc);
+	struct queue_session *s = find_session(p->q, in->sid);
+
+	/* A front closes its own sessions only. */
+	if (s == NULL ||
+	    (p->role == ROLE_FRONT && sid_instance(in->sid) != p->instance))
+		return;
+	session_free(p->q, s);
+	queue_leave_if_done(p->q);
+}
+
+/* ---- from auth ---- */
+
+/* The session, made if need be; NULL when its front is gone or has too many. */
+static struct queue_session *
+need_session(struct queue *q, uint64_t sid)
+{
+	static int64_t warned_ms;
+	struct queue_session *s = find_session(q, sid);
+	struct queue_peer *front;
+
+	if (s != NULL)
+		return s;
+	if (front_is_gone(q, sid_instance(sid)))
+		return NULL;
+	front = queue_find_peer(q, ROLE_FRONT, sid_instance(sid));
+	if (front != NULL && front->sessions >= QUEUE_SESSIONS_MAX) {
+		if (may_warn(&warned_ms))
+			log_warn("sessions", "front=%u error=%s",
+			    front->instance, "too many sessions");
+		return NULL;
+	}
+	s = xcalloc(1, sizeof(*s));
+	s->sid = sid;
+	LIST_INSERT_HEAD(bucket(q, sid), s, link);
+	q->nsessions++;
+	if (front != NULL)
+		front->sessions++;
+	return s;
+}
+
+static void
+on_grant(struct ipc *ipc, const struct ipc_in *in)
+{
+	const struct queue_peer *p = ipc_arg(ipc);
+	const struct m_grant *m = &in->m->grant;
+	struct queue_session *s = need_session(p->q, in->sid);
+
+	if (s == NULL)
+		return;
+	grant_clear(&s->grant);
+	s->grant = (struct queue_grant){
+		.user_id = m->user_id > 0 ? m->user_id : 0,
+		.user = xstrdup(m->user),
+		.how = xstrdup(m->how),
+		.client_addr = xstrdup(m->client_addr),
+	};
+}
+
+static void
+on_envelope(struct ipc *ipc, const struct ipc_in *in)
+{
+	const struct queue_peer *p = ipc_arg(ipc);
+	const struct m_envelope *m = &in->m->envelope;
+	struct queue_session *s = need_session(p->q, in->sid);
+
+	if (s == NULL)
+		return;
+	envelope_free(&s->next);
+	s->next = xcalloc(1, sizeof(*s->next));
+	s->next->txn = m->txn;
+	s->next->from = xstrdup(m->from);
+	s->next->body = m->body;
+}
+
+static void
+on_envelope_rcpt(struct ipc *ipc, const struct ipc_in *in)
+{
+	const struct queue_peer *p = ipc_arg(ipc);
+	const struct m_envelope_rcpt *m = &in->m->envelope_rcpt;
+	struct queue_session *s = find_session(p->q, in->sid);
+	struct queue_envelope *e = s != NULL ? s->next : NULL;
+
+	if (e == NULL || e->txn != m->txn)
+		return; /* of a transaction that is over */
+	if (e->nrcpt == QUEUE_RCPTS_MAX) {
+		e->refused = true;
+		return;
+	}
+	if (e->nrcpt == e->size) {
+		e->size = e->size > 0 ? e->size * 2 : 4;
+		e->rcpt = xrealloc(e->rcpt, e->size * sizeof(*e->rcpt));
+	}
+	e->rcpt[e->nrcpt++] = (struct queue_rcpt){
+		.address = xstrdup(m->to),
+		.note = m->note[0] != '\0' ? xstrdup(m->note) : NULL,
+		.flags = m->flags,
+	};
+}
+
+const struct ipc_rule queue_auth_rules[] = {
+	{ M_GRANT, on_grant },
+	{ M_ENVELOPE, on_envelope },
+	{ M_ENVELOPE_RCPT, on_envelope_rcpt },
+	{ M_SESSION_CLOSE, on_session_close },
+	{ 0, NULL },
+};
+
+/* ---- from front ---- */
+
+static void
+read_auths(struct queue *q)
+{
+	struct queue_peer *p, *next;
+
+	/* Draining one may remove it, but no other. */
+	for (p = TAILQ_FIRST(&q->peers); p != NULL; p = next) {
+		next = TAILQ_NEXT(p, link);
+		if (p->role == ROLE_AUTH)
+			ipc_drain(p->ipc);
+	}
+}
+
+/* The session a front's message is about, NULL if it has no say over it. */
+static struct queue_session *
+session_of(struct queue_peer *front, const struct ipc_in *in)
+{
+	static int64_t warned_ms;
+
+	read_auths(front->q);
+	if (sid_instance(in->sid) == front->instance)
+		return find_session(front->q, in->sid);
+	if (may_warn(&warned_ms))
+		log_event(LOG_WARNING, in->sid, 0, "not-allowed",
+		    "front=%u asked=%s", front->instance, "foreign session");
+	return NULL;
+}
+
+static void
+not_allowed(const struct queue_peer *front, uint64_t sid, const char *asked)
+{
+	static int64_t warned_ms;
+
+	if (may_warn(&warned_ms))
+		log_event(LOG_WARNING, sid, 0, "not-allowed",
+		    "front=%u asked=%s", front->instance, asked);
+}
+
+static bool
+has_space(struct queue *q)
+{
+	static int64_t warned_ms;
+	uint64_t avail = 0, total = 0, share;
+	uint64_t need = (uint64_t)q->setup->conf.max_message_size;
+
+	if (mailq_space(q->mq, &avail, &total) != MAILQ_OK)
+		return false;
+	share = total / 20 < SPACE_SHARE_MAX ? total / 20 : SPACE_SHARE_MAX;
+	if (need < share)
+		need = share;
+	if (avail >= need)
+		return true;
+	if (may_warn(&warned_ms))
+		log_warn("space", "free=%lu needed=%lu", (unsigned long)avail,
+		    (unsigned long)need);
+	return false;
+}
+
+static enum smtp_reply
+open_txn(const struct queue_peer *p, struct queue_session *s,
+    const struct ipc_in *in)
+{
+	uint32_t txn = in->m->txn.txn;
+
+	if (p->q->draining)
+		return R_QUEUE_DOWN;
+	if (s == NULL || s->grant.user == NULL || s->next == NULL ||
+	    s->next->txn != txn || s->next->nrcpt == 0 || s->next->refused ||
+	    s->open != NULL) {
+		not_allowed(p, in->sid, proto_name(in->type));
+		return R_TEMP;
+	}
+	if (!has_space(p->q))
+		return R_NO_SPACE;
+	s->open = xcalloc(1, sizeof(*s->open));
+	s->open->env = s->next;
+	s->open->qid = queue_new_qid(p->q);
+	s->next = NULL;
+	return R_DATA_GO;
+}
+
+static void
+on_data_open(struct ipc *ipc, const struct ipc_in *in)
+{
+	struct queue_peer *p = ipc_arg(ipc);
+	struct queue_session *s = session_of(p, in);
+	struct m_data_ready m = { .txn = in->m->txn.txn };
+
+	m.reply = open_txn(p, s, in);
+	m.qid = m.reply == R_DATA_GO ? s->open->qid : 0;
+	ipc_send(p->ipc, M_DATA_READY, in->sid, &m);
+}
+
+static void
+answer(struct queue *q, uint64_t sid, uint32_t txn, enum smtp_reply reply,
+    uint64_t qid)
+{
+	struct m_submitted m = { .txn = txn, .reply = reply, .qid = qid };
+	struct queue_peer *p =
+	    queue_find_peer(q, ROLE_FRONT, sid_instance(sid));
+
+	if (p != NULL) /* else nobody is left to tell */
+		ipc_send(p->ipc, M_SUBMITTED, sid, &m);
+}
+
+/* The open transaction that a message names, or NULL. */
+static struct queue_txn *
+open_of(struct queue_session *s, uint32_t txn)
+{
+	return s != NULL && s->open != NULL && s->open->env->txn == txn
+	    ? s->open
+	    : NULL;
+}
+
+static enum smtp_reply
+reply_of(enum mailq_rc rc)
+{
+	return rc == MAILQ_OK  ? R_QUEUED
+	    : rc == MAILQ_FULL ? R_NO_SPACE
+			       : R_TEMP;
+}
+
+static void
+on_body_file(struct ipc *ipc, const struct ipc_in *in)
+{
+	struct queue_peer *p = ipc_arg(ipc);
+	struct queue_session *s = session_of(p, in);
+	struct queue_txn *t = open_of(s, in->m->txn.txn);
+	enum mailq_rc rc;
+	int fd;
+
+	if (t == NULL || t->in_file) {
+		not_allowed(p, in->sid, proto_name(in->type));
+		answer(p->q, in->sid, in->m->txn.txn, R_TEMP, 0);
+		return;
+	}
+	rc = mailq_body_create(p->q->mq, t->qid, &fd);
+	if (rc == MAILQ_OK) {
+		t->in_file = true;
+		ipc_send_fd(p->ipc, M_BODY_FD, in->sid, &in->m->txn, fd);
+		close(fd);
+		return;
+	}
+	log_event(LOG_WARNING, in->sid, t->qid, "refused", "error=%s",
+	    mailq_errtext(p->q->mq));
+	txn_abort(p->q, s);
+	answer(p->q, in->sid, in->m->txn.txn, reply_of(rc), 0);
+}
+
+static void
+on_data_abort(struct ipc *ipc, const struct ipc_in *in)
+{
+	struct queue_peer *p = ipc_arg(ipc);
+	struct queue_session *s = session_of(p, in);
+
+	if (open_of(s, in->m->txn.txn) != NULL)
+		txn_abort(p->q, s);
+	if (s != NULL && s->next != NULL && s->next->txn == in->m->txn.txn)
+		envelope_free(&s->next);
+	queue_leave_if_done(p->q);
+}
+
+static bool
+is_sane(
+    const struct queue *q, const struct queue_txn *t, const struct m_submit *m)
+{
+	uint64_t max =
+	    (uint64_t)q->setup->conf.max_message_size + QUEUE_HEADER_SLACK;
+
+	if (m->size > max || (m->in_file != 0) != t->in_file)
+		return false;
+	return m->in_file ? m->body.len == 0 : m->body.len == m->size;
+}
+
+static bool
+all_discarded(const struct queue_envelope *e)
+{
+	size_t i;
+
+	for (i = 0; i < e->nrcpt; i++)
+		if ((e->rcpt[i].flags & ENVELOPE_DISCARD) == 0)
+			return false;
+	return true;
+}
+
+static struct queue_submission *
+submission_new(struct queue_session *s, const struct m_submit *m)
+{
+	struct queue_submission *sub = xcalloc(1, sizeof(*sub));
+
+	sub->sid = s->sid;
+	sub->txn = m->txn;
+	sub->qid = s->open->qid;
+	sub->size = m->size;
+	sub->body = m->eightbit ? BODY_8BITMIME : BODY_7BIT;
+	sub->in_file = m->in_file != 0;
+	if (!sub->in_file && m->body.len > 0) {
+		sub->data = xmalloc(m->body.len);
+		memcpy(sub->data, m->body.p, m->body.len);
+	}
+	sub->env = s->open->env;
+	sub->grant = (struct queue_grant){
+		.user_id = s->grant.user_id,
+		.user = xstrdup(s->grant.user),
+		.how = xstrdup(s->grant.how),
+		.client_addr = xstrdup(s->grant.client_addr),
+	};
+	sub->arrived_ms = queue_now_ms();
+	free(s->open);
+	s->open = NULL;
+	return sub;
+}
+
+static void
+on_submit(struct ipc *ipc, const struct ipc_in *in)
+{
+	struct queue_peer *p = ipc_arg(ipc);
+	const struct m_submit *m = &in->m->submit;
+	struct queue_session *s = session_of(p, in);
+	struct queue_txn *t = open_of(s, m->txn);
+	struct queue_submission *sub;
+
+	if (t == NULL || !is_sane(p->q, t, m)) {
+		not_allowed(p, in->sid, proto_name(in->type));
+		if (t != NULL)
+			txn_abort(p->q, s);
+		answer(p->q, in->sid, m->txn, R_TEMP, 0);
+		return;
+	}
+	sub = submission_new(s, m);
+	if (all_discarded(sub->env)) {
+		if (sub->in_file)
+			mailq_body_discard(p->q->mq, sub->qid);
+		queue_submission_end(p->q, &sub, MAILQ_OK);
+		return;
+	}
+	queue_commit_submission(p->q, sub);
+}
+
+const struct ipc_rule queue_front_rules[] = {
+	{ M_DATA_OPEN, on_data_open },
+	{ M_BODY_FILE, on_body_file },
+	{ M_SUBMIT, on_submit },
+	{ M_DATA_ABORT, on_data_abort },
+	{ M_SESSION_CLOSE, on_session_close },
+	{ 0, NULL },
+};
+
+/* ---- in the commit group ---- */
+
+static size_t
+recipients_of(const struct queue_submission *s, struct mailq_rcpt *out)
+{
+	const struct queue_rcpt *r;
+	size_t i, n = 0;
+
+	for (i = 0; i < s->env->nrcpt; i++) {
+		r = &s->env->rcpt[i];
+		if ((r->flags & ENVELOPE_DISCARD) != 0)
+			continue;
+		out[n++] = (struct mailq_rcpt){
+			.address = r->address,
+			.state = (r->flags & ENVELOPE_HOLD) != 0
+			    ? MAILQ_HELD
+			    : MAILQ_WAITING,
+			.next_ms = s->arrived_ms,
+			.text = r->note,
+		};
+	}
+	return n;
+}
+
+enum mailq_rc
+queue_submission_apply(struct queue *q, const struct queue_submission *s)
+{
+	struct mailq_msg m = {
+		.qid = s->qid,
+		.sid = s->sid,
+		.user_id = s->grant.user_id,
+		.user = s->grant.user,
+		.how = s->grant.how,
+		.client_addr = s->grant.client_addr,
+		.from = s->env->from,
+		.body = s->body,
+		.in_file = s->in_file,
+		.size = s->size,
+		.arrived_ms = s->arrived_ms,
+		.since_ms = s->arrived_ms,
+	};
+	struct mailq_rcpt *r = xcalloc(s->env->nrcpt, sizeof(*r));
+	enum mailq_rc rc;
+
+	rc = mailq_add(q->mq, &m, s->data, r, recipients_of(s, r));
+	free(r);
+	return rc;
+}
+
+static void
+log_accepted(const struct queue_submission *s)
+{
+	size_t i;
+
+	log_event(LOG_INFO, s->sid, s->qid, "accepted",
+	    "user=%s how=%s client=%s from=%s size=%lu rcpts=%zu",
+	    s->grant.user, s->grant.how, s->grant.client_addr, s->env->from,
+	    (unsigned long)s->size, s->env->nrcpt);
+	for (i = 0; i < s->env->nrcpt; i++)
+		if ((s->env->rcpt[i].flags & ENVELOPE_DISCARD) != 0)
+			log_event(LOG_INFO, s->sid, s->qid, "discarded",
+			    "user=%s from=%s rcpt=%s", s->grant.user,
+			    s->env->from, s->env->rcpt[i].address);
+}
+
+void
+queue_submission_end(
+    struct queue *q, struct queue_submission **sp, enum mailq_rc rc)
+{
+	struct queue_submission *s = *sp;
+
+	*sp = NULL;
+	if (rc == MAILQ_OK)
+		log_accepted(s);
+	else if (s->in_file) /* if it was not renamed yet */
+		mailq_body_discard(q->mq, s->qid);
+	answer(q, s->sid, s->txn, reply_of(rc), rc == MAILQ_OK ? s->qid : 0);
+	envelope_free(&s->env);
+	grant_clear(&s->grant);
+	free(s->data);
+	free(s);
+}
