@@ -11,12 +11,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CERT_DIGEST_MAX 65   /* SHA-256 as lower hex and its NUL */
-#define CERT_NAME_MAX   1024 /* octets of a subject or issuer and its NUL */
-#define CERT_EMAIL_MAX  320  /* octets of a SAN e-mail and its NUL */
-#define CERT_EMAILS     32   /* SAN e-mails that are looked at */
-#define CERT_CHAIN_MAX  16   /* certificates of a chain that are looked at */
-#define CERT_USER_MAX   256  /* octets of a user name and its NUL */
+#include "certname.h"
+
+#define CERT_DIGEST_MAX 65  /* SHA-256 as lower hex and its NUL */
+#define CERT_EMAIL_MAX  320 /* octets of a SAN e-mail and its NUL */
+#define CERT_EMAILS     32  /* SAN e-mails that are looked at */
+#define CERT_CHAIN_MAX  16  /* certificates of a chain that are looked at */
+#define CERT_USER_MAX   256 /* octets of a user name and its NUL */
 
 /* {verify} of a session that came by TLS. */
 enum cert_verify {
@@ -36,10 +37,10 @@ struct cert_facts {
 	 * Names as the access map compares them (auth/certname.h).  Kept with
 	 * CERT_FAIL, as sendmail does; empty with CERT_TRUSTED.
 	 */
-	char subject[CERT_NAME_MAX];
-	char issuer[CERT_NAME_MAX];
-	char cn_subject[CERT_NAME_MAX];
-	char cn_issuer[CERT_NAME_MAX];
+	char subject[CERTNAME_SIZE];
+	char issuer[CERTNAME_SIZE];
+	char cn_subject[CERTNAME_SIZE];
+	char cn_issuer[CERTNAME_SIZE];
 	/* rfc822Name entries of subjectAltName that are sound addresses */
 	char email[CERT_EMAILS][CERT_EMAIL_MAX];
 	size_t nemail;
@@ -74,8 +75,9 @@ enum cert_rc {
 };
 
 /*
- * Examines a chain: the DER certificates behind one another, the peer's own
- * first.  trust may be NULL.  now is in seconds since 1970.
+ * Examines a chain: the peer's own certificate first, each in DER behind its
+ * length as an uint32_t in host order.  trust may be NULL.  now is in seconds
+ * since 1970.
  */
 enum cert_rc cert_examine(const struct cert_trust *trust,
     const unsigned char *chain, size_t len, int64_t now,
@@ -102,15 +104,16 @@ struct cert_owner {
 enum cert_map {
 	CERT_MAP_FOUND,
 	CERT_MAP_NONE,      /* nobody's */
-	CERT_MAP_UNUSABLE,  /* a pin, but outside its dates or revoked */
+	CERT_MAP_UNUSABLE,  /* known, but expired or revoked */
 	CERT_MAP_AMBIGUOUS, /* its addresses belong to several users */
 	CERT_MAP_TEMP       /* the store can't say now */
 };
 
 /*
  * Asks the store for the owner of one key: CERT_MAP_FOUND (user and device
- * filled), CERT_MAP_NONE or CERT_MAP_TEMP.  issuer is given for
- * CERT_KEY_SUBJECT, else NULL.
+ * filled), CERT_MAP_NONE, CERT_MAP_UNUSABLE (the row or its device is revoked
+ * or expired: no other key is tried then) or CERT_MAP_TEMP.  issuer is given
+ * for CERT_KEY_SUBJECT, else NULL.
  */
 typedef enum cert_map cert_lookup_fn(void *arg, enum cert_key, const char *key,
     const char *issuer, struct cert_owner *out);
