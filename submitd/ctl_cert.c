@@ -167,17 +167,19 @@ read_file(const char *path, struct buf *out)
 }
 
 /*
- * The first certificate of a PEM text (RFC 7468) as DER. -1 if there is none,
- * or if its base64 is broken.
+ * The first certificate of a PEM text (RFC 7468) as a chain of one for
+ * cert_examine(): its length, then its DER. -1 if there is none, or if its
+ * base64 is broken.
  */
 static int
-first_certificate(const char *text, struct buf *der)
+first_certificate(const char *text, struct buf *chain)
 {
 	static const char begin[] = "-----BEGIN CERTIFICATE-----";
 	static const char end[] = "-----END CERTIFICATE-----";
 	const char *from = strstr(text, begin), *to;
-	struct buf base64 = { 0 };
-	size_t len;
+	struct buf base64 = { 0 }, der = { 0 };
+	size_t len = 0;
+	uint32_t n;
 	int rc;
 
 	if (from == NULL || (to = strstr(from, end)) == NULL)
@@ -188,10 +190,14 @@ first_certificate(const char *text, struct buf *der)
 	rc = base64.len == 0
 	    ? -1
 	    : base64_decode((const char *)buf_head(&base64), base64.len,
-		  buf_room(der, base64.len), base64.len, &len);
-	if (rc == 0)
-		buf_grew(der, len);
+		  buf_room(&der, base64.len), base64.len, &len);
+	if (rc == 0) {
+		n = (uint32_t)len;
+		buf_add(chain, &n, sizeof(n));
+		buf_add(chain, buf_head(&der), len);
+	}
 	buf_clear(&base64);
+	buf_clear(&der);
 	return rc;
 }
 
@@ -207,22 +213,22 @@ no_certificate(const char *path, const char *text)
 static int
 examine_file(const char *path, int64_t now, struct cert_facts *facts)
 {
-	struct buf text = { 0 }, der = { 0 };
+	struct buf text = { 0 }, chain = { 0 };
 	int status;
 
 	if ((status = read_file(path, &text)) == 0) {
 		const char *pem = (const char *)buf_head(&text);
 
-		if (first_certificate(pem, &der) == -1)
+		if (first_certificate(pem, &chain) == -1)
 			status = no_certificate(path, pem);
-		else if (cert_examine(NULL, buf_head(&der), der.len, now,
+		else if (cert_examine(NULL, buf_head(&chain), chain.len, now,
 			     facts) != CERT_RC_OK)
 			status = ctl_fail(EX_DATAERR,
 			    "%s: the certificate is malformed", path);
 	}
 	/* A file may hold the key as well. */
 	buf_wipe(&text);
-	buf_clear(&der);
+	buf_clear(&chain);
 	return status;
 }
 

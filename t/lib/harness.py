@@ -302,7 +302,7 @@ class Playground:
     def add_user(self, name, password=None, address=None):
         """A user with a password who owns an address (name@play.example)."""
         if password is None:
-            self.submitctl("user", "add", name)
+            self.submitctl("user", "add", name, "--no-password")
         else:
             self.submitctl("user", "add", name, "--password-stdin",
                            given=password + "\n")
