@@ -36,6 +36,7 @@ struct key {
 	const char *words; /* of T_ENUM, in the order of their values */
 };
 
+enum { FILE_LIMIT = 1024 * 1024 }; /* bytes of a configuration */
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 #define DAY ((int64_t)24 * HOUR)
 #define KIB ((int64_t)1024)
@@ -458,7 +459,7 @@ make_options(const char *section)
 }
 
 static int
-parse_file(FILE *fp)
+parse_text(const char *text)
 {
 	cfg_opt_t *top = make_options(""), *sub = make_options("smarthost.");
 	cfg_opt_t *p;
@@ -473,11 +474,102 @@ parse_file(FILE *fp)
 	p->subopts = sub;
 	cfg = cfg_init(top, CFGF_NONE);
 	cfg_set_error_function(cfg, on_confuse_error);
-	rc = cfg_parse_fp(cfg, fp);
+	rc = cfg_parse_buf(cfg, text);
 	cfg_free(cfg);
 	free(top);
 	free(sub);
 	return rc == CFG_SUCCESS ? 0 : -1;
+}
+
+/* Where the scanner below is. */
+struct scan {
+	char *p;
+	int line, open_line; /* of the last { that is not closed */
+};
+
+/* Blanks what ends at the text `end`; newlines stay. */
+static void
+blank(struct scan *s, const char *end)
+{
+	size_t n = strlen(end);
+
+	for (; *s->p != '\0' && strncmp(s->p, end, n) != 0; s->p++) {
+		if (*s->p == '\n')
+			s->line++;
+		else
+			*s->p = ' ';
+	}
+	if (*s->p != '\0' && *end != '\n')
+		memset(s->p, ' ', n);
+}
+
+static void
+skip_quoted(struct scan *s, char quote)
+{
+	for (s->p++; *s->p != '\0' && *s->p != quote; s->p++) {
+		if (*s->p == '\\' && s->p[1] != '\0')
+			s->p++;
+		s->line += *s->p == '\n';
+	}
+	if (*s->p != '\0')
+		s->p++;
+}
+
+/*
+ * libconfuse 3.3 counts the lines of comments more than once and takes the end
+ * of the file for the end of a section.  So comments are blanked before it
+ * sees them, and braces are counted here.  The line of a { left open, or 0.
+ */
+static int
+prepare_text(char *text)
+{
+	struct scan s = { .p = text, .line = 1 };
+	bool token_start = true;
+	int depth = 0;
+
+	while (*s.p != '\0') {
+		if (*s.p == '#')
+			blank(&s, "\n");
+		else if (token_start && strncmp(s.p, "//", 2) == 0)
+			blank(&s, "\n");
+		else if (token_start && strncmp(s.p, "/*", 2) == 0)
+			blank(&s, "*/");
+		else if (*s.p == '"' || *s.p == '\'')
+			skip_quoted(&s, *s.p);
+		else {
+			if (*s.p == '{' && depth++ == 0)
+				s.open_line = s.line;
+			depth -= *s.p == '}';
+			s.line += *s.p == '\n';
+			token_start = strchr(" \t\r\n{}(),;=", *s.p) != NULL;
+			s.p++;
+		}
+	}
+	return depth > 0 ? s.open_line : 0;
+}
+
+static int
+parse_file(FILE *fp)
+{
+	struct buf text = { 0 };
+	size_t n;
+	int line, rc = -1;
+
+	while ((n = fread(buf_room(&text, 4096), 1, 4096, fp)) > 0) {
+		buf_grew(&text, n);
+		if (text.len > FILE_LIMIT)
+			break;
+	}
+	buf_add(&text, "", 1);
+	if (ferror(fp) || text.len > FILE_LIMIT ||
+	    strlen((char *)text.data) + 1 != text.len)
+		complain(0, "", "is no text file of at most 1 MiB");
+	else if ((line = prepare_text((char *)text.data)) > 0)
+		complain(line, "{", "is never closed, expected a }");
+	else
+		rc = parse_text((char *)text.data);
+	buf_clear(&text);
+	return rc;
 }
 
 static void
