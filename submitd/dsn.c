@@ -12,7 +12,8 @@
 #include "utf8.h"
 
 enum {
-	WRAP = 76,         /* where lines are folded at a blank */
+	WRAP = 72,         /* where lines are folded at a blank */
+	QP_LINE = 76,      /* RFC 2045 6.7 */
 	WORD_MAX = 900,    /* where a word without blanks is broken */
 	LINE_LIMIT = 998,  /* RFC 5322 2.1.1 */
 	TEXT_MAX = 4096,   /* bytes of one string that are shown */
@@ -82,10 +83,13 @@ static void
 fold(struct buf *out, const char *text, size_t len, const char *indent,
     size_t col)
 {
-	const char *end = text + len, *word;
+	const char *end, *word;
 	size_t n, i;
 	bool first = true;
 
+	if (len == 0)
+		return; /* text may be NULL */
+	end = text + len;
 	for (;; first = false) {
 		while (text < end && *text == ' ')
 			text++;
@@ -207,7 +211,7 @@ quoted_printable(struct buf *out, const unsigned char *p, size_t len)
 		last = i + 1 == len || p[i + 1] == '\r';
 		plain = (p[i] > ' ' && p[i] < 0x7f && p[i] != '=') ||
 		    ((p[i] == ' ' || p[i] == '\t') && !last);
-		if (col + (plain ? 1 : 3) > WRAP - 1) {
+		if (col + (plain ? 1 : 3) > QP_LINE - 1) {
 			add(out, "=\r\n", NULL);
 			col = 0;
 		}
@@ -222,7 +226,7 @@ quoted_printable(struct buf *out, const unsigned char *p, size_t len)
 	}
 }
 
-/* Whether bytes can go as 7bit (RFC 2045 2.7). */
+/* Whether bytes can go as 7bit (RFC 2045 2.7); controls are better encoded. */
 static bool
 is_7bit(const unsigned char *p, size_t len)
 {
@@ -234,8 +238,8 @@ is_7bit(const unsigned char *p, size_t len)
 			line = 0;
 			continue;
 		}
-		if (p[i] >= 0x80 || p[i] == '\0' || p[i] == '\r' ||
-		    p[i] == '\n' || ++line > LINE_LIMIT)
+		if (p[i] >= 0x7f || (p[i] < ' ' && p[i] != '\t') ||
+		    ++line > LINE_LIMIT)
 			return false;
 	}
 	return true;
@@ -253,7 +257,7 @@ text_body(struct buf *out, const unsigned char *p, size_t len)
 		    NULL);
 		quoted_printable(out, p, len);
 	}
-	if (len < 2 || p[len - 1] != '\n')
+	if (len == 0 || p[len - 1] != '\n')
 		add(out, "\r\n", NULL);
 }
 
@@ -462,7 +466,8 @@ original_part(const struct dsn *d, struct buf *out)
 	    "\r\n", ascii ? "\r\n" : "Content-Transfer-Encoding: 8bit\r\n\r\n",
 	    NULL);
 	buf_add(out, p, d->original_len);
-	add(out, "\r\n", NULL);
+	if (d->original_len == 0 || p[d->original_len - 1] != '\n')
+		add(out, "\r\n", NULL);
 	return ascii ? 0 : DSN_NEEDS_8BIT;
 }
 
