@@ -299,10 +299,18 @@ static struct queue_session *
 session_of(struct queue_peer *front, const struct ipc_in *in)
 {
 	static int64_t warned_ms;
+	struct queue_session *s;
 
 	read_auths(front->q);
-	if (sid_instance(in->sid) == front->instance)
+	if (sid_instance(in->sid) == front->instance) {
+		if ((s = find_session(front->q, in->sid)) != NULL)
+			return s;
+		/* The auth that allowed it may be so new that parent's word of
+		 * it is still to be read. */
+		ipc_drain(front->q->setup->parent);
+		read_auths(front->q);
 		return find_session(front->q, in->sid);
+	}
 	if (may_warn(&warned_ms))
 		log_event(LOG_WARNING, in->sid, 0, "not-allowed",
 		    "front=%u asked=%s", front->instance, "foreign session");
