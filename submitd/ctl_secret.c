@@ -128,8 +128,9 @@ ask(const char *user, const char *prompt, struct line *l)
 		sigaction(signals[i], &act, &old[i]);
 	quiet = before;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	fprintf(stderr, "%s for %s: ", prompt, user);
+	/* What was typed before the prompt is no answer to it. */
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	fprintf(stderr, "%s for %s: ", prompt, user);
 	rc = read_line(l, false);
 	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
 	fputc('\n', stderr);
