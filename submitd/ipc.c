@@ -41,7 +41,7 @@ struct ipc {
 	size_t waiting_bytes;
 	bool was_congested;
 
-	int depth;  /* inside handlers: freeing waits */
+	int depth; /* inside handlers: freeing waits */
 	bool dead;
 	const char *why_dead;
 };
@@ -184,8 +184,8 @@ keep(struct ipc *p, const void *data, size_t len, int fd)
 }
 
 int
-ipc_send_fd(struct ipc *p, enum msg_type type, uint64_t sid, const void *msg,
-    int fd)
+ipc_send_fd(
+    struct ipc *p, enum msg_type type, uint64_t sid, const void *msg, int fd)
 {
 	static unsigned char out[PROTO_MAX];
 	static const struct m_empty empty = { 0 };
@@ -271,8 +271,8 @@ take_fd(struct msghdr *mh)
 /* Receives one packet into buf: 1, 0 when none is there, -1 at the end (*why
  * says how).  A descriptor goes to *fd. */
 static int
-receive(struct ipc *p, unsigned char *data, size_t *len, int *fd,
-    const char **why)
+receive(
+    struct ipc *p, unsigned char *data, size_t *len, int *fd, const char **why)
 {
 	union {
 		struct cmsghdr h;
@@ -397,8 +397,8 @@ ipc_new(struct event_base *base, int fd, const struct ipc_rule *rules,
 	p->arg = arg;
 	TAILQ_INIT(&p->waiting);
 	if (base != NULL) {
-		p->ev_read = event_new(base, fd, EV_READ | EV_PERSIST,
-		    on_readable, p);
+		p->ev_read =
+		    event_new(base, fd, EV_READ | EV_PERSIST, on_readable, p);
 		p->ev_write = event_new(base, fd, EV_WRITE, on_writable, p);
 		event_add(p->ev_read, NULL);
 	}

@@ -196,8 +196,8 @@ emit(int level, char *line, size_t len)
 }
 
 void
-log_event(int level, uint64_t sid, uint64_t qid, const char *ev,
-    const char *fmt, ...)
+log_event(
+    int level, uint64_t sid, uint64_t qid, const char *ev, const char *fmt, ...)
 {
 	char line[LINE_MAX_LEN];
 	va_list ap;

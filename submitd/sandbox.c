@@ -33,15 +33,16 @@ numeric(const char *text, uid_t *uid, gid_t *gid)
 }
 
 int
-sandbox_user(const char *text, uid_t *uid, gid_t *gid, char *err,
-    size_t errlen)
+sandbox_user(const char *text, uid_t *uid, gid_t *gid, char *err, size_t errlen)
 {
 	const struct passwd *pw;
 
 	if (numeric(text, uid, gid) == -1) {
 		if ((pw = getpwnam(text)) == NULL) {
-			snprintf(err, errlen, "no user \"%s\", expected the "
-			    "name of one or UID[:GID]", text);
+			snprintf(err, errlen,
+			    "no user \"%s\", expected the "
+			    "name of one or UID[:GID]",
+			    text);
 			return -1;
 		}
 		*uid = pw->pw_uid;

@@ -22,7 +22,7 @@
 
 enum {
 	READ_PIECE = 16 * 1024,
-	ROUNDS = 4, /* of filled input before others get a turn */
+	ROUNDS = 4,            /* of filled input before others get a turn */
 	INPUT_MAX = 128 * 1024 /* held unread before TCP holds the peer back */
 };
 
@@ -40,7 +40,7 @@ struct stream {
 	struct tls_ctx *tls_next; /* to start when the output has left */
 	char *tls_name;
 	bool paused;
-	bool client;	   /* of TLS */
+	bool client;       /* of TLS */
 	bool want_drained; /* something was written since the last report */
 	bool ssl_wants_write;
 
@@ -195,8 +195,8 @@ stream_connect(struct event_base *base, const char *addr, uint16_t port,
 
 	if (to_sockaddr(addr, port, &ss, &len) == -1)
 		return NULL;
-	fd = socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-	    0);
+	fd =
+	    socket(ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd == -1)
 		return NULL;
 	if (connect(fd, (struct sockaddr *)&ss, len) == -1 &&
@@ -232,8 +232,8 @@ set_tls_error(struct stream *s)
 		text = X509_verify_cert_error_string(verify);
 	else if (e != 0)
 		text = ERR_reason_error_string(e);
-	set_error(s, text != NULL ? text : "the peer ended the handshake",
-	    true);
+	set_error(
+	    s, text != NULL ? text : "the peer ended the handshake", true);
 	ERR_clear_error();
 }
 
@@ -316,8 +316,8 @@ write_piece(struct stream *s)
 		errno = 0;
 		n = ssl_outcome(s, SSL_write(s->ssl, buf_head(&s->out), len));
 	} else
-		n = plain_outcome(s, send(s->fd, buf_head(&s->out),
-		    (size_t)len, MSG_NOSIGNAL));
+		n = plain_outcome(s,
+		    send(s->fd, buf_head(&s->out), (size_t)len, MSG_NOSIGNAL));
 	if (n > 0)
 		buf_drop(&s->out, (size_t)n);
 	return n;
@@ -420,8 +420,10 @@ handshake(struct stream *s)
 	if (n == 0)
 		return;
 	if (n == -1)
-		set_error(s, "the peer closed the connection during the "
-		    "handshake", true);
+		set_error(s,
+		    "the peer closed the connection during the "
+		    "handshake",
+		    true);
 	s->error_is_tls = true;
 	report_error(s);
 }
@@ -474,8 +476,7 @@ step(struct stream *s, short what)
 		write_side(s);
 	if (s->dead || s->phase != OPEN)
 		return;
-	if (what == 0 && s->in.len > 0 && !s->paused &&
-	    !tell_input(s))
+	if (what == 0 && s->in.len > 0 && !s->paused && !tell_input(s))
 		return;
 	if (wants_input(s) && ((what & EV_READ) != 0 || s->ssl != NULL))
 		pump_input(s);
@@ -616,8 +617,8 @@ stream_error_is_tls(const struct stream *s)
 }
 
 static void
-name_of(const struct sockaddr_storage *ss, char *addr, size_t len,
-    uint16_t *port)
+name_of(
+    const struct sockaddr_storage *ss, char *addr, size_t len, uint16_t *port)
 {
 	const struct sockaddr_in *v4 = (const void *)ss;
 	const struct sockaddr_in6 *v6 = (const void *)ss;
@@ -699,7 +700,8 @@ stream_tls_chain(const struct stream *s, struct buf *out, size_t max)
 	X509 *leaf;
 	int i;
 
-	if (s->ssl == NULL || (leaf = SSL_get0_peer_certificate(s->ssl)) == NULL)
+	if (s->ssl == NULL ||
+	    (leaf = SSL_get0_peer_certificate(s->ssl)) == NULL)
 		return;
 	if (!add_der(out, leaf, max))
 		return;

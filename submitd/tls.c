@@ -51,11 +51,12 @@ use_chain(SSL_CTX *ctx, const struct buf *pem)
 	int ok;
 
 	ok = bio != NULL &&
-	    (x = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL)) != NULL &&
+	    (x = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL)) !=
+		NULL &&
 	    SSL_CTX_use_certificate(ctx, x) == 1;
 	X509_free(x);
-	while (ok && (x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) !=
-	    NULL) {
+	while (ok &&
+	    (x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
 		if ((ok = SSL_CTX_add0_chain_cert(ctx, x) == 1) == 0)
 			X509_free(x);
 	}
@@ -74,7 +75,7 @@ use_key(SSL_CTX *ctx, const struct buf *pem)
 
 	ok = bio != NULL &&
 	    (key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL)) !=
-	    NULL &&
+		NULL &&
 	    SSL_CTX_use_PrivateKey(ctx, key) == 1;
 	EVP_PKEY_free(key);
 	BIO_free(bio);
@@ -105,8 +106,8 @@ trust(SSL_CTX *ctx, const struct buf *pem, int *count)
 	int ok = bio != NULL;
 
 	*count = 0;
-	while (ok && (x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) !=
-	    NULL) {
+	while (ok &&
+	    (x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
 		ok = X509_STORE_add_cert(store, x) == 1;
 		*count += ok;
 		X509_free(x);
@@ -125,13 +126,16 @@ context(const SSL_METHOD *method)
 	if (ctx == NULL)
 		return NULL;
 	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-	    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-	SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS |
-	    SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_options(ctx,
+	    SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
+		SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+	SSL_CTX_set_mode(ctx,
+	    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_read_ahead(ctx, 1);
 	/* Forward secrecy and authenticated encryption, also under 1.2. */
-	if (SSL_CTX_set_cipher_list(ctx, "ECDHE+AESGCM:ECDHE+CHACHA20:"
+	if (SSL_CTX_set_cipher_list(ctx,
+		"ECDHE+AESGCM:ECDHE+CHACHA20:"
 		"DHE+AESGCM:!aNULL") != 1) {
 		SSL_CTX_free(ctx);
 		return NULL;
@@ -160,8 +164,8 @@ on_ticket(SSL *ssl, SSL_SESSION *ss, const unsigned char *name, size_t len,
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	if (SSL_SESSION_get0_peer(ss) != NULL)
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE :
-					      SSL_TICKET_RETURN_USE_RENEW;
+	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE
+					    : SSL_TICKET_RETURN_USE_RENEW;
 }
 
 static struct tls_ctx *
@@ -175,8 +179,8 @@ wrap(SSL_CTX *ctx, bool client)
 }
 
 struct tls_ctx *
-tls_server_new(const struct buf *cert, const struct buf *key, char *err,
-    size_t errlen)
+tls_server_new(
+    const struct buf *cert, const struct buf *key, char *err, size_t errlen)
 {
 	SSL_CTX *ctx = context(TLS_server_method());
 
@@ -192,8 +196,8 @@ tls_server_new(const struct buf *cert, const struct buf *key, char *err,
 	SSL_CTX_set_cert_verify_callback(ctx, let_through, NULL);
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
 	/* Without it every resumption attempt would be a fatal error. */
-	SSL_CTX_set_session_id_context(ctx, (const unsigned char *)"submitd",
-	    7);
+	SSL_CTX_set_session_id_context(
+	    ctx, (const unsigned char *)"submitd", 7);
 	SSL_CTX_set_num_tickets(ctx, 1);
 	SSL_CTX_set_timeout(ctx, 3600);
 	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_ticket, NULL);
@@ -258,8 +262,9 @@ expect_name(SSL *ssl, const char *name)
 	memcpy(host, name, n + 1);
 	if (host[n - 1] == '.') /* would match no certificate */
 		host[n - 1] = '\0';
-	SSL_set_hostflags(ssl, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
-	    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+	SSL_set_hostflags(ssl,
+	    X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+		X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
 	return SSL_set1_host(ssl, host) == 1 &&
 	    SSL_set_tlsext_host_name(ssl, host) == 1;
 }
@@ -283,8 +288,8 @@ tls_new(struct tls_ctx *t, const char *name)
 }
 
 int
-tls_check_pair(const struct buf *cert, const struct buf *key, char *err,
-    size_t errlen)
+tls_check_pair(
+    const struct buf *cert, const struct buf *key, char *err, size_t errlen)
 {
 	struct tls_ctx *t = tls_server_new(cert, key, err, errlen);
 	const X509 *x;
@@ -312,6 +317,6 @@ tls_check_bundle(const struct buf *ca, char *err, size_t errlen)
 
 	rc = ctx != NULL ? trust(ctx, ca, &count) : -1;
 	SSL_CTX_free(ctx);
-	return rc == 0 ? 0 :
-			 fail(err, errlen, "no usable certificate in PEM form");
+	return rc == 0 ? 0
+		       : fail(err, errlen, "no usable certificate in PEM form");
 }
