@@ -21,8 +21,8 @@ COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"', re.S)
 BELOW = {"store": (), "auth": ("store",), "submitd": ("store", "auth")}
 
 ROLES = ("submitd/%s.[ch]" % role for role in (
-    "role", "parent", "front", "authd", "pamd", "queue", "queue_*", "relay",
-    "relay_*", "resolver", "storefix"))
+    "role", "parent", "front", "authd", "authd_*", "pamd", "queue", "queue_*",
+    "relay", "relay_*", "resolver", "storefix"))
 
 # Headers of a library, and the files that may include them.
 DOORS = {
