@@ -88,11 +88,14 @@ fold_value(struct store *st, enum store_cert_kind kind, const char *value,
 	return STORE_OK;
 }
 
-#define CERT_SELECT                                                                        \
-	"SELECT c.id, c.user_id, u.name, c.device_id, c.kind, c.value,"                    \
-	" c.label, c.created, c.not_after, c.revoked, d.expires, d.revoked, " USER_COLUMNS \
-	" FROM certificate c JOIN user u ON u.id = c.user_id"                              \
+/* clang-format off */
+#define CERT_SELECT                                                           \
+	"SELECT c.id, c.user_id, u.name, c.device_id, c.kind, c.value,"       \
+	" c.label, c.created, c.not_after, c.revoked, d.expires, d.revoked, " \
+	USER_COLUMNS                                                          \
+	" FROM certificate c JOIN user u ON u.id = c.user_id"                 \
 	" LEFT JOIN device d ON d.id = c.device_id"
+/* clang-format on */
 #define CERT_NCOLUMNS 12
 
 static enum store_rc

@@ -56,14 +56,14 @@ enum ctl_kind {
 	CTL_NUMBER, /* to the right */
 	CTL_BOOL,   /* yes, no */
 	CTL_SIZE,   /* bytes as 12K */
-	CTL_TIME,   /* seconds since 1970; in JSON a number or null */
-	CTL_TIME_MS,
-	CTL_WORDS, /* an array of texts */
-	CTL_TABLE  /* an array of objects; ctl_show() only */
+	CTL_TIME,   /* ISO 8601 in UTC, or null; shown in local time */
+	CTL_SPAN,   /* seconds */
+	CTL_WORDS,  /* an array of texts */
+	CTL_TABLE   /* an array of objects; ctl_show() only */
 };
 
 struct ctl_column {
-	const char *key; /* in the JSON object */
+	const char *key; /* in the JSON object; "a.b" is b in the object a */
 	const char *title;
 	enum ctl_kind kind;
 	const struct ctl_column *columns; /* of CTL_TABLE */
@@ -122,7 +122,7 @@ int ctl_user(const struct ctl *, const char *name, struct store_user *);
 
 /* A listing: an array of objects. */
 void ctl_list(struct ctl *, json_t *rows, const struct ctl_column *);
-/* One object, shown line by line; all its fields where columns is NULL. */
+/* One object, shown line by line. */
 void ctl_show(struct ctl *, json_t *object, const struct ctl_column *);
 /* What was done: an object for --json, a sentence for people. */
 void ctl_done(struct ctl *, json_t *object, const char *fmt, ...)
@@ -130,7 +130,7 @@ void ctl_done(struct ctl *, json_t *object, const char *fmt, ...)
 /* Prints the result; 0 or EX_IOERR. */
 int ctl_print(struct ctl *);
 
-/* A time of the store: null for 0. */
+/* A time of the store as JSON has it: ISO 8601 in UTC, null for 0. */
 json_t *ctl_json_time(int64_t when);
 
 /* ---- passwords ---- */

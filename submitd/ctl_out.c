@@ -16,10 +16,19 @@
 #include "mem.h"
 #include "utf8.h"
 
+#define ISO_8601 "%Y-%m-%dT%H:%M:%SZ"
+
 json_t *
 ctl_json_time(int64_t when)
 {
-	return when != 0 ? json_integer(when) : json_null();
+	time_t t = (time_t)when;
+	char text[32];
+	struct tm tm;
+
+	if (when == 0 || gmtime_r(&t, &tm) == NULL)
+		return json_null();
+	strftime(text, sizeof(text), ISO_8601, &tm);
+	return json_string(text);
 }
 
 static void
@@ -103,18 +112,31 @@ add_format(struct buf *out, const char *fmt, ...)
 	buf_add(out, text, strlen(text));
 }
 
+/* In the local time zone; the text itself if it is no time. */
 static void
-add_time(struct buf *out, int64_t when)
+add_time(struct buf *out, const char *iso)
 {
-	time_t t = (time_t)when;
-	struct tm tm;
+	struct tm utc = { 0 }, tm;
 	char text[32];
+	time_t t;
 
-	if (when <= 0 || localtime_r(&t, &tm) == NULL) {
-		buf_add(out, "-", 1);
+	if (strptime(iso, ISO_8601, &utc) == NULL) {
+		add_escaped(out, iso);
 		return;
 	}
-	buf_add(out, text, strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm));
+	t = timegm(&utc);
+	if (localtime_r(&t, &tm) != NULL)
+		buf_add(out, text,
+		    strftime(text, sizeof(text), "%Y-%m-%d %H:%M", &tm));
+}
+
+static void
+add_span(struct buf *out, int64_t s)
+{
+	if (s >= 24 * 3600)
+		add_format(out, "%lld d ", (long long)(s / (24 * 3600)));
+	add_format(out, "%02d:%02d:%02d", (int)(s / 3600 % 24),
+	    (int)(s / 60 % 60), (int)(s % 60));
 }
 
 static void
@@ -172,23 +194,35 @@ add_by_type(struct buf *out, const json_t *value)
 	}
 }
 
+/* A field by its name, or a field of a field: "queue.messages". */
+static const json_t *
+lookup(const json_t *object, const char *key)
+{
+	const char *dot = strchr(key, '.');
+	char *first;
+
+	if (dot == NULL)
+		return json_object_get(object, key);
+	first = xstrndup(key, (size_t)(dot - key));
+	object = json_object_get(object, first);
+	free(first);
+	return lookup(object, dot + 1);
+}
+
 /* The text of a value, never empty; free it. */
 static char *
-cell(const json_t *value, const struct ctl_column *column)
+cell(const json_t *value, enum ctl_kind kind)
 {
 	struct buf out = { 0 };
 	int64_t n = json_integer_value(value);
 
-	if (value != NULL && json_is_integer(value)) {
-		if (column->kind == CTL_TIME)
-			add_time(&out, n);
-		else if (column->kind == CTL_TIME_MS)
-			add_time(&out, n / 1000);
-		else if (column->kind == CTL_SIZE)
-			add_size(&out, n);
-		else
-			add_by_type(&out, value);
-	} else if (value != NULL)
+	if (json_is_integer(value) && kind == CTL_SIZE)
+		add_size(&out, n);
+	else if (json_is_integer(value) && kind == CTL_SPAN)
+		add_span(&out, n);
+	else if (json_is_string(value) && kind == CTL_TIME)
+		add_time(&out, json_string_value(value));
+	else if (value != NULL)
 		add_by_type(&out, value);
 	if (out.len == 0)
 		buf_add(&out, "-", 1);
@@ -265,9 +299,9 @@ print_table(
 
 		cells[i] = i < ncols
 		    ? xstrdup(column->title)
-		    : cell(json_object_get(json_array_get(rows, i / ncols - 1),
+		    : cell(lookup(json_array_get(rows, i / ncols - 1),
 			       column->key),
-			  column);
+			  column->kind);
 		w = width(cells[i]);
 		if (w > widths[i % ncols])
 			widths[i % ncols] = w;
@@ -289,7 +323,7 @@ print_lines(const json_t *object, const struct ctl_column *columns)
 		if (c->kind != CTL_TABLE && width(c->title) > widest)
 			widest = width(c->title);
 	for (const struct ctl_column *c = columns; c->key != NULL; c++) {
-		const json_t *value = json_object_get(object, c->key);
+		const json_t *value = lookup(object, c->key);
 		char *text;
 
 		if (c->kind == CTL_TABLE) {
@@ -299,51 +333,12 @@ print_lines(const json_t *object, const struct ctl_column *columns)
 			print_table(value, c->columns, "  ");
 			continue;
 		}
-		if (value == NULL)
+		if (value == NULL || json_is_null(value))
 			continue;
-		text = cell(value, c);
+		text = cell(value, c->kind);
 		printf("%s:", c->title);
 		pad(widest - width(c->title) + 1);
 		puts(text);
-		free(text);
-	}
-}
-
-/*
- * A value whose fields are not known here: their names are shown as they are,
- * parts of parts with dots. The name tells a time.
- */
-static void
-print_any(const char *name, const json_t *value)
-{
-	size_t len = strlen(name), i;
-	bool ms = len > 3 && strcmp(name + len - 3, "_ms") == 0;
-	struct ctl_column column = { "", name, ms ? CTL_TIME_MS : CTL_TEXT,
-		NULL };
-	const char *dot = name[0] != '\0' ? "." : "", *key;
-	void *it;
-	char *text;
-
-	if (json_is_object(value)) {
-		/* The iteration does not change the object. */
-		json_t *o = (json_t *)(uintptr_t)value;
-
-		for (it = json_object_iter(o); it != NULL;
-		     it = json_object_iter_next(o, it)) {
-			key = json_object_iter_key(it);
-			text = xasprintf("%s%s%s", name, dot, key);
-			print_any(text, json_object_iter_value(it));
-			free(text);
-		}
-	} else if (json_is_object(json_array_get(value, 0))) {
-		for (i = 0; i < json_array_size(value); i++) {
-			text = xasprintf("%s%s%zu", name, dot, i + 1);
-			print_any(text, json_array_get(value, i));
-			free(text);
-		}
-	} else {
-		text = cell(value, &column);
-		printf("%s: %s\n", name, text);
 		free(text);
 	}
 }
@@ -361,8 +356,6 @@ ctl_print(struct ctl *ctl)
 		print_lines(ctl->result, ctl->columns);
 	else if (ctl->text != NULL)
 		puts(ctl->text);
-	else if (ctl->result != NULL)
-		print_any("", ctl->result);
 	if (fflush(stdout) == EOF || ferror(stdout))
 		return ctl_fail(
 		    EX_IOERR, "cannot write the output: %s", strerror(errno));

@@ -1,19 +1,8 @@
 /*
  * submitctl queue and status: what the running server knows. The queue has one
- * owner, the server; all of this goes through its control socket.
- *
- * An item of a listing, and the object of `queue show`:
- *	qid		hex digits, the message's name
- *	arrived_ms	ms since 1970, as are all times of the queue
- *	size		bytes
- *	state		of the recipient that has most to do
- *	from, user	envelope sender ("" is the null sender), who sent it
- *	rcpts		a number in listings; in `show` an array of objects:
- *			address, state, attempts, next_ms, code, esc, text
- *	next_ms		of the next attempt
- *	text		of the last reply
+ * owner, the server; all of this goes through its control socket. Which fields
+ * an answer has is said in queue_ctl.c.
  */
-#include <ctype.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -54,37 +43,92 @@ const struct ctl_verb ctl_status_verbs[] = {
 	{ .noun = NULL },
 };
 
+/* "to" and "reply" are made here, for people: see add_digest(). */
 static const struct ctl_column list_columns[] = {
 	{ "qid", "QID", CTL_TEXT, NULL },
-	{ "arrived_ms", "ARRIVED", CTL_TIME_MS, NULL },
+	{ "arrived", "ARRIVED", CTL_TIME, NULL },
 	{ "size", "SIZE", CTL_SIZE, NULL },
 	{ "state", "STATE", CTL_TEXT, NULL },
-	{ "next_ms", "NEXT TRY", CTL_TIME_MS, NULL },
+	{ "next_try", "NEXT TRY", CTL_TIME, NULL },
 	{ "from", "FROM", CTL_TEXT, NULL },
-	{ "rcpts", "RCPTS", CTL_NUMBER, NULL },
-	{ "text", "LAST REPLY", CTL_TEXT, NULL },
+	{ "to", "TO", CTL_TEXT, NULL },
+	{ "reply", "LAST REPLY", CTL_TEXT, NULL },
 	{ .key = NULL },
 };
 
 static const struct ctl_column rcpt_columns[] = {
-	{ "address", "RECIPIENT", CTL_TEXT, NULL },
+	{ "to", "TO", CTL_TEXT, NULL },
 	{ "state", "STATE", CTL_TEXT, NULL },
 	{ "attempts", "TRIES", CTL_NUMBER, NULL },
-	{ "next_ms", "NEXT TRY", CTL_TIME_MS, NULL },
-	{ "code", "CODE", CTL_NUMBER, NULL },
-	{ "text", "LAST REPLY", CTL_TEXT, NULL },
+	{ "last", "LAST TRY", CTL_TIME, NULL },
+	{ "next_try", "NEXT TRY", CTL_TIME, NULL },
+	{ "reply", "LAST REPLY", CTL_TEXT, NULL },
 	{ .key = NULL },
 };
 
 static const struct ctl_column show_columns[] = {
 	{ "qid", "Queue id", CTL_TEXT, NULL },
-	{ "arrived_ms", "Arrived", CTL_TIME_MS, NULL },
-	{ "size", "Size", CTL_SIZE, NULL },
+	{ "sid", "Session", CTL_TEXT, NULL },
 	{ "from", "From", CTL_TEXT, NULL },
 	{ "user", "User", CTL_TEXT, NULL },
+	{ "how", "Logged in by", CTL_TEXT, NULL },
+	{ "client", "Client", CTL_TEXT, NULL },
+	{ "size", "Size", CTL_SIZE, NULL },
+	{ "body", "Body", CTL_TEXT, NULL },
+	{ "arrived", "Arrived", CTL_TIME, NULL },
+	{ "expires", "Bounces after", CTL_TIME, NULL },
 	{ "state", "State", CTL_TEXT, NULL },
-	{ "next_ms", "Next try", CTL_TIME_MS, NULL },
+	{ "next_try", "Next try", CTL_TIME, NULL },
 	{ "rcpts", "Recipients", CTL_TABLE, rcpt_columns },
+	{ .key = NULL },
+};
+
+static const struct ctl_column stats_columns[] = {
+	{ "messages", "Messages", CTL_NUMBER, NULL },
+	{ "bytes", "Size", CTL_SIZE, NULL },
+	{ "in_flight", "In flight", CTL_NUMBER, NULL },
+	{ "oldest", "Oldest", CTL_TIME, NULL },
+	{ "recipients.waiting", "Recipients waiting", CTL_NUMBER, NULL },
+	{ "recipients.deferred", "Recipients deferred", CTL_NUMBER, NULL },
+	{ "recipients.held", "Recipients held", CTL_NUMBER, NULL },
+	{ "recipients.delivered", "Recipients delivered", CTL_NUMBER, NULL },
+	{ "recipients.failed", "Recipients failed", CTL_NUMBER, NULL },
+	{ .key = NULL },
+};
+
+static const struct ctl_column role_columns[] = {
+	{ "role", "ROLE", CTL_TEXT, NULL },
+	{ "instance", "INSTANCE", CTL_NUMBER, NULL },
+	{ "pid", "PID", CTL_NUMBER, NULL },
+	{ "state", "STATE", CTL_TEXT, NULL },
+	{ .key = NULL },
+};
+
+static const struct ctl_column alarm_columns[] = {
+	{ "what", "WHAT", CTL_TEXT, NULL },
+	{ "trouble", "TROUBLE", CTL_TEXT, NULL },
+	{ "since", "SINCE", CTL_TIME, NULL },
+	{ "text", "TEXT", CTL_TEXT, NULL },
+	{ .key = NULL },
+};
+
+static const struct ctl_column status_columns[] = {
+	{ "version", "Version", CTL_TEXT, NULL },
+	{ "uptime_s", "Up for", CTL_SPAN, NULL },
+	{ "sessions", "Sessions", CTL_NUMBER, NULL },
+	{ "queue.messages", "Messages queued", CTL_NUMBER, NULL },
+	{ "queue.bytes", "Size", CTL_SIZE, NULL },
+	{ "queue.in_flight", "In flight", CTL_NUMBER, NULL },
+	{ "queue.oldest", "Oldest", CTL_TIME, NULL },
+	{ "smarthost.host", "Smarthost", CTL_TEXT, NULL },
+	{ "smarthost.state", "Smarthost is", CTL_TEXT, NULL },
+	{ "smarthost.since", "Since", CTL_TIME, NULL },
+	{ "smarthost.trouble", "Trouble", CTL_TEXT, NULL },
+	{ "smarthost.text", "It said", CTL_TEXT, NULL },
+	{ "smarthost.next_try", "Next try", CTL_TIME, NULL },
+	{ "smarthost.connections", "Connections", CTL_NUMBER, NULL },
+	{ "roles", "Roles", CTL_TABLE, role_columns },
+	{ "alarms", "Alarms", CTL_TABLE, alarm_columns },
 	{ .key = NULL },
 };
 /* clang-format on */
@@ -107,38 +151,89 @@ bad_qid(const char *text)
 	    text);
 }
 
-static int
-list_run(struct ctl *ctl)
+/* The last reply to a recipient in one line; NULL if there was none. */
+static json_t *
+reply_of(const json_t *rcpt)
 {
-	json_t *items = json_array();
+	json_int_t code = json_integer_value(json_object_get(rcpt, "code"));
+	const char *esc = json_string_value(json_object_get(rcpt, "esc"));
+	const char *text = json_string_value(json_object_get(rcpt, "text"));
+
+	if (text == NULL)
+		text = "";
+	if (code == 0)
+		return text[0] != '\0' ? json_string(text) : NULL;
+	if (esc == NULL || esc[0] == '\0')
+		return json_sprintf("%d %s", (int)code, text);
+	return json_sprintf("%d %s %s", (int)code, esc, text);
+}
+
+/*
+ * For people: adds to each recipient its reply, to the message the first
+ * recipient, the number of the others and the first reply.
+ */
+static void
+add_digest(json_t *item)
+{
+	json_t *rcpts = json_object_get(item, "rcpts"), *rcpt, *reply;
+	size_t n = json_array_size(rcpts), i;
+	const char *to =
+	    json_string_value(json_object_get(json_array_get(rcpts, 0), "to"));
+	const char *from = json_string_value(json_object_get(item, "from"));
+
+	json_array_foreach(rcpts, i, rcpt)
+	{
+		if ((reply = reply_of(rcpt)) == NULL)
+			continue;
+		json_object_set(rcpt, "reply", reply);
+		if (json_object_get(item, "reply") == NULL)
+			json_object_set(item, "reply", reply);
+		json_decref(reply);
+	}
+	if (to != NULL && n > 1)
+		json_object_set_new(
+		    item, "to", json_sprintf("%s (+%zu)", to, n - 1));
+	else if (to != NULL)
+		json_object_set_new(item, "to", json_string(to));
+	if (from != NULL && from[0] == '\0')
+		json_object_set_new(item, "from", json_string("<>"));
+}
+
+/* Asks for items; those for people get their digest. */
+static int
+ask_for_items(const struct ctl *ctl, json_t *request, json_t **items)
+{
+	json_t *item;
+	size_t i;
 	int status;
 
-	status =
-	    ctl_ask(ctl, json_pack("{s:s}", "cmd", "queue.list"), items, NULL);
-	if (status != 0) {
-		json_decref(items);
+	*items = json_array();
+	if ((status = ctl_ask(ctl, request, *items, NULL)) != 0) {
+		json_decref(*items);
 		return status;
 	}
-	if (json_array_size(items) == 0 && !ctl->json) {
-		ctl_done(ctl, items, "The queue is empty.");
-		return 0;
+	json_array_foreach(*items, i, item)
+	{
+		if (!ctl->json)
+			add_digest(item);
 	}
-	ctl_list(ctl, items, list_columns);
 	return 0;
 }
 
-/* The fields of the last line of an answer, which are the result. */
 static int
-ask_for_object(
-    struct ctl *ctl, json_t *request, const struct ctl_column *columns)
+list_run(struct ctl *ctl)
 {
-	json_t *end;
+	json_t *items;
 	int status;
 
-	if ((status = ctl_ask(ctl, request, NULL, &end)) != 0)
+	status =
+	    ask_for_items(ctl, json_pack("{s:s}", "cmd", "queue.list"), &items);
+	if (status != 0)
 		return status;
-	json_object_del(end, "ok");
-	ctl_show(ctl, end, columns);
+	if (json_array_size(items) == 0 && !ctl->json)
+		ctl_done(ctl, items, "The queue is empty.");
+	else
+		ctl_list(ctl, items, list_columns);
 	return 0;
 }
 
@@ -146,25 +241,52 @@ static int
 show_run(struct ctl *ctl)
 {
 	const char *qid = ctl->word[0];
+	json_t *items;
+	int status;
 
 	if (!is_qid(qid))
 		return bad_qid(qid);
-	return ask_for_object(ctl,
-	    json_pack("{s:s, s:s}", "cmd", "queue.show", "qid", qid),
-	    show_columns);
+	status = ask_for_items(ctl,
+	    json_pack("{s:s, s:s}", "cmd", "queue.show", "qid", qid), &items);
+	if (status != 0)
+		return status;
+	if (json_array_size(items) == 1)
+		ctl_show(
+		    ctl, json_incref(json_array_get(items, 0)), show_columns);
+	else
+		status =
+		    ctl_fail(EX_PROTOCOL, "%s: the answer is not understood",
+			ctl->conf.control_socket);
+	json_decref(items);
+	return status;
+}
+
+/* The fields of the last line of an answer, which are the result. */
+static int
+ask_for_object(
+    struct ctl *ctl, const char *cmd, const struct ctl_column *columns)
+{
+	json_t *end;
+	int status;
+
+	status = ctl_ask(ctl, json_pack("{s:s}", "cmd", cmd), NULL, &end);
+	if (status != 0)
+		return status;
+	json_object_del(end, "ok");
+	ctl_show(ctl, end, columns);
+	return 0;
 }
 
 static int
 stats_run(struct ctl *ctl)
 {
-	return ask_for_object(
-	    ctl, json_pack("{s:s}", "cmd", "queue.stats"), NULL);
+	return ask_for_object(ctl, "queue.stats", stats_columns);
 }
 
 static int
 status_run(struct ctl *ctl)
 {
-	return ask_for_object(ctl, json_pack("{s:s}", "cmd", "status"), NULL);
+	return ask_for_object(ctl, "status", status_columns);
 }
 
 /* One request for one message, or with a NULL qid for all. */

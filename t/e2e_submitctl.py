@@ -58,6 +58,7 @@ class Ctl:
         """Runs a command; stdin is no terminal."""
         if isinstance(given, str):
             given = given.encode()
+        keys.setdefault("env", {**os.environ, "TZ": "UTC0"})
         keys.setdefault("stdout", subprocess.PIPE)
         done = subprocess.run((SUBMITCTL, "-f", self.conf) + args, input=given,
                               stderr=subprocess.PIPE, timeout=60, check=False,
@@ -476,6 +477,8 @@ def certificates(tap, ctl):
     tap.equal((added["value"], added["label"], added["kind"]),
               (pair.sha256(), "Ann's laptop", "cert-sha256"),
               "cert add --file: fingerprint and label of the file")
+    tap.like(added["created"], r"^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
+             "cert add: times in JSON are ISO 8601")
     tap.ok(added["not_after"] > added["created"],
            "cert add --file: the end of validity is known")
     der = subprocess.run(("openssl", "x509", "-in", pair.cert, "-pubkey",
@@ -756,9 +759,24 @@ class Server:
             else json.dumps(line).encode() + b"\n" for line in lines))
 
 
-ITEM = {"qid": "0193ab7c00001", "arrived_ms": 1700000000000, "size": 5000,
-        "state": "deferred", "next_ms": 1700000060000, "rcpts": 2,
-        "from": "ann@example.org", "user": "ann", "text": "450 later"}
+RCPTS = [{"to": "x@y.z", "state": "held", "attempts": 3, "next_try": None,
+          "last": "2023-11-14T22:13:20Z", "code": 450, "esc": "4.2.1",
+          "text": "later"},
+         {"to": "u@v.w", "state": "waiting", "attempts": 0, "next_try": None,
+          "last": None, "code": 0, "esc": "", "text": ""}]
+ITEM = {"qid": "0193ab7c00001", "from": "ann@example.org", "user": "ann",
+        "size": 5000, "arrived": "2023-11-14T22:13:20Z", "state": "waiting",
+        "next_try": None, "rcpts": RCPTS}
+STATUS = {"version": "0.1.0", "uptime_s": 93784, "sessions": 2,
+          "roles": [{"role": "queue", "instance": 1, "pid": 77,
+                     "state": "running"}],
+          "queue": {"messages": 3, "bytes": 5000, "in_flight": 0,
+                    "oldest": None, "recipients": {"held": 1}},
+          "smarthost": {"host": "mx.example.net", "state": "down",
+                        "trouble": "tls", "text": "no STARTTLS"},
+          "alarms": [{"what": "smarthost", "trouble": "tls",
+                      "since": "2023-11-14T22:13:20Z",
+                      "text": "no STARTTLS"}]}
 
 
 def queue(tap, ctl):
@@ -774,24 +792,39 @@ def queue(tap, ctl):
     tap.equal(ctl.json("queue", "list"), [ITEM, hostile], "queue list --json")
     server.will({"item": ITEM}, {"item": hostile}, {"ok": True})
     out = does(tap, ctl, "queue", "list")
-    tap.like(out, r"^QID .*\n0193ab7c00001 .* 4\.9K .* ann@example\.org ",
+    tap.like(out, r"^QID .*\n0193ab7c00001 +2023-11-14 22:13 +4\.9K +waiting"
+             r" +- +ann@example\.org +x@y\.z \(\+1\) +450 4\.2\.1 later\n",
              "queue list: a table")
     tap.ok("\x1b" not in out and "\u202e" not in out and "\\u{1b}" in out,
            "queue list: what strangers wrote is escaped")
+    server.will({"item": {**ITEM, "from": ""}}, {"ok": True})
+    does(tap, ctl, "queue", "list", says=" <> ")
     server.will({"ok": True})
     tap.equal(ctl.json("queue", "list"), [], "queue list --json: empty is []")
     server.will({"ok": True})
     does(tap, ctl, "queue", "list", says="queue is empty")
-    server.will({"ok": True, **ITEM, "rcpts": [
-        {"address": "x@y.z", "state": "held", "attempts": 3, "code": 450}]})
+    server.will({"item": {**ITEM, "how": "cert"}}, {"ok": True})
     tap.like(does(tap, ctl, "queue", "show", "0193ab7c00001"),
-             r"From: +ann@.*Recipients:\n +RECIPIENT.*\n +x@y\.z +held +3",
+             r"From: +ann@.*Logged in by: +cert\n.*Recipients:\n +TO .*\n"
+             r" +x@y\.z +held +3 +2023-11-14 22:13 +- +450 4\.2\.1 later\n"
+             r" +u@v\.w +waiting +0 +- +- +-\n",
              "queue show: with recipients")
-    server.will({"ok": True, "messages": 3, "rcpts": {"held": 1}})
-    tap.equal(does(tap, ctl, "queue", "stats"),
-              "messages: 3\nrcpts.held: 1\n", "queue stats: any fields")
-    server.will({"ok": True, "messages": 3})
-    tap.equal(ctl.json("status"), {"messages": 3}, "status --json")
+    server.will({"item": ITEM}, {"ok": True})
+    tap.equal(ctl.json("queue", "show", "0193ab7c00001"), ITEM,
+              "queue show --json")
+    server.will({"ok": True, **STATUS["queue"]})
+    tap.like(does(tap, ctl, "queue", "stats"),
+             r"^Messages: +3\nSize: +4\.9K\n.*Recipients held: +1\n",
+             "queue stats: lines")
+    server.will({"ok": True, **STATUS})
+    tap.equal(ctl.json("status"), STATUS, "status --json")
+    server.will({"ok": True, **STATUS})
+    tap.like(does(tap, ctl, "status"),
+             r"Up for: +1 d 02:03:04\n.*Messages queued: +3\n.*"
+             r"Smarthost is: +down\n.*It said: +no STARTTLS\n.*"
+             r"Roles:\n +ROLE .*\n +queue +1 +77 +running\nAlarms:\n.*"
+             r"\n +smarthost +tls +2023-11-14 22:13 +no STARTTLS\n$",
+             "status: lines")
     changes(tap, ctl, server)
     misbehaviour(tap, ctl, server)
     server.listener.close()
@@ -842,10 +875,14 @@ def misbehaviour(tap, ctl, server):
             ("half a line", (b'{"ok":tr',), PROTOCOL, "broke off"),
             ("no JSON", (b"hello\n",), PROTOCOL, "not understood"),
             ("no object", (b"[1]\n",), PROTOCOL, "not understood"),
+            ("the wrong number of items", ({"item": ITEM}, {"item": ITEM},
+                                           {"ok": True}), PROTOCOL,
+             "not understood"),
             ("items without an end", ({"item": ITEM},), PROTOCOL,
              "broke off")):
         server.will(*lines)
-        refuses(tap, ctl, "answer: " + name, ("queue", "list"), status, why)
+        refuses(tap, ctl, "answer: " + name, ("queue", "show", "0a"), status,
+                why)
 
 
 def test(tap):
