@@ -56,18 +56,16 @@ set(char *to, const char *from, size_t len)
 	return true;
 }
 
-/* host!user, the form of a network that is gone. */
+/* host!user, the form of a network that is gone; a plain host was in it. */
 static bool
 split_uucp(struct mapaddr *a, const char *s, const char *bang)
 {
-	char host[MAPADDR_SIZE - 8];
 	size_t len = (size_t)(bang - s);
 
-	if (len == 0 || len >= sizeof(host))
+	if (len == 0 || len + sizeof(".UUCP") > sizeof(a->domain))
 		return false;
-	memcpy(host, s, len);
-	host[len] = '\0';
-	snprintf(a->domain, sizeof(a->domain), "%s.UUCP", host);
+	snprintf(a->domain, sizeof(a->domain), "%.*s%s", (int)len, s,
+	    memchr(s, '.', len) != NULL ? "" : ".UUCP");
 	return set(a->local, bang + 1, strlen(bang + 1));
 }
 

@@ -3,7 +3,6 @@
  */
 #include "mapreply.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "mapaddr.h"
@@ -17,13 +16,14 @@ decide_fate(
 {
 	c->v->decision = decision;
 	c->v->why = POLICY_WHY_MAP;
-	snprintf(c->v->text, sizeof(c->v->text), "%s", text);
+	policy_set_text(c, text);
 	return true;
 }
 
 static bool
-decide(struct policy_ctx *c, const struct accessval_reply *reply,
-    const char *reject_esc, const char *reject_text)
+decide(struct policy_ctx *c, const char *value,
+    const struct accessval_reply *reply, const char *reject_esc,
+    const char *reject_text)
 {
 	switch (reply->kind) {
 	case ACCESSVAL_REJECT:
@@ -39,7 +39,7 @@ decide(struct policy_ctx *c, const struct accessval_reply *reply,
 	default:
 		/* SKIP where no walk can end: a text like any other */
 		return policy_refuse(
-		    c, POLICY_WHY_MAP, 553, "5.3.0", "%s", "SKIP");
+		    c, POLICY_WHY_MAP, 553, "5.3.0", "%s", value);
 	}
 }
 
@@ -63,7 +63,7 @@ mapreply_apply(struct policy_ctx *c, enum policy_rule rule,
 		return false;
 	}
 	policy_step(c, rule, POLICY_MET_REFUSE, hit);
-	return decide(c, &reply, reject_esc, reject_text);
+	return decide(c, hit->value, &reply, reject_esc, reject_text);
 }
 
 bool

@@ -42,11 +42,24 @@ policy_step(struct policy_ctx *c, enum policy_rule rule, enum policy_met met,
 		snprintf(s->value, sizeof(s->value), "%.*s", SHOWN, hit->value);
 }
 
+void
+policy_set_text(struct policy_ctx *c, const char *text)
+{
+	char *p = c->v->text;
+
+	snprintf(p, sizeof(c->v->text), "%s", text);
+	for (; *p != '\0'; p++) {
+		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
+			*p = '?';
+	}
+}
+
 bool
 policy_refuse(struct policy_ctx *c, enum policy_why why, int code,
     const char *esc, const char *fmt, ...)
 {
 	struct policy_verdict *v = c->v;
+	char text[POLICY_TEXT_SIZE];
 	va_list ap;
 
 	v->decision = code / 100 == 4 ? POLICY_REFUSE_TEMP : POLICY_REFUSE_PERM;
@@ -55,12 +68,9 @@ policy_refuse(struct policy_ctx *c, enum policy_why why, int code,
 	v->relay_as[0] = '\0';
 	snprintf(v->esc, sizeof(v->esc), "%s", esc);
 	va_start(ap, fmt);
-	vsnprintf(v->text, sizeof(v->text), fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	for (char *p = v->text; *p != '\0'; p++) {
-		if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e)
-			*p = '?';
-	}
+	policy_set_text(c, text);
 	return true;
 }
 
@@ -315,6 +325,7 @@ decide_try_tls(struct policy_ctx *c)
 static bool
 decide_srv_features(struct policy_ctx *c)
 {
+	char letters[POLICY_TEXT_SIZE];
 	struct policy_hit hit;
 
 	walk_host(c, "Srv_Features", policy_str(c->f->client_name),
@@ -329,8 +340,8 @@ decide_srv_features(struct policy_ctx *c)
 		return false;
 	}
 	policy_step(c, POLICY_RULE_SRV_FEATURES, POLICY_MET_PASS, &hit);
-	if (accessval_join(hit.value, c->v->text, sizeof(c->v->text)) == -1)
-		c->v->text[0] = '\0';
+	if (accessval_join(hit.value, letters, sizeof(letters)) == 0)
+		policy_set_text(c, letters);
 	return false;
 }
 

@@ -30,6 +30,9 @@ const char *policy_str(const char *);
 void policy_step(struct policy_ctx *, enum policy_rule, enum policy_met,
     const struct policy_hit *);
 
+/* Sets the verdict's text; what is not printable ASCII becomes "?". */
+void policy_set_text(struct policy_ctx *, const char *text);
+
 /*
  * Verdicts.  Each returns true, which stands for "decided" throughout; the
  * ladder goes on while a rule returns false.

@@ -296,12 +296,23 @@ by_domain(struct policy_ctx *c, const struct mapaddr *a)
 							  : RELAYRIGHT_NONE;
 }
 
+/*
+ * A user's recipient needs a domain, for nobody behind us could know which is
+ * meant.  Postmaster alone is always valid (RFC 5321, section 4.5.1).
+ */
+static bool
+lacks_domain(struct policy_ctx *c, const struct mapaddr *a)
+{
+	return a->domain[0] == '\0' && !c->o->unqualified_relays &&
+	    strcasecmp(a->local, "postmaster") != 0;
+}
+
 static enum relayright
 by_user(struct policy_ctx *c, const struct mapaddr *a)
 {
 	if (c->f->user == NULL)
 		return RELAYRIGHT_NONE;
-	if (a->domain[0] == '\0' && !c->o->unqualified_relays) {
+	if (lacks_domain(c, a)) {
 		policy_step(
 		    c, POLICY_RULE_RCPT_SYNTAX, POLICY_MET_REFUSE, NULL);
 		policy_refuse_own(
