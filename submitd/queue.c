@@ -304,15 +304,71 @@ queue_peer_new(struct role_setup *s, enum role role, uint32_t instance, int fd)
 /* ---- leaving ---- */
 
 static void
+free_peers(struct queue *q)
+{
+	struct queue_peer *p;
+
+	while ((p = TAILQ_FIRST(&q->peers)) != NULL) {
+		TAILQ_REMOVE(&q->peers, p, link);
+		ipc_free(&p->ipc);
+		free(p);
+	}
+}
+
+static void
+free_role(struct queue *q, struct queue_role *r)
+{
+	TAILQ_REMOVE(&q->roles, r, link);
+	free(r->state);
+	free(r);
+}
+
+/* What could not be committed is refused; results of it are lost, and that
+ * mail is sent again. */
+static void
+free_ops(struct queue *q)
+{
+	struct queue_op *op;
+
+	while ((op = TAILQ_FIRST(&q->ops)) != NULL) {
+		TAILQ_REMOVE(&q->ops, op, link);
+		if (op->sub != NULL)
+			queue_submission_end(q, &op->sub, MAILQ_IO);
+		free(op);
+	}
+}
+
+static void
+queue_free(struct queue *q)
+{
+	control_free(&q->control);
+	free_ops(q);
+	queue_jobs_clear(q);
+	queue_sessions_clear(q);
+	free_peers(q);
+	while (!TAILQ_EMPTY(&q->roles))
+		free_role(q, TAILQ_FIRST(&q->roles));
+	event_free(q->ev_commit);
+	event_free(q->ev_due);
+	event_free(q->ev_sweep);
+	event_free(q->ev_leave);
+	mailq_close(&q->mq);
+	free(q->gone_fronts);
+	free(q->dest.text);
+	free(q);
+	self = NULL;
+}
+
+static void
 on_leave(evutil_socket_t fd, short what, void *arg)
 {
 	struct queue *q = arg;
+	struct role_setup *s = q->setup;
 
 	(void)fd, (void)what;
 	commit_all(q);
-	control_free(&q->control);
-	mailq_close(&q->mq);
-	role_leave(q->setup);
+	queue_free(q);
+	role_leave(s);
 }
 
 void
@@ -466,8 +522,10 @@ queue_start(struct role_setup *s, char *err, size_t errlen)
 	size_t i;
 
 	self = q;
-	if (open_spool(q, err, errlen) == -1)
+	if (open_spool(q, err, errlen) == -1) {
+		queue_free(q);
 		return -1;
+	}
 	for (i = 0; i < s->listens; i++)
 		if (s->listen[i].kind == LISTEN_CONTROL)
 			queue_ctl_listen(q, s->listen[i].fd);
@@ -512,11 +570,8 @@ queue_other(struct role_setup *s, const struct ipc_in *in)
 	free(r->state);
 	r->state = xstrdup(m->state);
 	r->pid = m->pid;
-	if (r->pid == 0 && strcmp(r->state, "gone") == 0) {
-		TAILQ_REMOVE(&q->roles, r, link);
-		free(r->state);
-		free(r);
-	}
+	if (r->pid == 0 && strcmp(r->state, "gone") == 0)
+		free_role(q, r);
 }
 
 const struct role_ops queue_ops = {

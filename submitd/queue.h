@@ -204,6 +204,7 @@ void queue_arm(struct event *, int64_t ms);
 extern const struct ipc_rule queue_front_rules[], queue_auth_rules[];
 /* Forgets the sessions of a front that went. */
 void queue_front_gone(struct queue *, uint32_t instance);
+void queue_sessions_clear(struct queue *);
 bool queue_has_open_txn(const struct queue *);
 /* A part of the group's transaction. */
 enum mailq_rc queue_submission_apply(
@@ -218,6 +219,7 @@ extern const struct ipc_rule queue_relay_rules[];
 /* Sends what is due, as far as relays and the smarthost allow. */
 void queue_schedule(struct queue *);
 void queue_relay_gone(struct queue *, struct queue_peer *);
+void queue_jobs_clear(struct queue *);
 struct queue_job *queue_find_job(struct queue *, uint64_t qid);
 enum mailq_rc queue_job_apply(struct queue *, struct queue_job *);
 /* After COMMIT: logs; frees. */
@@ -242,7 +244,6 @@ struct queue_report {
 	const char *esc, *text, *mta; /* of the last attempt */
 	uint16_t code;
 	int64_t last_ms;
-	bool expired; /* its time is over */
 };
 /*
  * Enqueues a report to the sender of mail in the transaction that is open:

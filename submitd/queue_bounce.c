@@ -94,17 +94,11 @@ reply_of(const struct queue_report *r)
 	    or_empty(r->text));
 }
 
-/* Our own words, where the smarthost has none; free it. */
-static char *
+/* Our own words, where the smarthost has none. */
+static const char *
 reason_of(const struct queue_report *r)
 {
-	static const char late[] = "It could not be delivered in time";
-	bool ours = r->code == 0 && or_empty(r->text)[0] != '\0';
-
-	if (!r->expired)
-		return ours ? xstrdup(r->text) : NULL;
-	return ours ? xasprintf("%s; last trouble: %s", late, r->text)
-		    : xstrdup(late);
+	return r->code == 0 && or_empty(r->text)[0] != '\0' ? r->text : NULL;
 }
 
 static void
@@ -202,7 +196,6 @@ build(struct queue *q, const struct mailq_mail *mail,
 	for (i = 0; i < n; i++) {
 		drop(rcpt[i].remote_mta);
 		drop(rcpt[i].diagnostic);
-		drop(rcpt[i].reason);
 	}
 	free(rcpt);
 	return needs;
@@ -336,7 +329,6 @@ reports_of(const struct queue *q, const struct mailq_mail *mail, bool expired,
 			.mta = r->mta,
 			.code = r->code,
 			.last_ms = r->last_ms,
-			.expired = expired,
 		};
 	}
 	return n;

@@ -155,6 +155,16 @@ queue_front_gone(struct queue *q, uint32_t instance)
 	q->gone_fronts[q->ngone_fronts++] = instance;
 }
 
+void
+queue_sessions_clear(struct queue *q)
+{
+	size_t i;
+
+	for (i = 0; i < QUEUE_BUCKETS; i++)
+		while (!LIST_EMPTY(&q->sessions[i]))
+			session_free(q, LIST_FIRST(&q->sessions[i]));
+}
+
 bool
 queue_has_open_txn(const struct queue *q)
 {

@@ -85,6 +85,20 @@ leave_table(struct queue *q, struct queue_job *j)
 	q->njobs--;
 }
 
+void
+queue_jobs_clear(struct queue *q)
+{
+	struct queue_job *j;
+	size_t i;
+
+	for (i = 0; i < QUEUE_BUCKETS; i++) {
+		while ((j = LIST_FIRST(&q->jobs[i])) != NULL) {
+			leave_table(q, j);
+			job_free(j);
+		}
+	}
+}
+
 /* No relay works on it any more. */
 static void
 land(struct queue *q, struct queue_job *j)
@@ -497,7 +511,6 @@ report_failures(struct queue *q, struct queue_job *j)
 			.mta = r->now.mta,
 			.code = r->now.code,
 			.last_ms = r->now.last_ms,
-			.expired = r->expired,
 		};
 	}
 	if (n > 0)
