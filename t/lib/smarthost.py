@@ -49,12 +49,12 @@ Options (class: keyword of the same name with "_"):
     --no-pipelining, --no-8bitmime, --no-enhanced, --chunking, --size N
     --ehlo KEYWORD        a further line of the EHLO reply (repeatable)
     --name NAME           in greeting and EHLO reply
-    --refuse STAGE[/N]=REPLY   answer with REPLY, the first N times if given;
-                          "\\n" in it makes a reply of several lines; 421
-                          closes the connection behind it
-    --drop STAGE[/N]      close instead of answering; at dot the message is
+    --refuse STAGE[#K][/N]=REPLY   answer with REPLY, from the K-th time on and
+                          N times, if given; "\\n" in it makes a reply of
+                          several lines; 421 closes the connection behind it
+    --drop STAGE[#K][/N]  close instead of answering; at dot the message is
                           kept first, as if only the reply had been lost
-    --hang STAGE[/N]      never answer; wait until the client leaves
+    --hang STAGE[#K][/N]  never answer; wait until the client leaves
     --inject TEXT         send TEXT right behind the 220 of STARTTLS
     --trickle             send replies one byte at a time
 
@@ -169,7 +169,7 @@ class Wire:
         self.buf = b""
         self.sni = ""
 
-    def _raw(self):
+    def raw(self):
         try:
             data = self.sock.recv(65536)
         except OSError as e:
@@ -210,7 +210,7 @@ class Wire:
                 done = True
             except ssl.SSLWantReadError:
                 self._flush()
-                data = self._raw()
+                data = self.raw()
                 if not data:
                     raise Gone("closed in the handshake") from None
                 self.in_bio.write(data)
@@ -226,7 +226,7 @@ class Wire:
     def read(self):
         """Some bytes more; raises Gone at the end."""
         if self.tls is None:
-            data = self._raw()
+            data = self.raw()
         else:
             data = self._read_tls()
         if not data:
@@ -240,7 +240,7 @@ class Wire:
                 return self.tls.read(65536)
             except ssl.SSLWantReadError:
                 self._flush()
-                data = self._raw()
+                data = self.raw()
                 if not data:
                     return b""
                 self.in_bio.write(data)
@@ -352,8 +352,9 @@ class Session:
         if self.host.take("drop", "handshake") is not None:
             raise Gone("script")
         if self.host.take("hang", "handshake") is not None:
-            while True:
-                self.wire.read()
+            while self.wire.raw():  # ciphertext: not what was said
+                pass
+            raise Gone("closed")
         self.wire.start_tls()
 
     def do_ehlo(self, _arg):
@@ -566,19 +567,25 @@ class Smarthost:
             table = {}
             for stage, text in items:
                 stage, slash, count = stage.partition("/")
-                table[stage] = [text, int(count) if slash else None]
+                stage, _, first = stage.partition("#")
+                table[stage] = [text, int(count) if slash else None,
+                                int(first or 1)]
             with self.cond:
                 self.script[kind] = table
 
     def peek(self, kind, stage):
         with self.cond:
-            return stage in self.script[kind]
+            row = self.script[kind].get(stage)
+            return row is not None and row[2] == 1
 
     def take(self, kind, stage):
         """The script's text for this stage, counted; None if there is none."""
         with self.cond:
             row = self.script[kind].get(stage)
             if row is None:
+                return None
+            if row[2] > 1:
+                row[2] -= 1
                 return None
             if row[1] is not None:
                 row[1] -= 1

@@ -1,0 +1,146 @@
+/*
+ * The parts of the relay role: relay.c has the peers and shares the jobs out
+ * to connections, relay_conn.c is one connection, relay_job.c one message.
+ */
+#ifndef SUBMITD_RELAY_H
+#define SUBMITD_RELAY_H
+
+#include <sys/queue.h>
+#include <sys/types.h>
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ipc.h"
+#include "mem.h"
+#include "proto.h"
+#include "smtp_client.h"
+
+struct event;
+struct event_base;
+struct stream;
+struct tls_ctx;
+
+/* What all connections share. */
+struct relay {
+	struct event_base *base;
+	const char *host; /* as configured: name or address */
+	uint16_t port;
+	int64_t timeout_ms; /* for one reply */
+	struct tls_ctx *tls;
+	struct smtp_client_conf client;
+};
+extern struct relay relay;
+
+enum { RELAY_MTA = 400 };
+
+/* Why the smarthost can't be used. */
+struct relay_reason {
+	enum trouble_kind trouble;
+	uint16_t code;
+	char esc[12], text[SMTP_CLIENT_TEXT + 1];
+	char mta[RELAY_MTA]; /* name[address]:port, "" if none was tried */
+};
+
+/* ---- one message: relay_job.c ---- */
+
+struct relay_job {
+	TAILQ_ENTRY(relay_job) link;
+	struct ipc *queue; /* NULL: gone, results reach nobody */
+	uint64_t qid, sid;
+	char *from, **to;
+	uint32_t *n; /* queue's numbers of the recipients */
+	size_t rcpts, have;
+	uint64_t size, off; /* off: bytes already sent */
+	bool eightbit;      /* as declared */
+	struct buf body;
+	int fd; /* or -1: all is in body */
+	bool again, retried;
+};
+TAILQ_HEAD(relay_jobs, relay_job);
+
+/* What queue may send. */
+extern const struct ipc_rule relay_job_rules[];
+/* Jobs that have not all come yet are forgotten. */
+void relay_job_queue_gone(struct ipc *);
+size_t relay_job_count(void); /* jobs that live, in any state */
+
+/* Whether bytes above 127 are in it; reads it when unsure and when asked. */
+bool relay_job_is_eightbit(const struct relay_job *, bool read_all);
+/* Hands out the next piece of the body: its length, 0 at the end, -1 with why
+ * when it can't be read.  *p lives until the next call. */
+ssize_t relay_job_read(struct relay_job *, const void **p, const char **why);
+
+void relay_job_result(struct relay_job *, size_t i,
+    const struct smtp_client_result *, const char *mta);
+/* After its results: tells queue, frees. */
+void relay_job_done(struct relay_job *);
+/* Defers all recipients, then as relay_job_done(). */
+void relay_job_defer(struct relay_job *, const struct relay_reason *);
+
+/* ---- one connection: relay_conn.c ---- */
+
+enum {
+	RELAY_ADDRS = 16, /* addresses of the smarthost that are tried */
+	RELAY_ADDR = 64   /* room for one */
+};
+
+enum relay_conn_state { RELAY_RESOLVING, RELAY_CONNECTING, RELAY_TALKING };
+
+struct relay_conn {
+	TAILQ_ENTRY(relay_conn) link; /* in one of relay.c's lists */
+	uint64_t id;                  /* of its question to the resolver */
+	enum relay_conn_state state;
+	struct stream *stream;
+	struct smtp_client *client;
+	struct event *timer; /* for the resolver's answer */
+	struct relay_job *job;
+
+	char addr[RELAY_ADDRS][RELAY_ADDR];
+	size_t addrs, next;  /* addr[next - 1] is the one in use */
+	char mta[RELAY_MTA]; /* name[address]:port */
+
+	bool ready;                 /* it was once */
+	bool idle;                  /* relay.c's: which list it is in */
+	unsigned long sent;         /* messages before the present one */
+	unsigned long heard;        /* replies when the deadline was set */
+	struct relay_reason reason; /* the gravest so far */
+};
+TAILQ_HEAD(relay_conns, relay_conn);
+
+/* Begins: asks for the addresses, tries them in order.  relay_on_ready() or
+ * relay_on_failed() follows, perhaps before this returns. */
+void relay_conn_begin(struct relay_conn *);
+void relay_conn_free(struct relay_conn *);
+/* For relay.client; arg is the connection. */
+void relay_conn_write(void *arg, const void *, size_t len);
+void relay_conn_result(void *arg, size_t n, const struct smtp_client_result *);
+/* The resolver's answer to c->id. */
+void relay_conn_resolved(struct relay_conn *, const struct m_resolved *);
+/* Sends a message; the connection must be idle.  Takes the job. */
+void relay_conn_send(struct relay_conn *, struct relay_job *);
+/* Says QUIT; the connection must be idle. */
+void relay_conn_quit(struct relay_conn *);
+
+/* ---- what they tell relay.c ---- */
+
+/* A message came whole. */
+void relay_on_job(struct relay_job *);
+/* Asks the resolver for relay.host; nothing comes while it is away. */
+void relay_ask(uint64_t id);
+/* The address that worked last, "" if none did. */
+const char *relay_good_addr(void);
+/* The session is ready for its first message; relay_on_idle() follows. */
+void relay_on_ready(struct relay_conn *);
+void relay_on_idle(struct relay_conn *);
+/* An idle connection says QUIT. */
+void relay_on_quit(struct relay_conn *);
+/* By no address did it become ready.  Frees it. */
+void relay_on_failed(struct relay_conn *);
+/* It was ready and is over.  Frees it. */
+void relay_on_closed(struct relay_conn *);
+/* The connection was dead before the message was heard: try another. */
+void relay_on_again(struct relay_job *);
+
+#endif

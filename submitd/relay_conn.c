@@ -1,0 +1,468 @@
+/*
+ * One connection of the relay: from the smarthost's name over an address, TCP
+ * and TLS to the dialogue of smtp_client.c, then one message after another.
+ *
+ * Log: ev=smarthost host= addr= port=, and for a verified session tls= cipher=
+ * verified=ok, for an attempt that failed trouble= error= (warning).
+ */
+#include <arpa/inet.h>
+
+#include <errno.h>
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "log.h"
+#include "relay.h"
+#include "stream.h"
+#include "tls.h"
+
+enum {
+	RESOLVE_MS = 15 * 1000, /* the resolver answers sooner by itself */
+	CONNECT_MS = 30 * 1000,
+	IDLE_MS = 10 * 1000,
+	QUIT_MS = 5 * 1000,
+	FINAL_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6 */
+	PENDING_MAX = 256 * 1024   /* bytes of a body that wait to be sent */
+};
+
+static const char *const troubles[] = { "none", "reply", "connect", "dns",
+	"tls", "auth", "local" };
+
+static void try_next(struct relay_conn *);
+static void follow(struct relay_conn *);
+
+/* ---- reasons ---- */
+
+/* How much a trouble says: a refused login or certificate is news, that
+ * another address does not answer is not. */
+static int
+gravity(enum trouble_kind t)
+{
+	return t == TROUBLE_AUTH ? 3 : t == TROUBLE_TLS ? 2 : 1;
+}
+
+static void
+note(struct relay_conn *c, enum trouble_kind trouble, uint16_t code,
+    const char *esc, const char *text)
+{
+	struct relay_reason *r = &c->reason;
+	const char *addr = c->next > 0 ? c->addr[c->next - 1] : "";
+
+	log_warn("smarthost", "host=%s addr=%s port=%u trouble=%s error=%s",
+	    relay.host, addr, relay.port, troubles[trouble], text);
+	if (gravity(trouble) < gravity(r->trouble))
+		return;
+	r->trouble = trouble;
+	r->code = code;
+	snprintf(r->esc, sizeof(r->esc), "%s", esc);
+	snprintf(r->mta, sizeof(r->mta), "%s", c->mta);
+	snprintf(r->text, sizeof(r->text), "%s%s%s%.600s",
+	    trouble == TROUBLE_TLS ? "TLS to " : "", c->mta,
+	    c->mta[0] != '\0' ? ": " : "", text);
+}
+
+/* ---- the end ---- */
+
+void
+relay_conn_free(struct relay_conn *c)
+{
+	stream_free(&c->stream);
+	smtp_client_free(&c->client);
+	if (c->timer != NULL)
+		event_free(c->timer);
+	free(c);
+}
+
+/* The message's results have all been given, or it will be tried again. */
+static void
+let_go(struct relay_conn *c)
+{
+	struct relay_job *j = c->job;
+
+	if (j == NULL)
+		return;
+	c->job = NULL;
+	c->sent++;
+	if (j->again)
+		relay_on_again(j);
+	else
+		relay_job_done(j);
+}
+
+/* The session is over; the connection is freed or tries its next address. */
+static void
+session_over(struct relay_conn *c)
+{
+	const struct smtp_client_result *f = smtp_client_failure(c->client);
+	bool locked_out = f != NULL && f->trouble == TROUBLE_AUTH;
+
+	if (f != NULL)
+		note(c, f->trouble, f->code, f->esc, f->text);
+	let_go(c);
+	if (c->ready) {
+		relay_on_closed(c);
+		return;
+	}
+	stream_free(&c->stream);
+	smtp_client_free(&c->client);
+	/* Too many wrong logins could lock the account. */
+	if (locked_out)
+		relay_on_failed(c);
+	else
+		try_next(c);
+}
+
+/* ---- the dialogue's callbacks ---- */
+
+void
+relay_conn_write(void *arg, const void *p, size_t len)
+{
+	const struct relay_conn *c = arg;
+
+	stream_write(c->stream, p, len);
+}
+
+/* A connection that stood idle may have been closed by the smarthost before it
+ * heard us: the message is then as good as never sent. */
+static bool
+was_dead_before(const struct relay_conn *c, const struct smtp_client_result *r)
+{
+	return c->sent > 0 && !smtp_client_answered(c->client) &&
+	    r->kind == RESULT_DEFERRED &&
+	    (r->trouble == TROUBLE_CONNECT || r->code == 421);
+}
+
+void
+relay_conn_result(void *arg, size_t n, const struct smtp_client_result *r)
+{
+	struct relay_conn *c = arg;
+
+	if (!c->job->retried && was_dead_before(c, r))
+		c->job->again = true;
+	else
+		relay_job_result(c->job, n, r, c->mta);
+}
+
+/* ---- deadlines ---- */
+
+static int64_t
+reply_ms(const struct relay_conn *c)
+{
+	int64_t ms = relay.timeout_ms;
+
+	if (smtp_client_is_final(c->client) && ms < FINAL_MS)
+		ms = 2 * ms < FINAL_MS ? 2 * ms : FINAL_MS;
+	return ms;
+}
+
+static void
+wait_for_reply(struct relay_conn *c)
+{
+	c->heard = smtp_client_replies(c->client);
+	stream_deadline(c->stream, reply_ms(c));
+}
+
+/* ---- the body ---- */
+
+static void
+send_body(struct relay_conn *c)
+{
+	const char *why = NULL;
+	const void *p;
+	char text[200];
+	ssize_t n = 1;
+
+	stream_deadline(c->stream, relay.timeout_ms);
+	while (n > 0 && stream_pending(c->stream) < PENDING_MAX) {
+		n = relay_job_read(c->job, &p, &why);
+		if (n > 0)
+			smtp_client_body(c->client, p, (size_t)n);
+	}
+	if (n == 0) {
+		smtp_client_body_end(c->client);
+		wait_for_reply(c);
+	}
+	if (n != -1)
+		return; /* STREAM_DRAINED comes back here */
+	snprintf(text, sizeof(text), "the message cannot be read: %s", why);
+	smtp_client_lost(c->client, TROUBLE_LOCAL, text);
+}
+
+/* ---- following the dialogue ---- */
+
+static void
+become_idle(struct relay_conn *c)
+{
+	stream_deadline(c->stream, IDLE_MS);
+	if (!c->ready) {
+		c->ready = true;
+		relay_on_ready(c);
+	}
+	let_go(c);
+	relay_on_idle(c);
+}
+
+/* Does what the dialogue wants next; c may be gone afterwards. */
+static void
+follow(struct relay_conn *c)
+{
+	if (smtp_client_want(c->client) == SMTP_CLIENT_BODY)
+		send_body(c);
+	switch (smtp_client_want(c->client)) {
+	case SMTP_CLIENT_TLS:
+		stream_starttls(c->stream, relay.tls, relay.host);
+		stream_deadline(c->stream, relay.timeout_ms);
+		break;
+	case SMTP_CLIENT_REPLY:
+		if (c->heard != smtp_client_replies(c->client))
+			wait_for_reply(c);
+		break;
+	case SMTP_CLIENT_IDLE:
+		become_idle(c);
+		break;
+	case SMTP_CLIENT_BODY:
+		break;
+	case SMTP_CLIENT_CLOSE:
+		session_over(c);
+		break;
+	}
+}
+
+void
+relay_conn_send(struct relay_conn *c, struct relay_job *j)
+{
+	unsigned offers = smtp_client_offers(c->client);
+	struct smtp_client_msg m = { .from = j->from,
+		.to = (const char *const *)j->to,
+		.rcpts = j->rcpts,
+		.size = j->size };
+
+	m.eightbit =
+	    relay_job_is_eightbit(j, (offers & SMTP_OFFERS_8BITMIME) == 0);
+	j->off = 0;
+	c->job = j;
+	smtp_client_send(c->client, &m);
+	wait_for_reply(c);
+	follow(c);
+}
+
+void
+relay_conn_quit(struct relay_conn *c)
+{
+	relay_on_quit(c);
+	smtp_client_quit(c->client);
+	stream_deadline(c->stream, QUIT_MS);
+}
+
+/* ---- the stream ---- */
+
+static void
+log_tls(const struct relay_conn *c)
+{
+	struct stream_tls t;
+
+	stream_tls_info(c->stream, &t);
+	log_info("smarthost",
+	    "host=%s addr=%s port=%u tls=%s cipher=%s verified=ok", relay.host,
+	    c->addr[c->next - 1], relay.port, t.version, t.cipher);
+}
+
+static void
+on_connected(struct relay_conn *c)
+{
+	c->state = RELAY_TALKING;
+	wait_for_reply(c);
+	follow(c); /* implicit TLS begins at once */
+}
+
+static void
+on_input(struct relay_conn *c)
+{
+	struct buf *in = stream_input(c->stream);
+
+	smtp_client_input(c->client, buf_head(in), in->len);
+	buf_drop(in, in->len);
+	follow(c);
+}
+
+/* No dialogue yet: the address does not answer. */
+static void
+not_connected(struct relay_conn *c, const char *text)
+{
+	note(c, TROUBLE_CONNECT, 0, "4.4.1", text);
+	stream_free(&c->stream);
+	smtp_client_free(&c->client);
+	try_next(c);
+}
+
+static void
+lost(struct relay_conn *c, enum trouble_kind trouble, const char *text)
+{
+	if (c->state == RELAY_CONNECTING) {
+		not_connected(c, text);
+		return;
+	}
+	smtp_client_lost(c->client, trouble, text);
+	follow(c);
+}
+
+static void
+on_eof(struct relay_conn *c)
+{
+	if (c->state == RELAY_TALKING &&
+	    smtp_client_want(c->client) == SMTP_CLIENT_TLS)
+		lost(c, TROUBLE_TLS,
+		    "the smarthost closed the connection during the handshake");
+	else
+		lost(c, TROUBLE_CONNECT, "the smarthost closed the connection");
+}
+
+static void
+on_timeout(struct relay_conn *c)
+{
+	if (c->state == RELAY_TALKING &&
+	    smtp_client_want(c->client) == SMTP_CLIENT_IDLE) {
+		relay_conn_quit(c);
+		return;
+	}
+	lost(c, TROUBLE_CONNECT, "no answer in time");
+}
+
+static void
+on_stream(struct stream *s, enum stream_event e, void *arg)
+{
+	struct relay_conn *c = arg;
+
+	switch (e) {
+	case STREAM_CONNECTED:
+		on_connected(c);
+		break;
+	case STREAM_INPUT:
+		on_input(c);
+		break;
+	case STREAM_TLS_UP:
+		log_tls(c);
+		smtp_client_tls_up(c->client);
+		wait_for_reply(c);
+		break;
+	case STREAM_DRAINED:
+		if (smtp_client_want(c->client) == SMTP_CLIENT_BODY)
+			follow(c);
+		break;
+	case STREAM_EOF:
+		on_eof(c);
+		break;
+	case STREAM_TIMEOUT:
+		on_timeout(c);
+		break;
+	case STREAM_ERROR:
+		lost(c, stream_error_is_tls(s) ? TROUBLE_TLS : TROUBLE_CONNECT,
+		    stream_error(s));
+		break;
+	}
+}
+
+/* ---- addresses ---- */
+
+static void
+try_next(struct relay_conn *c)
+{
+	const char *addr;
+	int64_t ms =
+	    relay.timeout_ms < CONNECT_MS ? relay.timeout_ms : CONNECT_MS;
+
+	while (c->next < c->addrs) {
+		addr = c->addr[c->next++];
+		snprintf(c->mta, sizeof(c->mta), "%.250s[%s]:%u", relay.host,
+		    addr, relay.port);
+		c->stream =
+		    stream_connect(relay.base, addr, relay.port, on_stream, c);
+		if (c->stream != NULL) {
+			c->state = RELAY_CONNECTING;
+			c->client = smtp_client_new(&relay.client, c);
+			stream_deadline(c->stream, ms);
+			return;
+		}
+		note(c, TROUBLE_CONNECT, 0, "4.4.1", strerror(errno));
+	}
+	relay_on_failed(c);
+}
+
+/* Takes the addresses, the one that worked last before all others. */
+static void
+take_addrs(struct relay_conn *c, const char *list)
+{
+	const char *good = relay_good_addr();
+	size_t len, i;
+
+	for (; *list != '\0' && c->addrs < RELAY_ADDRS;
+	     list += len, list += *list == ' ') {
+		len = strcspn(list, " ");
+		if (len == 0 || len >= RELAY_ADDR)
+			continue;
+		i = c->addrs++;
+		if (len == strlen(good) && strncmp(list, good, len) == 0) {
+			memmove(c->addr[1], c->addr[0], i * RELAY_ADDR);
+			i = 0;
+		}
+		snprintf(c->addr[i], RELAY_ADDR, "%.*s", (int)len, list);
+	}
+}
+
+void
+relay_conn_resolved(struct relay_conn *c, const struct m_resolved *m)
+{
+	char text[300];
+
+	if (c->state != RELAY_RESOLVING)
+		return;
+	event_del(c->timer);
+	take_addrs(c, m->addrs);
+	if (m->status == RESOLVE_OK && c->addrs > 0) {
+		try_next(c);
+		return;
+	}
+	snprintf(text, sizeof(text),
+	    "the address of %.100s is not known: %.150s", relay.host,
+	    m->detail);
+	note(c, TROUBLE_DNS, 0, "4.4.3", text);
+	relay_on_failed(c);
+}
+
+static void
+on_no_resolver(evutil_socket_t fd, short what, void *arg)
+{
+	struct m_resolved m = { .status = RESOLVE_TEMP,
+		.addrs = "",
+		.detail = "the resolver gave no answer" };
+
+	(void)fd, (void)what;
+	relay_conn_resolved(arg, &m);
+}
+
+static bool
+is_numeric(const char *host)
+{
+	unsigned char a[16];
+
+	return inet_pton(AF_INET, host, a) == 1 ||
+	    inet_pton(AF_INET6, host, a) == 1;
+}
+
+void
+relay_conn_begin(struct relay_conn *c)
+{
+	static const struct timeval limit = { .tv_sec = RESOLVE_MS / 1000 };
+
+	if (is_numeric(relay.host)) {
+		take_addrs(c, relay.host);
+		try_next(c);
+		return;
+	}
+	c->state = RELAY_RESOLVING;
+	c->timer = event_new(relay.base, -1, EV_TIMEOUT, on_no_resolver, c);
+	event_add(c->timer, &limit);
+	relay_ask(c->id);
+}
