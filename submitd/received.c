@@ -130,6 +130,8 @@ received_date(time_t t, int tz_min, char *buf, size_t size)
 	int away = tz_min < 0 ? -tz_min : tz_min, n;
 	struct tm tm;
 
+	if (size > 0)
+		buf[0] = '\0';
 	t += (time_t)tz_min * 60;
 	if (gmtime_r(&t, &tm) == NULL)
 		return 0;

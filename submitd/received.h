@@ -46,7 +46,11 @@ struct received {
  */
 size_t received_make(const struct received *, char *buf, size_t size);
 
-/* "Mon, 3 Nov 2025 09:05:01 +0100" (RFC 5322 3.3). tz_min: east of UTC. */
+/*
+ * "Mon, 3 Nov 2025 09:05:01 +0100" (RFC 5322 3.3). tz_min: minutes east of UTC.
+ * Returns the length, or 0 if size is too small (RECEIVED_DATE_MAX never is)
+ * or no calendar holds t; buf is then no date but ends with NUL.
+ */
 size_t received_date(time_t t, int tz_min, char *buf, size_t size);
 
 /*

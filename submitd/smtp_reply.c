@@ -28,6 +28,13 @@ struct row {
 #define ROW(id, code, status, text) [id] = { code, status, text },
 static const struct row table[R_COUNT] = { SMTP_REPLY_TABLE(ROW) };
 
+/* Ids also come from other roles: one that is none is trouble of ours. */
+static const struct row *
+row_of(enum smtp_reply id)
+{
+	return &table[(unsigned)id < R_COUNT ? id : R_TEMP];
+}
+
 /* Output that is cut at its end; `full` tells. */
 struct out {
 	char *p;
@@ -151,13 +158,13 @@ put_lines(struct out *o, int code, const char *status, const char *text)
 int
 smtp_reply_code(enum smtp_reply id)
 {
-	return table[id].code;
+	return row_of(id)->code;
 }
 
 const char *
 smtp_reply_status(enum smtp_reply id)
 {
-	return table[id].status;
+	return row_of(id)->status;
 }
 
 size_t
@@ -165,7 +172,8 @@ smtp_reply_format(
     char *buf, size_t size, enum smtp_reply id, const char *a, const char *b)
 {
 	char text[MAX_TEXT];
-	const char *s = table[id].text, *slot, *arg[2] = { a, b };
+	const struct row *r = row_of(id);
+	const char *s = r->text, *slot, *arg[2] = { a, b };
 	struct out t = out_init(text, sizeof(text)), o = out_init(buf, size);
 	size_t i = 0;
 
@@ -177,7 +185,7 @@ smtp_reply_format(
 		i++;
 	}
 	put(&t, s, strlen(s));
-	put_lines(&o, table[id].code, table[id].status, text);
+	put_lines(&o, r->code, r->status, text);
 	return out_end(&o);
 }
 

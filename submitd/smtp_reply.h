@@ -88,6 +88,7 @@ X(R_AUTH_NEEDS_TLS, 538, "5.7.11", "This mechanism needs an encrypted connection
 X(R_AUTH_MECHANISM, 504, "5.5.4", "This mechanism is not offered; EHLO lists those that are") \
 X(R_AUTH_CANCELLED, 501, "5.7.0", "Authentication cancelled") \
 X(R_AUTH_BASE64, 501, "5.5.2", "Not valid base64") \
+X(R_AUTH_MALFORMED, 501, "5.5.2", "The response does not fit the mechanism; begin the login again") \
 X(R_AUTH_INITIAL, 501, "5.7.0", "This mechanism takes no initial response") \
 X(R_AUTH_TOO_LONG, 500, "5.5.6", "Authentication line too long") \
 X(R_AUTH_DONE, 503, "5.5.1", "Already authenticated") \
@@ -159,7 +160,10 @@ enum smtp_reply {
 };
 /* clang-format on */
 
-/* The three-digit code, 220 to 555. */
+/*
+ * The three-digit code, 220 to 555. An id outside the table means R_TEMP, here
+ * and below.
+ */
 int smtp_reply_code(enum smtp_reply id);
 
 /* The enhanced code as text, "" for rows without. */

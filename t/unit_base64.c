@@ -24,6 +24,12 @@ static const struct {
 	{ "both last digits", "+/+/", "\xfb\xff\xbf", 3 },
 	{ "NUL bytes of PLAIN", "AGFubgBzZWNyZXQ=", "\0ann\0secret", 11 },
 	{ "all bits", "////", "\xff\xff\xff", 3 },
+	{ "first half of the alphabet", "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef",
+	  "\x00\x10\x83\x10\x51\x87\x20\x92\x8b\x30\xd3\x8f"
+	  "\x41\x14\x93\x51\x55\x97\x61\x96\x9b\x71\xd7\x9f", 24 },
+	{ "second half", "ghijklmnopqrstuvwxyz0123456789+/",
+	  "\x82\x18\xa3\x92\x59\xa7\xa2\x9a\xab\xb2\xdb\xaf"
+	  "\xc3\x1c\xb3\xd3\x5d\xb7\xe3\x9e\xbb\xf3\xdf\xbf", 24 },
 	{ "a lone =, the empty initial response", "=", NULL, 0 },
 	{ "padding left out", "Zg", NULL, 0 },
 	{ "one padding of two left out", "Zg=", NULL, 0 },
@@ -67,7 +73,7 @@ decode(void **state)
 static void
 encode(void **state)
 {
-	char out[32];
+	char out[64];
 	size_t i;
 
 	(void)state;

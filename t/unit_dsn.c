@@ -159,6 +159,15 @@ static const struct {
 	{ "status is not one",
 	  { .final = "a@x.y", .action = DSN_FAILED, .status = "5.1.1\r\nX: y" },
 	  { "Status: 5.0.0\r\n" }, "X: y" },
+	{ "status with four digits",
+	  { .final = "a@x.y", .action = DSN_FAILED, .status = "5.1.1111" },
+	  { "Status: 5.0.0\r\n" }, "5.1.1" },
+	{ "status without dots",
+	  { .final = "a@x.y", .action = DSN_FAILED, .status = "5-1-1" },
+	  { "Status: 5.0.0\r\n" }, "5-1" },
+	{ "status cut short",
+	  { .final = "a@x.y", .action = DSN_DELAYED, .status = "4.2." },
+	  { "Status: 4.0.0\r\n" }, "4.2" },
 	{ "status of class 3",
 	  { .final = "a@x.y", .action = DSN_FAILED, .status = "3.1.1" },
 	  { "Status: 5.0.0\r\n" }, "3.1.1" },
@@ -351,6 +360,33 @@ original(void **state)
 	}
 }
 
+/* Encoded lines are of 76 bytes where there is enough text, and never more. */
+static void
+quoted_lines(void **state)
+{
+	char text[2000], *s, *p, *nl;
+	struct dsn d = plain;
+	size_t longest = 0, n;
+
+	(void)state;
+	memset(text, 'a', sizeof(text));
+	for (n = 0; n < 20; n++)
+		text[n * 99] = '\xe4';
+	d.original = text;
+	d.original_len = sizeof(text);
+	s = build(&d, NULL);
+	p = strstr(s, "quoted-printable\r\n\r\n");
+	assert_non_null(p);
+	for (p += 20; *p != '\0'; p = nl + 2) {
+		nl = strstr(p, "\r\n");
+		assert_non_null(nl);
+		n = (size_t)(nl - p);
+		longest = n > longest ? n : longest;
+	}
+	assert_int_equal(longest, 76);
+	free(s);
+}
+
 static void
 utf8_sender(void **state)
 {
@@ -428,6 +464,7 @@ main(void)
 		cmocka_unit_test(recipients),
 		cmocka_unit_test(several_recipients),
 		cmocka_unit_test(original),
+		cmocka_unit_test(quoted_lines),
 		cmocka_unit_test(utf8_sender),
 		cmocka_unit_test(lines_are_safe),
 	};

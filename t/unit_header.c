@@ -161,6 +161,7 @@ static const struct {
 	  HEADLESS },
 	{ "8-bit in the name", "\xc3\xa4: x\r\n", "\r\n\xc3\xa4: x\r\n", "",
 	  HEADLESS },
+	{ "DEL in the name", "A\x7f: x\r\n", "\r\nA\x7f: x\r\n", "", HEADLESS },
 	{ "mbox line", "From ann Mon Nov  3 09:05:01 2025\r\nTo: x\r\n\r\n",
 	  "\r\nFrom ann Mon Nov  3 09:05:01 2025\r\nTo: x\r\n\r\n", "", HEADLESS },
 	{ "text behind fields", "To: x\r\nHello\r\nBcc: y\r\n",

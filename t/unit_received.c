@@ -180,6 +180,7 @@ date(void **state)
 	/* a year that no calendar holds */
 	assert_int_equal(
 	    received_date((time_t)INT64_MAX / 2, 0, buf, sizeof(buf)), 0);
+	assert_string_equal(buf, "");
 }
 
 static void

@@ -121,6 +121,9 @@ static const struct {
 	  "", NULL },
 	{ "quoted with 64 in all", "<\" " A16 A16 A16 A16 "\"@x.y>", 0,
 	  SMTP_ADDR_TOO_LONG, "", NULL },
+	{ "quoted with 64 in all, quotes included",
+	  "<\" " A16 A16 A16 "aaaaaaaaaaaaa" "\"@x.y>", 0, SMTP_ADDR_OK,
+	  "\" " A16 A16 A16 "aaaaaaaaaaaaa" "\"@x.y", "" },
 	{ "64 without their quotes", "<\"" A64 "\"@x.y>", 0, SMTP_ADDR_OK,
 	  A64 "@x.y", "" },
 
@@ -490,6 +493,8 @@ params(void **state)
 		{ "one", " SIZE=1", 0, SMTP_PARAM_END, "SIZE=1|" },
 		{ "key in any case", " bOdy=8BitMime", 0, SMTP_PARAM_END,
 		  "BODY=8BitMime|" },
+		{ "first and last letters", " az=AZ AZ9-0=1", 0, SMTP_PARAM_END,
+		  "AZ=AZ|AZ9-0=1|" },
 		{ "without value", " SMTPUTF8", 0, SMTP_PARAM_END, "SMTPUTF8|" },
 		{ "several", " SIZE=1 BODY=7BIT RET=HDRS REQUIRETLS", 0,
 		  SMTP_PARAM_END, "SIZE=1|BODY=7BIT|RET=HDRS|REQUIRETLS|" },
@@ -571,6 +576,7 @@ xtext(void **state)
 	} rows[] = {
 		{ "plain", "ann@example.org", "ann@example.org" },
 		{ "empty", "", "" },
+		{ "first and last characters", "!~", "!~" },
 		{ "plus", "ann+2Bx@example.org", "ann+x@example.org" },
 		{ "equal sign", "a+3Db", "a=b" },
 		{ "blank", "a+20b", "a b" },
