@@ -25,8 +25,7 @@ static const struct ctl_opt add_opts[] = { CTL_PASSWORD_OPTS,
 static const struct ctl_opt passwd_opts[] = { CTL_PASSWORD_OPTS,
 	{ .name = NULL } };
 static const struct ctl_opt set_opts[] = { { "--policy", true },
-	{ "--backend", true }, { "--mechanisms", true }, { "--state", true },
-	{ .name = NULL } };
+	{ "--state", true }, { .name = NULL } };
 static const struct ctl_opt suspend_opts[] = { { "--reason", true },
 	{ .name = NULL } };
 
@@ -40,7 +39,6 @@ const struct ctl_verb ctl_user_verbs[] = {
 	  passwd_run, CTL_WRITE, 1, 1, passwd_opts },
 	{ "user", "set",
 	  "NAME [--policy any|cert|password|both]"
-	  " [--backend default|store|pam|saslauthd] [--mechanisms LIST]"
 	  " [--state active|suspended|disabled]",
 	  "change how a user must log in",
 	  set_run, CTL_WRITE, 1, 1, set_opts },
@@ -83,8 +81,6 @@ static const struct ctl_column show_columns[] = {
 	{ "state", "State", CTL_TEXT, NULL },
 	{ "reason", "Reason", CTL_TEXT, NULL },
 	{ "policy", "Policy", CTL_TEXT, NULL },
-	{ "backend", "Password checked by", CTL_TEXT, NULL },
-	{ "mechanisms", "Mechanisms", CTL_WORDS, NULL },
 	{ "password", "Password kept as", CTL_WORDS, NULL },
 	{ "created", "Created", CTL_TIME, NULL },
 	{ "addresses", "Addresses", CTL_WORDS, NULL },
@@ -131,19 +127,6 @@ add_device(const struct store_device *device, void *arg)
 	return 0;
 }
 
-static json_t *
-mechanisms_json(const char *list)
-{
-	json_t *array = json_array();
-	size_t len;
-
-	for (; *list != '\0'; list += len + (list[len] == ' ')) {
-		len = strcspn(list, " ");
-		json_array_append_new(array, json_stringn(list, len));
-	}
-	return array;
-}
-
 /* Everything the store knows of a user. */
 static enum store_rc
 user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
@@ -160,14 +143,11 @@ user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
 		rc = store_cert_list(ctl->st, user->id, add_cert, certs);
 	if (rc == STORE_OK)
 		rc = store_device_list(ctl->st, user->id, add_device, devices);
-	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o,"
-			 " s:o}",
+	*out = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}",
 	    "name", user->name, "state", store_user_state_text(user->state),
 	    "reason", user->reason, "policy",
-	    store_auth_policy_text(user->policy), "backend",
-	    store_backend_text(user->backend), "mechanisms",
-	    mechanisms_json(user->mechanisms), "password", password, "created",
-	    ctl_json_time(user->created), "addresses", addresses,
+	    store_auth_policy_text(user->policy), "password", password,
+	    "created", ctl_json_time(user->created), "addresses", addresses,
 	    "certificates", certs, "devices", devices);
 	return rc;
 }
@@ -389,9 +369,7 @@ passwd_run(struct ctl *ctl)
 
 struct changes {
 	enum store_auth_policy policy;
-	enum store_backend backend;
 	enum store_user_state state;
-	const char *mechanisms;
 };
 
 /* Options to values; the words are checked before anything is changed. */
@@ -399,19 +377,12 @@ static int
 take_changes(const struct ctl *ctl, struct changes *c)
 {
 	const char *policy = ctl_opt(ctl, "--policy");
-	const char *backend = ctl_opt(ctl, "--backend");
 	const char *state = ctl_opt(ctl, "--state");
 
-	c->mechanisms = ctl_opt(ctl, "--mechanisms");
 	if (ctl->opts == 0)
 		return ctl_usage(ctl, "nothing to set");
 	if (policy != NULL && take_policy(ctl, policy, &c->policy) != 0)
 		return EX_USAGE;
-	if (backend != NULL && store_backend_parse(backend, &c->backend) == -1)
-		return ctl_usage(ctl,
-		    "\"%s\" is no backend, expected default, store, pam or "
-		    "saslauthd",
-		    backend);
 	if (state != NULL && store_user_state_parse(state, &c->state) == -1)
 		return ctl_usage(ctl,
 		    "\"%s\" is no state, expected active, suspended or "
@@ -427,10 +398,6 @@ apply_changes(const struct ctl *ctl, const struct changes *c, int64_t id)
 
 	if (ctl_opt(ctl, "--policy") != NULL)
 		rc = store_user_set_policy(ctl->st, id, c->policy);
-	if (rc == STORE_OK && ctl_opt(ctl, "--backend") != NULL)
-		rc = store_user_set_backend(ctl->st, id, c->backend);
-	if (rc == STORE_OK && c->mechanisms != NULL)
-		rc = store_user_set_mechanisms(ctl->st, id, c->mechanisms);
 	if (rc == STORE_OK && ctl_opt(ctl, "--state") != NULL)
 		rc = store_user_set_state(ctl->st, id, c->state, NULL);
 	return rc;
@@ -456,7 +423,7 @@ tell_changed(struct ctl *ctl, int64_t id, const char *what)
 static int
 set_run(struct ctl *ctl)
 {
-	struct changes c = { .mechanisms = NULL };
+	struct changes c = { .policy = STORE_AUTH_ANY };
 	struct store_user user;
 	enum store_rc rc;
 	int status;
