@@ -541,6 +541,7 @@ ask(cert_lookup_fn *lookup, void *arg, enum cert_key key, const char *value,
 {
 	memset(out, 0, sizeof(*out));
 	out->by = key;
+	snprintf(out->key, sizeof(out->key), "%s", value);
 	return lookup(arg, key, value, issuer, out);
 }
 

@@ -99,6 +99,7 @@ struct cert_owner {
 	char user[CERT_USER_MAX];
 	int64_t device; /* 0: none */
 	enum cert_key by;
+	char key[CERTNAME_SIZE]; /* the value that was found */
 };
 
 enum cert_map {

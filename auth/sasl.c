@@ -692,6 +692,12 @@ sasl_global_init(const struct sasl_config *cfg, char *err, size_t errlen)
 }
 
 void
+sasl_global_secret(const unsigned char secret[32])
+{
+	memcpy(global.secret, secret, sizeof(global.secret));
+}
+
+void
 sasl_global_done(void)
 {
 	sasl_done();
@@ -765,12 +771,25 @@ borne_out(const struct sasl_conv *conv)
 	return conv->bit == SASL_MECH_EXTERNAL && conv->cert_user[0] != '\0';
 }
 
+/* Who may use a SCRAM mechanism may bind it to the channel, too. */
+static bool
+is_allowed(const struct sasl_conv *conv)
+{
+	uint32_t mechs = conv->account.mechs;
+
+	if ((mechs & SASL_MECH_SCRAM_SHA_256) != 0)
+		mechs |= SASL_MECH_SCRAM_SHA_256_PLUS;
+	if ((mechs & SASL_MECH_SCRAM_SHA_1) != 0)
+		mechs |= SASL_MECH_SCRAM_SHA_1_PLUS;
+	return mechs == 0 || (mechs & conv->bit) != 0;
+}
+
 static enum sasl_rc
 success(struct sasl_conv *conv)
 {
 	if (!borne_out(conv))
 		return verdict_why(conv, SASL_RC_BAD, "not borne out");
-	if (conv->account.mechs != 0 && (conv->account.mechs & conv->bit) == 0)
+	if (!is_allowed(conv))
 		return verdict_why(
 		    conv, SASL_RC_WEAK, "mechanism not allowed to this user");
 	return verdict(conv, SASL_RC_OK);

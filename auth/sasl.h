@@ -153,6 +153,10 @@ struct sasl_config {
  * a sentence in err, e.g. if libsasl2-modules is not installed.
  */
 int sasl_global_init(const struct sasl_config *, char *err, size_t errlen);
+
+/* Replaces the secret of sasl_config, for one that is known only later. */
+void sasl_global_secret(const unsigned char secret[32]);
+
 void sasl_global_done(void);
 
 /* Verdicts, with the SMTP reply each stands for (RFC 4954 sections 4, 6). */

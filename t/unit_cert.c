@@ -777,6 +777,8 @@ mapping(void **state)
 		    cert_map_user(&f, lookup, &store, &owner), rows[i].rc);
 		assert_string_equal(owner.user, rows[i].user);
 		assert_int_equal(owner.by, rows[i].key);
+		assert_int_equal(
+		    owner.key[0] == '\0', rows[i].rc != CERT_MAP_FOUND);
 		assert_int_equal(f.verify, rows[i].word);
 		assert_int_equal(
 		    f.subject[0] == '\0', rows[i].word == CERT_TRUSTED);

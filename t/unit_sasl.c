@@ -1424,6 +1424,13 @@ mechanism_not_allowed_to_the_user(void **state)
 	sasl_conv_free(&conv);
 	assert_int_equal(scram(&conv, &p, &c, &steps), SASL_RC_OK);
 	sasl_conv_free(&conv);
+	print_message("# bound to the channel it is as good\n");
+	p = params("SCRAM-SHA-256-PLUS");
+	c.gs2 = "p=tls-exporter,,";
+	c.bind = exporter;
+	c.bind_len = sizeof(exporter);
+	assert_int_equal(scram(&conv, &p, &c, &steps), SASL_RC_OK);
+	sasl_conv_free(&conv);
 }
 
 /* ---- one conversation, one verdict ---- */

@@ -1,0 +1,144 @@
+/*
+ * The inside of the auth role: sessions and their logins (authd.c), what the
+ * user store says (authd_store.c), the decisions on mail (authd_mail.c).
+ */
+#ifndef SUBMITD_AUTHD_H
+#define SUBMITD_AUTHD_H
+
+#include <sys/queue.h>
+
+#include "auth/cert.h"
+#include "auth/passcache.h"
+#include "auth/policy.h"
+#include "auth/sasl.h"
+#include "role.h"
+#include "smtp_reply.h"
+#include "store/user.h"
+
+enum {
+	AUTHD_BUCKETS = 4096, /* of the table of sessions, a power of two */
+	AUTHD_SESSIONS_MAX = 65536, /* known at one time */
+	AUTHD_CONV_MS = 60 * 1000,  /* for one AUTH command */
+	AUTHD_NAME_MAX = 255        /* of a name in a message */
+};
+
+struct event;
+
+/* A front and its socket. */
+struct authd_front {
+	LIST_ENTRY(authd_front) link;
+	struct ipc *ipc;
+	uint32_t instance;
+};
+
+/* What the connection shows; all texts are allocated. */
+struct authd_facts {
+	char *client_addr; /* as front wrote it, for the log */
+	char *map_addr;    /* as the access map compares it */
+	char *map_name;    /* confirmed name, or "[address]" */
+	enum policy_resolve resolve;
+	int tls_bits; /* 0: no TLS */
+	enum cert_verify verify;
+	char *reason;      /* why the certificate did not verify */
+	char *fingerprint; /* SHA-256, "" without certificate */
+	char *subject, *issuer, *cn_subject, *cn_issuer;
+	struct buf exporter, endpoint; /* channel bindings */
+	struct cert_owner *owner;      /* whose certificate; NULL: nobody's */
+};
+
+/* One transaction, from MAIL to the next MAIL. */
+struct authd_txn {
+	uint32_t number;
+	bool open;    /* MAIL was allowed */
+	bool lost;    /* queue went away and forgot it */
+	bool granted; /* queue knows who sends */
+	char *from;
+	uint8_t body;
+	uint64_t size;
+	uint8_t flags; /* enum envelope_flag, of every recipient */
+	char *note;    /* reason of a hold */
+	int64_t rcpts;
+};
+
+struct authd_session {
+	LIST_ENTRY(authd_session) link;
+	uint64_t sid;
+	struct authd_front *front;
+	struct authd_facts facts;
+	uint32_t usable; /* mechanisms offered, enum sasl_mech */
+
+	/* a refusal that holds for the whole session; code 0: none */
+	uint16_t refuse_code;
+	char refuse_esc[16];
+	char *refuse_text;
+	uint8_t flags; /* of all its mail, from a Connect entry */
+	char *note;
+
+	/* login; user is "" before it */
+	char user[STORE_NAME_MAX + 1];
+	int64_t device; /* whose password it was; 0: none */
+	uint32_t mech;  /* enum sasl_mech */
+
+	/* AUTH under way, or its refusal waiting for its time */
+	struct sasl_conv *conv;
+	struct event *timer;
+	bool refusal_waits;
+	enum smtp_reply refusal;
+	uint32_t refusal_mech;
+
+	struct authd_txn txn;
+};
+
+struct authd {
+	struct role_setup *setup;
+	struct store *store;
+	uint64_t version; /* of the store's content */
+	bool have_version;
+	int64_t repair_ms;   /* when the last repair was asked for */
+	unsigned map_relays; /* POLICY_RELAYS_* */
+	struct passcache *cache;
+	struct cert_trust *trust;
+
+	struct ipc *queue;
+	LIST_HEAD(, authd_front) fronts;
+	LIST_HEAD(, authd_session) table[AUTHD_BUCKETS];
+	unsigned sessions;
+	struct event *tick, *recheck;
+	bool draining;
+};
+
+extern struct authd A;
+
+int64_t authd_now_ms(void); /* of a clock that never goes back */
+
+/* From the loop: end the sessions whose identity does not stand any more. */
+void authd_recheck_soon(void);
+
+/* ---- authd_store.c ---- */
+
+/*
+ * Brings what is kept in step with the store; called before each decision.
+ * False: the store can't be read now; parent has been told if it can repair.
+ */
+bool authd_store_ready(void);
+
+/* Opens it for the first time; 0, or -1 with a sentence. */
+int authd_store_start(char *err, size_t errlen);
+
+extern const struct sasl_callbacks authd_sasl_callbacks;
+extern const struct policy_store authd_policy_store;
+cert_lookup_fn authd_cert_lookup;
+
+/* Does what the session's identity rests on still stand? */
+bool authd_identity_stands(const struct authd_session *);
+
+/* ---- authd_mail.c ---- */
+
+/* Asks the phases before MAIL and keeps a refusal; fills facts' refusal. */
+void authd_judge_session(struct authd_session *);
+
+void authd_on_mail(struct authd_session *, const struct m_mail *);
+void authd_on_rcpt(struct authd_session *, const struct m_rcpt *);
+void authd_txn_clear(struct authd_txn *);
+
+#endif

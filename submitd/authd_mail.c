@@ -1,0 +1,444 @@
+/*
+ * The decisions on a session, its senders and recipients: gathers the facts
+ * for policy.h, tells queue what is allowed, and only then answers front.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "authd.h"
+#include "log.h"
+
+/* Who the session is, from its login or its certificate. */
+struct who {
+	const char *name; /* NULL: nobody */
+	struct store_user user;
+	unsigned how; /* POLICY_BY_* */
+};
+
+/* False: the store can't say now. */
+static bool
+identify(const struct authd_session *s, struct who *w)
+{
+	const struct cert_owner *o = s->facts.owner;
+	enum store_rc rc;
+
+	memset(w, 0, sizeof(*w));
+	if (s->user[0] != '\0') {
+		w->name = s->user;
+		w->how = s->mech == SASL_MECH_EXTERNAL ? POLICY_BY_CERT
+						       : POLICY_BY_PASSWORD;
+		if (o != NULL && strcmp(o->user, s->user) == 0)
+			w->how |= POLICY_BY_CERT;
+	} else if (o != NULL) {
+		w->name = o->user;
+		w->how = POLICY_BY_CERT;
+	} else {
+		return true;
+	}
+	rc = store_user_get(A.store, w->name, &w->user);
+	if (rc == STORE_NONE)
+		w->name = NULL; /* deleted meanwhile */
+	return rc == STORE_OK || rc == STORE_NONE;
+}
+
+static enum policy_user_state
+state_of(const struct store_user *u)
+{
+	switch (u->state) {
+	case STORE_USER_ACTIVE:
+		return POLICY_USER_ACTIVE;
+	case STORE_USER_SUSPENDED:
+		return POLICY_USER_SUSPENDED;
+	case STORE_USER_DISABLED:
+		break;
+	}
+	return POLICY_USER_DISABLED;
+}
+
+static enum policy_user_auth
+auth_of(const struct store_user *u)
+{
+	switch (u->policy) {
+	case STORE_AUTH_ANY:
+		return POLICY_AUTH_ANY;
+	case STORE_AUTH_CERT:
+		return POLICY_AUTH_CERT;
+	case STORE_AUTH_PASSWORD:
+		return POLICY_AUTH_PASSWORD;
+	case STORE_AUTH_BOTH:
+		break;
+	}
+	return POLICY_AUTH_BOTH;
+}
+
+static void
+decide(const struct authd_session *s, enum policy_phase phase,
+    const struct who *w, const char *rcpt, struct policy_verdict *v)
+{
+	const struct policy_options options = { 0 };
+	const struct authd_facts *f = &s->facts;
+	const struct policy_facts facts = {
+		.client_name = f->map_name,
+		.client_addr = f->map_addr,
+		.resolve = f->resolve,
+		.verify = f->tls_bits > 0 ? cert_verify_word(f->verify) : "",
+		.cipher_bits = f->tls_bits > 0 ? f->tls_bits : POLICY_NO_TLS,
+		.cert_subject = f->subject,
+		.cert_issuer = f->issuer,
+		.cn_subject = f->cn_subject,
+		.cn_issuer = f->cn_issuer,
+		.user = w->name,
+		.user_state = state_of(&w->user),
+		.user_auth = auth_of(&w->user),
+		.how = w->how,
+		.auth_mech =
+		    s->user[0] != '\0' ? sasl_mech_name(s->mech) : NULL,
+		.sender = s->txn.from,
+		.rcpt = rcpt,
+		.map_relays = A.map_relays,
+	};
+
+	policy_decide(phase, &facts, &options, &authd_policy_store, v);
+}
+
+/* "rule:met rule:met ...", for the log. */
+static void
+steps_text(const struct policy_verdict *v, char *out, size_t size)
+{
+	size_t i, n = 0;
+
+	out[0] = '\0';
+	for (i = 0; i < v->nsteps && n < size; i++)
+		n += (size_t)snprintf(out + n, size - n, "%s%s:%s",
+		    i > 0 ? " " : "", policy_rule_name(v->steps[i].rule),
+		    policy_met_name(v->steps[i].met));
+}
+
+static bool
+is_refusal(const struct policy_verdict *v)
+{
+	return v->decision == POLICY_REFUSE_PERM ||
+	    v->decision == POLICY_REFUSE_TEMP;
+}
+
+static void
+log_decision(const struct authd_session *s, const char *phase,
+    const struct who *w, const char *rcpt, const struct policy_verdict *v)
+{
+	char steps[POLICY_STEPS_MAX * 32];
+
+	steps_text(v, steps, sizeof(steps));
+	log_event(v->decision == POLICY_ALLOW ? LOG_DEBUG : LOG_INFO, s->sid, 0,
+	    "decision",
+	    "phase=%s result=%s why=%s addr=%s user=%s from=%s to=%s key=%s "
+	    "code=%d text=%s steps=%s",
+	    phase, policy_decision_name(v->decision), policy_why_name(v->why),
+	    s->facts.client_addr, w->name, s->txn.from, rcpt,
+	    v->key[0] != '\0' ? v->key : NULL, v->code,
+	    v->text[0] != '\0' ? v->text : NULL, steps);
+}
+
+/* ---- before MAIL ---- */
+
+static void
+keep_refusal(struct authd_session *s, const struct policy_verdict *v)
+{
+	enum smtp_reply id = R_TEMP;
+
+	s->refuse_code = (uint16_t)v->code;
+	if (v->code == 0) {
+		s->refuse_code = (uint16_t)smtp_reply_code(id);
+		snprintf(s->refuse_esc, sizeof(s->refuse_esc), "%s",
+		    smtp_reply_status(id));
+		s->refuse_text = xstrdup("Temporary failure here");
+		return;
+	}
+	snprintf(s->refuse_esc, sizeof(s->refuse_esc), "%s", v->esc);
+	s->refuse_text = xstrdup(v->text);
+}
+
+/* A Connect entry may throw away or hold all that the session sends. */
+static void
+keep_flags(const struct policy_verdict *v, uint8_t *flags, char **note)
+{
+	if (v->decision == POLICY_DISCARD)
+		*flags |= ENVELOPE_DISCARD;
+	if (v->decision != POLICY_QUARANTINE || (*flags & ENVELOPE_HOLD) != 0)
+		return;
+	*flags |= ENVELOPE_HOLD;
+	free(*note);
+	*note = xstrdup(v->text);
+}
+
+void
+authd_judge_session(struct authd_session *s)
+{
+	static const struct {
+		enum policy_phase phase;
+		const char *name;
+	} phases[] = { { POLICY_CONNECT, "connect" }, { POLICY_TLS, "tls" } };
+	struct policy_verdict v;
+	struct who w;
+	size_t i;
+
+	s->refuse_code = 0;
+	s->flags = 0;
+	if (!authd_store_ready() || !identify(s, &w)) {
+		v.code = 0;
+		keep_refusal(s, &v);
+		return;
+	}
+	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+		decide(s, phases[i].phase, &w, NULL, &v);
+		if (v.decision != POLICY_ALLOW)
+			log_decision(s, phases[i].name, &w, NULL, &v);
+		if (is_refusal(&v)) {
+			keep_refusal(s, &v);
+			return;
+		}
+		keep_flags(&v, &s->flags, &s->note);
+	}
+}
+
+/* ---- answers ---- */
+
+/* A name as it fits a message; "map:KEY" can be longer. */
+static void
+cut(char out[AUTHD_NAME_MAX + 1], const char *name)
+{
+	size_t n = strnlen(name, AUTHD_NAME_MAX);
+
+	memcpy(out, name, n);
+	out[n] = '\0';
+}
+
+static void
+answer(const struct authd_session *s, uint32_t txn, enum verdict_on on,
+    bool allow, enum smtp_reply reply, const char *text, const char *user)
+{
+	char name[AUTHD_NAME_MAX + 1];
+	struct m_verdict m = { .txn = txn,
+		.on = (uint8_t)on,
+		.allow = allow,
+		.reply = (uint16_t)reply,
+		.esc = "",
+		.text = text,
+		.user = name };
+
+	cut(name, user);
+	ipc_send(s->front->ipc, M_VERDICT, s->sid, &m);
+}
+
+static void
+answer_code(const struct authd_session *s, uint32_t txn, enum verdict_on on,
+    int code, const char *esc, const char *text)
+{
+	struct m_verdict m = { .txn = txn,
+		.on = (uint8_t)on,
+		.code = (uint16_t)code,
+		.esc = esc,
+		.text = text,
+		.user = "" };
+
+	ipc_send(s->front->ipc, M_VERDICT, s->sid, &m);
+}
+
+/* The reply to a situation that the policy leaves to us. */
+static enum smtp_reply
+reply_for(enum policy_why why)
+{
+	switch (why) {
+	case POLICY_WHY_NOBODY:
+	case POLICY_WHY_NEED_CERT:
+	case POLICY_WHY_NEED_PASSWORD:
+		return R_AUTH_NEEDED;
+	case POLICY_WHY_NEED_BOTH:
+		return R_AUTH_NEEDED_BOTH;
+	case POLICY_WHY_SUSPENDED:
+		return R_USER_SUSPENDED;
+	case POLICY_WHY_DISABLED:
+		return R_USER_DISABLED;
+	case POLICY_WHY_SENDER:
+		return R_MAIL_NOT_OWNED;
+	case POLICY_WHY_SENDER_LOOKUP:
+		return R_AUTH_DOWN;
+	case POLICY_WHY_RCPT_NO_DOMAIN:
+		return R_RCPT_UNQUALIFIED;
+	default:
+		return R_TEMP;
+	}
+}
+
+static void
+refuse(const struct authd_session *s, enum verdict_on on, const struct who *w,
+    const struct policy_verdict *v)
+{
+	const char *text = "";
+
+	if (v->code != 0) {
+		answer_code(s, s->txn.number, on, v->code, v->esc, v->text);
+		return;
+	}
+	if (v->why == POLICY_WHY_SENDER)
+		text = s->txn.from;
+	else if (v->why == POLICY_WHY_SUSPENDED)
+		text = w->user.reason[0] != '\0' ? w->user.reason
+						 : "no reason was given";
+	answer(s, s->txn.number, on, false, reply_for(v->why), text, "");
+}
+
+/* ---- what queue is told ---- */
+
+static const char *
+how_text(const struct authd_session *s, const struct who *w)
+{
+	if (w->name == NULL)
+		return "map";
+	return s->user[0] != '\0' ? sasl_mech_name(s->mech) : "cert";
+}
+
+/* Who sends, once that is known; the first answer of a transaction stays. */
+static void
+grant(struct authd_session *s, const struct who *w, const char *relay_as)
+{
+	char name[AUTHD_NAME_MAX + 1];
+	struct m_grant m = { .user_id = w->name != NULL ? w->user.id : 0,
+		.user = name,
+		.how = how_text(s, w),
+		.client_addr = s->facts.client_addr };
+
+	if (s->txn.granted || relay_as[0] == '\0')
+		return;
+	cut(name, relay_as);
+	s->txn.granted = ipc_send(A.queue, M_GRANT, s->sid, &m) == 0;
+}
+
+static void
+send_envelope(const struct authd_session *s)
+{
+	const struct m_envelope m = { .txn = s->txn.number,
+		.from = s->txn.from,
+		.body = s->txn.body,
+		.size = s->txn.size };
+
+	ipc_send(A.queue, M_ENVELOPE, s->sid, &m);
+}
+
+static void
+send_rcpt(const struct authd_session *s, const char *to, uint8_t flags,
+    const char *note)
+{
+	const struct m_envelope_rcpt m = { .txn = s->txn.number,
+		.to = to,
+		.flags = flags,
+		.note = note != NULL ? note : "" };
+
+	ipc_send(A.queue, M_ENVELOPE_RCPT, s->sid, &m);
+}
+
+/* ---- MAIL and RCPT ---- */
+
+void
+authd_txn_clear(struct authd_txn *t)
+{
+	free(t->from);
+	free(t->note);
+	memset(t, 0, sizeof(*t));
+}
+
+static void
+begin_txn(struct authd_session *s, const struct m_mail *m)
+{
+	authd_txn_clear(&s->txn);
+	s->txn.number = m->txn;
+	s->txn.from = xstrdup(m->from);
+	s->txn.body = m->body;
+	s->txn.size = m->size;
+	s->txn.flags = s->flags;
+	if (s->note != NULL)
+		s->txn.note = xstrdup(s->note);
+}
+
+/* What stops a command before the policy is asked; true if it was answered. */
+static bool
+stopped(const struct authd_session *s, enum verdict_on on, struct who *w)
+{
+	if (s->refuse_code != 0) {
+		answer_code(s, s->txn.number, on, s->refuse_code, s->refuse_esc,
+		    s->refuse_text);
+		return true;
+	}
+	if (A.queue == NULL) {
+		answer(s, s->txn.number, on, false, R_QUEUE_DOWN, "", "");
+		return true;
+	}
+	if (!authd_store_ready() || !identify(s, w)) {
+		answer(s, s->txn.number, on, false, R_AUTH_DOWN, "", "");
+		return true;
+	}
+	return false;
+}
+
+void
+authd_on_mail(struct authd_session *s, const struct m_mail *m)
+{
+	struct policy_verdict v;
+	struct who w;
+
+	begin_txn(s, m);
+	if (stopped(s, VERDICT_MAIL, &w))
+		return;
+	decide(s, POLICY_MAIL, &w, NULL, &v);
+	log_decision(s, "mail", &w, NULL, &v);
+	if (is_refusal(&v)) {
+		refuse(s, VERDICT_MAIL, &w, &v);
+		return;
+	}
+	keep_flags(&v, &s->txn.flags, &s->txn.note);
+	s->txn.open = true;
+	grant(s, &w, v.relay_as);
+	send_envelope(s);
+	answer(s, m->txn, VERDICT_MAIL, true, R_MAIL_OK, "", v.relay_as);
+}
+
+static void
+accept_rcpt(struct authd_session *s, const struct who *w, const char *to,
+    const struct policy_verdict *v)
+{
+	uint8_t flags = s->txn.flags;
+	char *note = s->txn.note != NULL ? xstrdup(s->txn.note) : NULL;
+
+	keep_flags(v, &flags, &note);
+	s->txn.rcpts++;
+	grant(s, w, v->relay_as);
+	send_rcpt(s, to, flags, note);
+	free(note);
+	answer(
+	    s, s->txn.number, VERDICT_RCPT, true, R_RCPT_OK, "", v->relay_as);
+}
+
+void
+authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
+{
+	struct policy_verdict v;
+	struct who w;
+
+	if (!s->txn.open || m->txn != s->txn.number) {
+		answer(s, m->txn, VERDICT_RCPT, false,
+		    s->txn.lost ? R_QUEUE_DOWN : R_ORDER_MAIL, "", "");
+		return;
+	}
+	if (s->txn.rcpts >= A.setup->conf.max_recipients) {
+		answer(s, m->txn, VERDICT_RCPT, false, R_RCPT_TOO_MANY, "", "");
+		return;
+	}
+	if (stopped(s, VERDICT_RCPT, &w))
+		return;
+	decide(s, POLICY_RCPT, &w, m->to, &v);
+	log_decision(s, "rcpt", &w, m->to, &v);
+	if (is_refusal(&v))
+		refuse(s, VERDICT_RCPT, &w, &v);
+	else
+		accept_rcpt(s, &w, m->to, &v);
+}

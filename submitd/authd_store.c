@@ -1,0 +1,468 @@
+/*
+ * What auth asks the user store: accounts for logins, owners of
+ * certificates, rows of the access map.  Nothing read is kept past a change
+ * of the store, but for the cache of passwords, which ends with it.
+ */
+#include <sys/random.h>
+
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "authd.h"
+#include "log.h"
+#include "store/access.h"
+#include "store/accessmap.h"
+#include "store/accessval.h"
+#include "store/cert.h"
+#include "store/device.h"
+
+enum { REPAIR_EVERY_MS = 5000, WARN_EVERY_MS = 1000 };
+
+/* ---- the store as a whole ---- */
+
+static void
+ask_for_repair(void)
+{
+	int64_t now = authd_now_ms();
+
+	if (A.repair_ms != 0 && now - A.repair_ms < REPAIR_EVERY_MS)
+		return;
+	A.repair_ms = now;
+	log_warn(
+	    "store", "error=%s action=%s", store_errtext(A.store), "repair");
+	if (A.setup->parent != NULL)
+		ipc_send(A.setup->parent, M_REPAIR, 0, NULL);
+}
+
+static void
+warn(enum store_rc rc)
+{
+	static int64_t last_ms;
+	int64_t now = authd_now_ms();
+
+	if (last_ms != 0 && now - last_ms < WARN_EVERY_MS)
+		return;
+	last_ms = now;
+	log_warn("store", "rc=%s error=%s", store_rc_name(rc),
+	    store_errtext(A.store));
+}
+
+/* Notes a failure; true if rc is none. */
+static bool
+fine(enum store_rc rc)
+{
+	if (rc == STORE_OK || rc == STORE_NONE)
+		return true;
+	if (rc == STORE_READONLY_HOT || rc == STORE_OLDER)
+		ask_for_repair();
+	else
+		warn(rc);
+	return false;
+}
+
+static int
+note_relay(const struct store_access *row, void *arg)
+{
+	unsigned *kinds = arg;
+	struct accessval_reply value;
+	const char *operand;
+
+	if (accessval_reply(row->value, &value, NULL) == -1 ||
+	    value.kind != ACCESSVAL_RELAY)
+		return 0;
+	switch (accessmap_tag(row->key, &operand)) {
+	case ACCESSMAP_CONNECT:
+		*kinds |= POLICY_RELAYS_BY_NAME;
+		break;
+	case ACCESSMAP_TO:
+		*kinds |= POLICY_RELAYS_BY_RCPT;
+		break;
+	case ACCESSMAP_UNTAGGED:
+		*kinds |= POLICY_RELAYS_BY_NAME | POLICY_RELAYS_BY_RCPT;
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+/* For records of users who do not exist: the same in every worker. */
+static void
+read_secret(void)
+{
+	unsigned char secret[32];
+	char hex[2 * sizeof(secret) + 1];
+	unsigned octet;
+	size_t i;
+
+	if (store_setting_get(A.store, "login_secret", hex, sizeof(hex)) !=
+		STORE_OK ||
+	    strlen(hex) != 2 * sizeof(secret))
+		return;
+	for (i = 0; i < sizeof(secret); i++) {
+		if (sscanf(hex + 2 * i, "%2x", &octet) != 1)
+			return;
+		secret[i] = (unsigned char)octet;
+	}
+	sasl_global_secret(secret);
+	explicit_bzero(secret, sizeof(secret));
+	explicit_bzero(hex, sizeof(hex));
+}
+
+static bool
+take_change(uint64_t version)
+{
+	unsigned kinds = 0;
+
+	if (!fine(store_access_list(A.store, NULL, note_relay, &kinds)))
+		return false;
+	A.map_relays = kinds;
+	passcache_wipe(A.cache);
+	read_secret();
+	if (A.have_version) /* sessions are looked at outside of a decision */
+		authd_recheck_soon();
+	A.version = version;
+	A.have_version = true;
+	return true;
+}
+
+static enum store_rc
+reopen(void)
+{
+	store_close(&A.store);
+	return store_open(A.setup->conf.users_db, STORE_RO, &A.store);
+}
+
+bool
+authd_store_ready(void)
+{
+	enum store_rc rc;
+	uint64_t version;
+
+	rc = store_version(A.store, &version);
+	if (rc != STORE_OK) {
+		/* a handle that never opened stays closed */
+		rc = reopen();
+		if (rc == STORE_OK)
+			rc = store_version(A.store, &version);
+		if (rc == STORE_NONE) /* the file is gone */
+			warn(rc);
+		if (rc != STORE_OK) {
+			fine(rc);
+			return false;
+		}
+		A.have_version = false;
+		authd_recheck_soon();
+	}
+	if (A.have_version && version == A.version)
+		return true;
+	return take_change(version);
+}
+
+int
+authd_store_start(char *err, size_t errlen)
+{
+	enum store_rc rc =
+	    store_open(A.setup->conf.users_db, STORE_RO, &A.store);
+
+	switch (rc) {
+	case STORE_OK:
+	case STORE_BUSY:
+	case STORE_READONLY_HOT: /* parent repairs it */
+		authd_store_ready();
+		return 0;
+	default:
+		snprintf(err, errlen, "users_db: %s%s", store_errtext(A.store),
+		    rc == STORE_NONE ? "; submitctl init makes it" : "");
+		return -1;
+	}
+}
+
+/* ---- accounts for logins ---- */
+
+/* The only user who owns the address by name; "" if there is none. */
+struct only {
+	char user[STORE_NAME_MAX + 1];
+	int64_t id;
+	unsigned users;
+};
+
+static int
+note_owner(const struct store_address *a, void *arg)
+{
+	struct only *o = arg;
+
+	if (o->users > 0 && o->id == a->user_id)
+		return 0;
+	o->users++;
+	o->id = a->user_id;
+	snprintf(o->user, sizeof(o->user), "%s", a->user);
+	return 0;
+}
+
+static enum sasl_user
+resolve(void *arg, const char *name, char out[SASL_USER_MAX + 1])
+{
+	struct only only = { 0 };
+	struct store_user u;
+	enum store_rc rc;
+
+	(void)arg;
+	rc = store_user_get(A.store, name, &u);
+	if (rc == STORE_OK) {
+		memcpy(out, u.name, strlen(u.name) + 1);
+		return SASL_USER_FOUND;
+	}
+	if (rc == STORE_NONE && strchr(name, '@') != NULL)
+		rc = store_address_owners(A.store, name, note_owner, &only);
+	if (!fine(rc))
+		return SASL_USER_TEMP;
+	if (only.users != 1)
+		return SASL_USER_UNKNOWN;
+	memcpy(out, only.user, strlen(only.user) + 1);
+	return SASL_USER_FOUND;
+}
+
+/* Mechanisms this user may log in by; 0 means any. */
+static uint32_t
+allowed_mechs(const struct store_user *u)
+{
+	/* no mechanism has it: a list of unknown words allows nothing */
+	uint32_t mask = u->mechanisms[0] != '\0' ? 1u << 31 : ~0u;
+	char list[STORE_MECHS_MAX + 1], *word, *rest = list;
+
+	memcpy(list, u->mechanisms, sizeof(list));
+	while ((word = strsep(&rest, " ")) != NULL)
+		mask |= sasl_mech_bit(word);
+	if (u->policy == STORE_AUTH_CERT)
+		mask &= (uint32_t)SASL_MECH_EXTERNAL | 1u << 31;
+	else if (u->policy == STORE_AUTH_PASSWORD)
+		mask &= ~(uint32_t)SASL_MECH_EXTERNAL;
+	return mask;
+}
+
+static int
+add_cred(const struct store_cred *c, void *arg)
+{
+	struct sasl_account *a = arg;
+
+	if (store_cred_usable(c, time(NULL)))
+		sasl_account_add(a, c->device_id, c->record);
+	return 0;
+}
+
+/* A suspended user logs in, and hears the reason at MAIL. */
+static enum sasl_user
+lookup(void *arg, const char *user, struct sasl_account *out)
+{
+	struct store_user u;
+	enum store_rc rc;
+
+	(void)arg;
+	rc = store_user_get(A.store, user, &u);
+	if (rc == STORE_OK)
+		rc = store_cred_list(A.store, u.id, add_cred, out);
+	if (!fine(rc))
+		return SASL_USER_TEMP;
+	if (rc == STORE_NONE)
+		return SASL_USER_UNKNOWN;
+	out->mechs = allowed_mechs(&u);
+	return u.state == STORE_USER_DISABLED ? SASL_USER_DISABLED
+					      : SASL_USER_FOUND;
+}
+
+/* A device can expire while its password is still in the cache. */
+static bool
+has_device(const struct sasl_account *a, int64_t device)
+{
+	size_t i;
+
+	for (i = 0; i < a->ncred; i++)
+		if (a->cred[i].device == device)
+			return true;
+	return false;
+}
+
+static enum sasl_pw
+check(void *arg, struct sasl_conv *conv, const char *user,
+    const struct sasl_account *a, const char *password, size_t len,
+    int64_t *device)
+{
+	int64_t now_s = authd_now_ms() / 1000;
+	enum sasl_pw pw;
+
+	(void)arg;
+	(void)conv;
+	switch (passcache_get(A.cache, user, password, len, now_s, device)) {
+	case PASSCACHE_RIGHT:
+		if (has_device(a, *device))
+			return SASL_PW_OK;
+		*device = 0;
+		break;
+	case PASSCACHE_WRONG:
+		return SASL_PW_WRONG;
+	case PASSCACHE_MISS:
+		break;
+	}
+	pw = sasl_account_check(a, password, len, device);
+	if (pw != SASL_PW_TEMP)
+		passcache_put(A.cache, user, password, len, pw == SASL_PW_OK,
+		    *device, now_s);
+	return pw;
+}
+
+const struct sasl_callbacks authd_sasl_callbacks = { resolve, lookup, check };
+
+/* ---- owners of certificates ---- */
+
+static enum cert_map
+mapped(enum store_cert_kind kind, const char *value, struct cert_owner *out)
+{
+	struct store_cert c;
+	enum store_rc rc;
+
+	rc = store_cert_find(A.store, kind, value, &c, NULL);
+	if (rc == STORE_NONE || rc == STORE_INVALID)
+		return CERT_MAP_NONE; /* what can't be a value is nobody's */
+	if (!fine(rc))
+		return CERT_MAP_TEMP;
+	if (store_cert_state(&c, time(NULL)) != STORE_CERT_USABLE)
+		return CERT_MAP_UNUSABLE;
+	snprintf(out->user, sizeof(out->user), "%s", c.user);
+	out->device = c.device_id;
+	return CERT_MAP_FOUND;
+}
+
+/* An address that a row maps, else one that an active user owns by name. */
+static enum cert_map
+mapped_email(const char *email, struct cert_owner *out)
+{
+	enum cert_map map = mapped(STORE_CERT_SAN, email, out);
+	struct only only = { 0 };
+	struct store_user u;
+	enum store_rc rc;
+
+	if (map != CERT_MAP_NONE)
+		return map;
+	rc = store_address_owners(A.store, email, note_owner, &only);
+	if (rc == STORE_INVALID)
+		return CERT_MAP_NONE;
+	if (!fine(rc))
+		return CERT_MAP_TEMP;
+	if (only.users != 1)
+		return only.users == 0 ? CERT_MAP_NONE : CERT_MAP_AMBIGUOUS;
+	rc = store_user_by_id(A.store, only.id, &u);
+	if (!fine(rc))
+		return CERT_MAP_TEMP;
+	if (rc == STORE_NONE || u.state != STORE_USER_ACTIVE)
+		return CERT_MAP_NONE;
+	snprintf(out->user, sizeof(out->user), "%s", u.name);
+	return CERT_MAP_FOUND;
+}
+
+enum cert_map
+authd_cert_lookup(void *arg, enum cert_key key, const char *value,
+    const char *issuer, struct cert_owner *out)
+{
+	(void)arg;
+	(void)issuer;
+	switch (key) {
+	case CERT_KEY_SHA256:
+		return mapped(STORE_CERT_SHA256, value, out);
+	case CERT_KEY_SPKI:
+		return mapped(STORE_CERT_SPKI, value, out);
+	case CERT_KEY_EMAIL:
+		return mapped_email(value, out);
+	case CERT_KEY_SUBJECT:
+		return mapped(STORE_CERT_SUBJECT, value, out);
+	case CERT_KEY_NONE:
+		break;
+	}
+	return CERT_MAP_NONE;
+}
+
+/* ---- the access map and owned addresses ---- */
+
+static enum policy_found
+access_lookup(void *arg, const char *key, char *value, size_t size)
+{
+	enum store_rc rc = store_access_lookup(A.store, key, value, size);
+
+	(void)arg;
+	if (rc == STORE_OK)
+		return POLICY_FOUND;
+	return fine(rc) ? POLICY_ABSENT : POLICY_TEMPFAIL;
+}
+
+static int
+owns(void *arg, const char *user, const char *address)
+{
+	bool yes = false;
+	struct store_user u;
+	enum store_rc rc;
+
+	(void)arg;
+	rc = store_user_get(A.store, user, &u);
+	if (rc == STORE_OK)
+		rc = store_user_owns(A.store, u.id, address, &yes);
+	if (!fine(rc))
+		return -1;
+	return rc == STORE_OK && yes;
+}
+
+const struct policy_store authd_policy_store = { access_lookup, owns, NULL };
+
+/* ---- after a change ---- */
+
+static bool
+device_stands(int64_t id)
+{
+	struct store_device d;
+	enum store_rc rc;
+
+	if (id == 0)
+		return true;
+	rc = store_device_by_id(A.store, id, &d);
+	if (rc == STORE_NONE)
+		return false;
+	return !fine(rc) ||
+	    (d.revoked == 0 && (d.expires == 0 || d.expires > time(NULL)));
+}
+
+static bool
+user_stands(const char *name)
+{
+	struct store_user u;
+	enum store_rc rc = store_user_get(A.store, name, &u);
+
+	if (rc == STORE_NONE)
+		return false;
+	return !fine(rc) || u.state != STORE_USER_DISABLED;
+}
+
+static bool
+owner_stands(const struct cert_owner *o)
+{
+	struct cert_owner now = { .by = o->by };
+
+	switch (authd_cert_lookup(NULL, o->by, o->key, NULL, &now)) {
+	case CERT_MAP_FOUND:
+		return strcmp(now.user, o->user) == 0;
+	case CERT_MAP_TEMP:
+		return true;
+	default:
+		return false;
+	}
+}
+
+bool
+authd_identity_stands(const struct authd_session *s)
+{
+	const struct cert_owner *o = s->facts.owner;
+
+	if (s->user[0] != '\0' &&
+	    (!user_stands(s->user) || !device_stands(s->device)))
+		return false;
+	return o == NULL || (user_stands(o->user) && owner_stands(o));
+}
