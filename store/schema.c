@@ -131,6 +131,10 @@ static const char step_0[] =
 "    AND name NOT GLOB '*[^a-z0-9_.]*'),"
 "  value TEXT NOT NULL"
 ") STRICT, WITHOUT ROWID;"
+/* Of it auth makes password records for names that are nobody's: they must
+ * not change, or the change would tell them from records of users. */
+"INSERT INTO setting (name, value)"
+"  VALUES ('login_secret', lower(hex(randomblob(32))));"
 
 "CREATE TABLE admin_audit ("
 "  id INTEGER PRIMARY KEY AUTOINCREMENT,"
