@@ -29,7 +29,7 @@ enum charset {
 };
 
 /* Adds strings up to a NULL. */
-static void
+__attribute__((sentinel)) static void
 add(struct buf *out, const char *s, ...)
 {
 	va_list ap;

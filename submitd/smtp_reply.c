@@ -140,9 +140,7 @@ put_lines(struct out *o, int code, const char *status, const char *text)
 		start[n] = text;
 		len[n] = line_len(text, left, max);
 		text += len[n];
-		if (text < nl && *text == ' ')
-			text++;
-		else if (text == nl && *text == '\n')
+		if (*text == (text < nl ? ' ' : '\n'))
 			text++;
 		n++;
 	} while (*text != '\0' && n < MAX_LINES);
