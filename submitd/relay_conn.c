@@ -98,7 +98,7 @@ session_over(struct relay_conn *c)
 	const struct smtp_client_result *f = smtp_client_failure(c->client);
 	bool locked_out = f != NULL && f->trouble == TROUBLE_AUTH;
 
-	if (f != NULL)
+	if (f != NULL && (c->job == NULL || !c->job->again))
 		note(c, f->trouble, f->code, f->esc, f->text);
 	let_go(c);
 	if (c->ready) {
