@@ -572,6 +572,9 @@ static const struct {
 	{ .name = "but not the peer nobody verified", .phase = POLICY_TLS,
 	  .f = { .verify = "FAIL" }, .o = { .verified_passes = true },
 	  .map = "tls_clt:example.org=FAILS;", .why = POLICY_WHY_LOOKUP },
+	{ .name = "no host name and no CN are not equal",
+	  .phase = POLICY_TLS_RCPT, .f = { .verify = "TRUSTED", .rcpt = "u@d" },
+	  .map = "tls_rcpt:=VERIFY+CN;", .why = POLICY_WHY_TLS },
 	{ .name = "empty client name", .phase = POLICY_TLS,
 	  .f = { .client_name = "" }, .why = POLICY_WHY_LOOKUP },
 
