@@ -671,7 +671,8 @@ stream_tls_info(const struct stream *s, struct stream_tls *t)
 	if (s->ssl == NULL)
 		return;
 	t->version = SSL_get_version(s->ssl);
-	t->cipher = SSL_get_cipher_name(s->ssl);
+	/* the name in the registry, as the tls clause of Received wants */
+	t->cipher = SSL_CIPHER_standard_name(SSL_get_current_cipher(s->ssl));
 	t->bits = SSL_get_cipher_bits(s->ssl, NULL);
 	t->resumed = SSL_session_reused(s->ssl) == 1;
 }
