@@ -4,6 +4,7 @@
  * users of the machine can read them.
  */
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,26 +32,42 @@ on_signal(int sig)
 }
 
 /*
- * Reads up to a newline or, with all_input, up to the end of the input. -1 on
- * error or signal.
+ * Waits for input; -1 if a signal came. Signals are blocked but here, so that
+ * none slips in between the look at `caught` and the wait.
  */
 static int
-read_line(struct line *l, bool all_input)
+wait_for_input(const sigset_t *mask)
+{
+	struct pollfd pfd = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	while (caught == 0) {
+		if (ppoll(&pfd, 1, NULL, mask) != -1)
+			return 0;
+		if (errno != EINTR)
+			break;
+	}
+	return -1;
+}
+
+/*
+ * Reads from the terminal up to a newline, with the signals in mask let
+ * through; with a NULL mask up to the end of the input. -1 on error or signal.
+ */
+static int
+read_line(struct line *l, const sigset_t *mask)
 {
 	ssize_t n;
 
 	for (l->len = 0; l->len < sizeof(l->text); l->len += (size_t)n) {
+		if (mask != NULL && wait_for_input(mask) == -1)
+			return -1;
 		n = read(
 		    STDIN_FILENO, l->text + l->len, sizeof(l->text) - l->len);
-		if (n == -1 && errno == EINTR && caught == 0) {
-			n = 0;
-			continue;
-		}
 		if (n == -1)
 			return -1;
 		if (n == 0)
 			break;
-		if (!all_input &&
+		if (mask != NULL &&
 		    memchr(l->text + l->len, '\n', (size_t)n) != NULL) {
 			l->len += (size_t)n;
 			break;
@@ -110,35 +127,51 @@ check_password(const struct line *l)
 
 /* The terminal. */
 
+static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP };
+enum { SIGNALS = sizeof(signals) / sizeof(signals[0]) };
+
+/* One line without echo, which comes back whatever happens. */
+static int
+ask_quietly(const char *user, const char *prompt, struct line *l,
+    const struct termios *before, const sigset_t *mask)
+{
+	struct termios quiet = *before;
+	int rc;
+
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	/* What was typed before the prompt is no answer to it. */
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
+	fprintf(stderr, "%s for %s: ", prompt, user);
+	rc = read_line(l, mask);
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, before);
+	fputc('\n', stderr);
+	return rc;
+}
+
 static int
 ask(const char *user, const char *prompt, struct line *l)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT,
-		SIGTSTP };
-	enum { N = sizeof(signals) / sizeof(signals[0]) };
-	struct sigaction old[N], act = { .sa_handler = on_signal };
-	struct termios before, quiet;
+	struct sigaction old[SIGNALS], act = { .sa_handler = on_signal };
+	struct termios before;
+	sigset_t block, mask;
 	int rc;
 
 	if (tcgetattr(STDIN_FILENO, &before) == -1)
 		return ctl_fail(EX_IOERR, "terminal: %s", strerror(errno));
 	caught = 0;
-	/* No SA_RESTART: the read ends, and the echo comes back. */
-	for (size_t i = 0; i < N; i++)
+	sigemptyset(&block);
+	for (size_t i = 0; i < SIGNALS; i++) {
+		sigaddset(&block, signals[i]);
 		sigaction(signals[i], &act, &old[i]);
-	quiet = before;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	/* What was typed before the prompt is no answer to it. */
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-	fprintf(stderr, "%s for %s: ", prompt, user);
-	rc = read_line(l, false);
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-	fputc('\n', stderr);
-	for (size_t i = 0; i < N; i++)
+	}
+	sigprocmask(SIG_BLOCK, &block, &mask);
+	rc = ask_quietly(user, prompt, l, &before, &mask);
+	for (size_t i = 0; i < SIGNALS; i++)
 		sigaction(signals[i], &old[i], NULL);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
 	if (caught != 0)
 		raise(caught);
-	if (rc == -1 || caught != 0)
+	if (rc == -1)
 		return ctl_fail(EX_IOERR, "no password was read");
 	chomp(l);
 	return 0;
@@ -163,7 +196,7 @@ ask_twice(const char *user, struct line *l)
 static int
 from_stdin(struct line *l)
 {
-	if (read_line(l, true) == -1)
+	if (read_line(l, NULL) == -1)
 		return ctl_fail(EX_IOERR, "stdin: %s", strerror(errno));
 	chomp(l);
 	return check_password(l);
