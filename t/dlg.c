@@ -534,7 +534,8 @@ directive(const char *d)
 			snprintf(P.why, sizeof(P.why), "the server did not "
 			    "hang up");
 	} else if (word(d, "whole") == NULL)
-		snprintf(P.why, sizeof(P.why), "unknown directive %s", d);
+		snprintf(P.why, sizeof(P.why), "unknown directive %.100s",
+		    d);
 }
 
 static void
