@@ -279,10 +279,11 @@ receive(
 		char space[CMSG_SPACE(sizeof(int))];
 	} control;
 	struct iovec iov = { .iov_base = data, .iov_len = PROTO_MAX };
+	/* Not CMSG_SPACE: its padding has room for a second descriptor. */
 	struct msghdr mh = { .msg_iov = &iov,
 		.msg_iovlen = 1,
 		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space) };
+		.msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t n;
 
 	do
@@ -290,13 +291,16 @@ receive(
 	while (n == -1 && errno == EINTR);
 	if (n == -1 && errno == EAGAIN)
 		return 0;
-	*fd = n > 0 ? take_fd(&mh) : -1;
+	*fd = n >= 0 ? take_fd(&mh) : -1;
 	*len = n > 0 ? (size_t)n : 0;
-	*why = "peer closed";
-	if (n <= 0)
-		return -1;
-	*why = "packet cut or with more than one descriptor";
-	return (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0 ? -1 : 1;
+	if (n > 0 && (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
+		return 1;
+	*why = n > 0 ? "packet cut or with more than one descriptor"
+		     : "peer closed";
+	if (*fd != -1)
+		close(*fd);
+	*fd = -1;
+	return -1;
 }
 
 static const char *
