@@ -4,86 +4,64 @@
  *	cert_names FILE
  *
  * Each line of FILE is a JSON object with a certificate ("pem") and the names
- * recorded for it ("result").  Every disagreement is printed, then "agree A of
- * N, quirk B refused"; vectors with "quirk" are those whose names must raise a
- * doubt (CERTNAME_*).  Exit status 0 if all N without quirk agree.
+ * recorded for it ("result").  The certificate is examined as one that a peer
+ * has sent.  Every disagreement is printed, then "agree A of N, quirk B
+ * refused"; B counts vectors with "quirk" whose names differ, so that no entry
+ * made for sendmail's matches.  Exit status 0 if all N without quirk agree.
  */
 #include <jansson.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "auth/certname.h"
+#include "auth/cert.h"
 
-#define ATTRS_MAX 64
-#define OID_SIZE  128
+#define DER_MAX 65536
 
-struct name {
-	struct certname_attr attr[ATTRS_MAX];
-	char oid[ATTRS_MAX][OID_SIZE];
-	size_t n;
-};
-
-static void
-take_entry(struct name *name, const X509_NAME_ENTRY *entry)
-{
-	const ASN1_OBJECT *type = X509_NAME_ENTRY_get_object(entry);
-	const ASN1_STRING *value = X509_NAME_ENTRY_get_data(entry);
-	struct certname_attr *a = &name->attr[name->n];
-	int nid = OBJ_obj2nid(type);
-
-	a->type = nid != NID_undef ? OBJ_nid2sn(nid) : NULL;
-	if (a->type == NULL) {
-		OBJ_obj2txt(name->oid[name->n], OID_SIZE, type, 1);
-		a->type = name->oid[name->n];
-	}
-	a->rdn = (unsigned int)X509_NAME_ENTRY_set(entry);
-	a->value = ASN1_STRING_get0_data(value);
-	a->len = (size_t)ASN1_STRING_length(value);
-	name->n++;
-}
-
-static void
-take_name(struct name *name, const X509_NAME *from)
-{
-	int entries = X509_NAME_entry_count(from);
-
-	name->n = 0;
-	for (int i = 0; i < entries && i < ATTRS_MAX; i++)
-		take_entry(name, X509_NAME_get_entry(from, i));
-}
-
-static void
-set_names(json_t *got, const char *dn_key, const char *cn_key,
-    const X509_NAME *from, unsigned int *doubt)
-{
-	static struct name name;
-	char text[CERTNAME_SIZE];
-
-	take_name(&name, from);
-	*doubt |= certname_dn(name.attr, name.n, text);
-	json_object_set_new(got, dn_key, json_string(text));
-	certname_cn(name.attr, name.n, text);
-	json_object_set_new(got, cn_key, json_string(text));
-}
-
-static json_t *
-names_of(const char *pem, unsigned int *doubt)
+/* A chain of one, as cert_examine() wants it; 0 if pem is no certificate. */
+static size_t
+chain_of(const char *pem, unsigned char *chain)
 {
 	BIO *bio = BIO_new_mem_buf(pem, -1);
 	X509 *cert = PEM_read_bio_X509(bio, NULL, NULL, NULL);
-	json_t *got = json_object();
+	int len = cert != NULL ? i2d_X509(cert, NULL) : 0;
+	unsigned char *der = chain + sizeof(uint32_t);
+	uint32_t n = 0;
 
-	if (cert != NULL) {
-		set_names(got, "cert_subject", "cn_subject",
-		    X509_get_subject_name(cert), doubt);
-		set_names(got, "cert_issuer", "cn_issuer",
-		    X509_get_issuer_name(cert), doubt);
+	if (len > 0 && len <= DER_MAX) {
+		n = (uint32_t)len;
+		memcpy(chain, &n, sizeof(n));
+		i2d_X509(cert, &der);
 	}
 	X509_free(cert);
 	BIO_free(bio);
+	return n > 0 ? n + sizeof(n) : 0;
+}
+
+static void
+set(json_t *got, const char *key, const char *text)
+{
+	json_object_set_new(got, key, json_string(text));
+}
+
+/* No CA is given, so nothing verifies; the names are there all the same. */
+static json_t *
+names_of(const char *pem)
+{
+	static struct cert_facts facts;
+	static unsigned char chain[sizeof(uint32_t) + DER_MAX];
+	size_t len = chain_of(pem, chain);
+	json_t *got = json_object();
+
+	if (len == 0 || cert_examine(NULL, chain, len, 0, &facts) != CERT_RC_OK)
+		return got;
+	set(got, "cert_subject", facts.subject);
+	set(got, "cert_issuer", facts.issuer);
+	set(got, "cn_subject", facts.cn_subject);
+	set(got, "cn_issuer", facts.cn_issuer);
 	return got;
 }
 
@@ -92,29 +70,32 @@ struct counts {
 };
 
 static void
+print_difference(json_t *vector, json_t *got)
+{
+	const char *id = json_string_value(json_object_get(vector, "id"));
+	char *a = json_dumps(json_object_get(vector, "result"), JSON_SORT_KEYS);
+	char *b = json_dumps(got, JSON_SORT_KEYS);
+
+	printf("%s: expected %s, got %s\n", id != NULL ? id : "?", a, b);
+	free(a);
+	free(b);
+}
+
+static void
 run_vector(json_t *json, struct counts *n)
 {
 	const char *pem = json_string_value(json_object_get(json, "pem"));
-	json_t *want = json_object_get(json, "result"), *got;
-	unsigned int doubt = 0;
+	json_t *got = names_of(pem != NULL ? pem : "");
+	bool equal = json_equal(json_object_get(json, "result"), got);
 
-	got = names_of(pem != NULL ? pem : "", &doubt);
 	if (json_object_get(json, "quirk") != NULL) {
-		n->refused += doubt != 0;
+		n->refused += !equal;
 	} else {
 		n->plain++;
-		n->agree += json_equal(want, got);
+		n->agree += equal;
 	}
-	if (!json_equal(want, got)) {
-		const char *id = json_string_value(json_object_get(json, "id"));
-		char *a = json_dumps(want, JSON_SORT_KEYS);
-		char *b = json_dumps(got, JSON_SORT_KEYS);
-
-		printf(
-		    "%s: expected %s, got %s\n", id != NULL ? id : "?", a, b);
-		free(a);
-		free(b);
-	}
+	if (!equal)
+		print_difference(json, got);
 	json_decref(got);
 }
 
