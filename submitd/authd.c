@@ -76,21 +76,31 @@ each_session(void (*fn)(struct authd_session *, void *), void *arg)
 	}
 }
 
+/* What an examination of the certificate found. */
 static void
-facts_clear(struct authd_facts *f)
+cert_clear(struct authd_facts *f)
 {
-	free(f->client_addr);
-	free(f->map_addr);
-	free(f->map_name);
 	free(f->reason);
 	free(f->fingerprint);
 	free(f->subject);
 	free(f->issuer);
 	free(f->cn_subject);
 	free(f->cn_issuer);
+	free(f->owner);
+	f->reason = f->fingerprint = f->subject = f->issuer = NULL;
+	f->cn_subject = f->cn_issuer = NULL;
+	f->owner = NULL;
+}
+
+static void
+facts_clear(struct authd_facts *f)
+{
+	cert_clear(f);
+	free(f->client_addr);
+	free(f->map_addr);
+	free(f->map_name);
 	buf_wipe(&f->exporter);
 	buf_wipe(&f->endpoint);
-	free(f->owner);
 	memset(f, 0, sizeof(*f));
 }
 
@@ -102,6 +112,7 @@ session_free(struct authd_session *s)
 		event_free(s->timer);
 	authd_txn_clear(&s->txn);
 	facts_clear(&s->facts);
+	buf_clear(&s->chain);
 	free(s->refuse_text);
 	free(s->note);
 	LIST_REMOVE(s, link);
@@ -199,15 +210,44 @@ no_certificate(
 	f->cn_issuer = xstrdup("");
 }
 
+static const char *
+map_word(enum cert_map map, const struct cert_owner *o)
+{
+	switch (map) {
+	case CERT_MAP_FOUND:
+		return cert_key_word(o->by);
+	case CERT_MAP_UNUSABLE:
+		return "unusable";
+	case CERT_MAP_AMBIGUOUS:
+		return "ambiguous";
+	default:
+		return "none";
+	}
+}
+
 static void
+log_cert(const struct authd_session *s, enum cert_map map)
+{
+	const struct authd_facts *f = &s->facts;
+
+	log_event(LOG_INFO, s->sid, 0, "cert",
+	    "addr=%s verify=%s reason=%s sha256=%s subject=%s issuer=%s "
+	    "user=%s by=%s",
+	    f->client_addr, cert_verify_word(f->verify),
+	    f->reason[0] != '\0' ? f->reason : NULL, f->fingerprint, f->subject,
+	    f->issuer, f->owner != NULL ? f->owner->user : NULL,
+	    map_word(map, f->owner));
+}
+
+/* False: whose certificate it is can't be said now. */
+static bool
 take_cert(struct authd_session *s, struct cert_facts *c)
 {
 	struct authd_facts *f = &s->facts;
 	struct cert_owner owner;
-	enum cert_map map = CERT_MAP_TEMP;
+	enum cert_map map;
 
-	if (authd_store_ready())
-		map = cert_map_user(c, authd_cert_lookup, NULL, &owner);
+	map = cert_map_user(c, authd_cert_lookup, NULL, &owner);
 	if (map == CERT_MAP_FOUND) {
 		f->owner = xmalloc(sizeof(owner));
 		*f->owner = owner;
@@ -219,44 +259,60 @@ take_cert(struct authd_session *s, struct cert_facts *c)
 	f->issuer = xstrdup(c->issuer);
 	f->cn_subject = xstrdup(c->cn_subject);
 	f->cn_issuer = xstrdup(c->cn_issuer);
+	if (map == CERT_MAP_TEMP)
+		return false;
 	if (c->crl_trouble)
 		warn_of_crl(c->reason);
-	log_event(LOG_INFO, s->sid, 0, "cert",
-	    "addr=%s verify=%s reason=%s sha256=%s subject=%s issuer=%s "
-	    "user=%s by=%s",
-	    f->client_addr, cert_verify_word(f->verify),
-	    f->reason[0] != '\0' ? f->reason : NULL, f->fingerprint, f->subject,
-	    f->issuer, map == CERT_MAP_FOUND ? f->owner->user : NULL,
-	    map == CERT_MAP_FOUND           ? cert_key_word(f->owner->by)
-		: map == CERT_MAP_AMBIGUOUS ? "ambiguous"
-		: map == CERT_MAP_UNUSABLE  ? "unusable"
-		: map == CERT_MAP_TEMP      ? "unknown"
-					    : "none");
+	log_cert(s, map);
+	return true;
 }
 
-static void
-examine(struct authd_session *s, const struct blob *chain)
+static bool
+examine(struct authd_session *s)
 {
 	static struct cert_facts c; /* large, and of one thread */
+	bool known = true;
 
-	if (chain->len == 0) {
+	if (s->chain.len == 0)
 		no_certificate(&s->facts, CERT_NO, "no certificate was sent");
-		return;
-	}
-	if (cert_examine(A.trust, chain->p, chain->len, time(NULL), &c) ==
-	    CERT_RC_OK)
-		take_cert(s, &c);
+	else if (cert_examine(A.trust, buf_head(&s->chain), s->chain.len,
+		     time(NULL), &c) == CERT_RC_OK)
+		known = take_cert(s, &c);
 	else
 		no_certificate(
 		    &s->facts, CERT_FAIL, "the certificate can't be read");
 	memset(&c, 0, sizeof(c));
+	return known;
+}
+
+/* Who the certificate is, and what the connection may; as far as known. */
+static void
+judge(struct authd_session *s)
+{
+	struct sasl_offer offer = { .enabled = SASL_MECH_DEFAULT };
+	const struct authd_facts *f = &s->facts;
+	bool ready = authd_store_ready();
+
+	cert_clear(&s->facts);
+	free(s->refuse_text);
+	free(s->note);
+	s->refuse_text = s->note = NULL;
+	s->refuse_esc[0] = '\0';
+	s->refuse_code = 0;
+	s->flags = 0;
+	s->judged = examine(s) && ready && authd_judge_session(s);
+	if (s->judged)
+		buf_clear(&s->chain);
+	offer.tls = f->tls_bits > 0 && s->refuse_code == 0;
+	offer.cert = f->owner != NULL;
+	offer.binding = f->exporter.len > 0 || f->endpoint.len > 0;
+	s->usable = sasl_mech_usable(&offer);
 }
 
 static void
 take_facts(struct authd_session *s, const struct m_session *m)
 {
 	struct authd_facts *f = &s->facts;
-	struct sasl_offer offer = { .enabled = SASL_MECH_DEFAULT };
 
 	facts_clear(f);
 	f->client_addr = xstrdup(m->client_addr);
@@ -266,16 +322,9 @@ take_facts(struct authd_session *s, const struct m_session *m)
 	f->tls_bits = m->tls_bits;
 	buf_add(&f->exporter, m->tls_exporter.p, m->tls_exporter.len);
 	buf_add(&f->endpoint, m->tls_endpoint.p, m->tls_endpoint.len);
-	examine(s, &m->chain);
-	free(s->refuse_text);
-	s->refuse_text = NULL;
-	free(s->note);
-	s->note = NULL;
-	authd_judge_session(s);
-	offer.tls = f->tls_bits > 0 && s->refuse_code == 0;
-	offer.cert = f->owner != NULL;
-	offer.binding = f->exporter.len > 0 || f->endpoint.len > 0;
-	s->usable = sasl_mech_usable(&offer);
+	buf_clear(&s->chain);
+	buf_add(&s->chain, m->chain.p, m->chain.len);
+	judge(s);
 }
 
 static void
@@ -600,7 +649,7 @@ on_auth_start(struct authd_session *s, const struct ipc_in *in)
 	end_conv(s);
 	if (s->user[0] != '\0')
 		send_result(s, R_AUTH_DONE, s->mech);
-	else if (!authd_store_ready())
+	else if (!authd_store_ready() || !s->judged)
 		on_verdict(s, SASL_RC_TEMP, in->m->auth_start.mech, 0);
 	else
 		begin_auth(s, &in->m->auth_start);
@@ -634,9 +683,16 @@ on_question(struct ipc *p, const struct ipc_in *in)
 
 	if (front_of(p, in) == NULL)
 		return;
-	if ((s = find(in->sid)) == NULL)
+	if ((s = find(in->sid)) == NULL) {
 		answer_unknown(p, in);
-	else if (in->type == M_AUTH_START)
+		return;
+	}
+	if (!s->judged) {
+		judge(s);
+		if (s->judged)
+			send_facts(s);
+	}
+	if (in->type == M_AUTH_START)
 		on_auth_start(s, in);
 	else if (in->type == M_AUTH_STEP)
 		on_auth_step(s, in);

@@ -65,6 +65,10 @@ struct authd_session {
 	uint64_t sid;
 	struct authd_front *front;
 	struct authd_facts facts;
+	/* The store could not be asked when the session came: what it showed
+	 * is kept and judged at its next question. */
+	bool judged;
+	struct buf chain;
 	uint32_t usable; /* mechanisms offered, enum sasl_mech */
 
 	/* a refusal that holds for the whole session; code 0: none */
@@ -134,8 +138,9 @@ bool authd_identity_stands(const struct authd_session *);
 
 /* ---- authd_mail.c ---- */
 
-/* Asks the phases before MAIL and keeps a refusal; fills facts' refusal. */
-void authd_judge_session(struct authd_session *);
+/* Asks the phases before MAIL and keeps a refusal, or what is to be done with
+ * all its mail.  False: the store can't say now. */
+bool authd_judge_session(struct authd_session *);
 
 void authd_on_mail(struct authd_session *, const struct m_mail *);
 void authd_on_rcpt(struct authd_session *, const struct m_rcpt *);

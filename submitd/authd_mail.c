@@ -144,16 +144,7 @@ log_decision(const struct authd_session *s, const char *phase,
 static void
 keep_refusal(struct authd_session *s, const struct policy_verdict *v)
 {
-	enum smtp_reply id = R_TEMP;
-
 	s->refuse_code = (uint16_t)v->code;
-	if (v->code == 0) {
-		s->refuse_code = (uint16_t)smtp_reply_code(id);
-		snprintf(s->refuse_esc, sizeof(s->refuse_esc), "%s",
-		    smtp_reply_status(id));
-		s->refuse_text = xstrdup("Temporary failure here");
-		return;
-	}
 	snprintf(s->refuse_esc, sizeof(s->refuse_esc), "%s", v->esc);
 	s->refuse_text = xstrdup(v->text);
 }
@@ -171,7 +162,7 @@ keep_flags(const struct policy_verdict *v, uint8_t *flags, char **note)
 	*note = xstrdup(v->text);
 }
 
-void
+bool
 authd_judge_session(struct authd_session *s)
 {
 	static const struct {
@@ -182,23 +173,21 @@ authd_judge_session(struct authd_session *s)
 	struct who w;
 	size_t i;
 
-	s->refuse_code = 0;
-	s->flags = 0;
-	if (!authd_store_ready() || !identify(s, &w)) {
-		v.code = 0;
-		keep_refusal(s, &v);
-		return;
-	}
+	if (!identify(s, &w))
+		return false;
 	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
 		decide(s, phases[i].phase, &w, NULL, &v);
+		if (v.why == POLICY_WHY_LOOKUP)
+			return false;
 		if (v.decision != POLICY_ALLOW)
 			log_decision(s, phases[i].name, &w, NULL, &v);
 		if (is_refusal(&v)) {
 			keep_refusal(s, &v);
-			return;
+			return true;
 		}
 		keep_flags(&v, &s->flags, &s->note);
 	}
+	return true;
 }
 
 /* ---- answers ---- */
@@ -373,7 +362,7 @@ stopped(const struct authd_session *s, enum verdict_on on, struct who *w)
 		answer(s, s->txn.number, on, false, R_QUEUE_DOWN, "", "");
 		return true;
 	}
-	if (!authd_store_ready() || !identify(s, w)) {
+	if (!authd_store_ready() || !s->judged || !identify(s, w)) {
 		answer(s, s->txn.number, on, false, R_AUTH_DOWN, "", "");
 		return true;
 	}

@@ -1,0 +1,1075 @@
+/*
+ * Tests of submitd/authd*.c: a real auth role in this process, with parent,
+ * two fronts and queue played by the test over socket pairs.
+ */
+#include <sys/wait.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <event2/event.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "store/access.h"
+#include "store/cert.h"
+#include "store/device.h"
+#include "submitd/authd.h"
+#include "submitd/log.h"
+
+#define FRONT  7
+#define SID(n) ((uint64_t)FRONT << SID_COUNTER_BITS | (n))
+#define ITER   4096u
+
+/* ---- the rig ---- */
+
+static struct {
+	char dir[64], db[128];
+	struct role_setup setup;
+	struct ipc *front, *other, *queue, *parent;
+	int queue_fd;
+	struct store *rw;
+	int64_t ann, bob;
+	X509 *cert; /* ann's, self-signed and pinned */
+	EVP_PKEY *key;
+} R;
+
+static const struct ipc_rule any_rules[] = { { 0, NULL } };
+
+static void
+end_gone(struct ipc *p, const char *why)
+{
+	(void)p, (void)why;
+}
+
+/* A pair: one end to the role, the other for blocking calls here. */
+static struct ipc *
+pair(int *role_end, int *mine)
+{
+	int fd[2];
+
+	assert_int_equal(ipc_pair(fd), 0);
+	*role_end = fd[0];
+	if (mine != NULL)
+		*mine = fd[1];
+	return ipc_new(NULL, fd[1], any_rules, end_gone, NULL);
+}
+
+static bool
+readable(const struct ipc *p)
+{
+	struct pollfd pfd = { .fd = ipc_fd(p), .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+/* Runs the role until something for p is there. */
+static const union msg *
+next(struct ipc *p, enum msg_type type, uint64_t sid)
+{
+	static struct ipc_in in;
+	const char *why = "";
+
+	while (!readable(p))
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+	if (ipc_recv_wait(p, &in, &why) == -1)
+		fail_msg("%s instead of %s", why, proto_name(type));
+	if (in.type != type)
+		fail_msg(
+		    "%s instead of %s", proto_name(in.type), proto_name(type));
+	assert_int_equal(in.sid, sid);
+	return in.m;
+}
+
+/* The role handles all that has arrived; nothing is there for p after it. */
+static void
+nothing(struct ipc *p)
+{
+	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+	assert_false(readable(p));
+}
+
+static void
+put_password(int64_t user, const char *password)
+{
+	char text[SCRAM_RECORD_MAX];
+	const struct store_record r = { STORE_CRED_SCRAM_SHA_256, text };
+
+	assert_int_equal(scram_record_make(password, strlen(password),
+			     SCRAM_SHA_256, ITER, text, sizeof(text)),
+	    0);
+	assert_int_equal(store_password_set(R.rw, user, &r, 1), STORE_OK);
+}
+
+static int64_t
+put_user(const char *name, const char *password)
+{
+	char address[64];
+	int64_t id = 0;
+
+	assert_int_equal(store_user_add(R.rw, name, &id), STORE_OK);
+	snprintf(address, sizeof(address), "%s@example.org", name);
+	assert_int_equal(store_address_add(R.rw, id, address), STORE_OK);
+	if (password != NULL)
+		put_password(id, password);
+	return id;
+}
+
+static void
+make_cert(void)
+{
+	X509_NAME *name;
+
+	R.key = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+	R.cert = X509_new();
+	X509_set_version(R.cert, X509_VERSION_3);
+	ASN1_INTEGER_set(X509_get_serialNumber(R.cert), 1);
+	X509_gmtime_adj(X509_getm_notBefore(R.cert), -3600);
+	X509_gmtime_adj(X509_getm_notAfter(R.cert), 3600);
+	name = X509_get_subject_name(R.cert);
+	X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC,
+	    (const unsigned char *)"laptop", -1, -1, 0);
+	X509_set_issuer_name(R.cert, name);
+	X509_set_pubkey(R.cert, R.key);
+	assert_true(X509_sign(R.cert, R.key, EVP_sha256()) > 0);
+}
+
+static void
+pin_cert(int64_t user, int64_t device)
+{
+	unsigned char md[32];
+	char hex[65];
+	size_t i;
+
+	X509_digest(R.cert, EVP_sha256(), md, NULL);
+	for (i = 0; i < sizeof(md); i++)
+		snprintf(hex + 2 * i, 3, "%02x", md[i]);
+	assert_int_equal(store_cert_add(R.rw, user, device, STORE_CERT_SHA256,
+			     hex, "laptop", 0, NULL),
+	    STORE_OK);
+}
+
+static int
+up(void **state)
+{
+	int role_end;
+	char err[256] = "";
+
+	(void)state;
+	memset(&R, 0, sizeof(R));
+	memset(&A, 0, sizeof(A));
+	snprintf(R.dir, sizeof(R.dir), "/tmp/unit_authd.XXXXXX");
+	assert_non_null(mkdtemp(R.dir));
+	snprintf(R.db, sizeof(R.db), "%s/users.db", R.dir);
+	assert_int_equal(store_open(R.db, STORE_CREATE, &R.rw), STORE_OK);
+	R.ann = put_user("ann", "pencil");
+	R.bob = put_user("bob", "bobby");
+	make_cert();
+	conf_init(&R.setup.conf);
+	free(R.setup.conf.users_db);
+	R.setup.conf.users_db = xstrdup(R.db);
+	R.setup.conf.scram_iterations = ITER;
+	R.setup.conf.auth_fail_delay = 0;
+	R.setup.conf.max_recipients = 3;
+	R.setup.base = event_base_new();
+	R.parent = pair(&role_end, NULL);
+	R.setup.parent =
+	    ipc_new(R.setup.base, role_end, any_rules, end_gone, NULL);
+	if (auth_ops.preload(&R.setup, err, sizeof(err)) == -1 ||
+	    auth_ops.start(&R.setup, err, sizeof(err)) == -1)
+		fail_msg("%s", err);
+	R.queue = pair(&role_end, &R.queue_fd);
+	auth_ops.peer(&R.setup, ROLE_QUEUE, 3, role_end);
+	R.front = pair(&role_end, NULL);
+	auth_ops.peer(&R.setup, ROLE_FRONT, FRONT, role_end);
+	R.other = pair(&role_end, NULL);
+	auth_ops.peer(&R.setup, ROLE_FRONT, FRONT + 1, role_end);
+	return 0;
+}
+
+static int
+down(void **state)
+{
+	char journal[160];
+
+	(void)state;
+	ipc_free(&R.front);
+	ipc_free(&R.other);
+	ipc_free(&R.queue);
+	/* the role hears of it and frees what it had */
+	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+	assert_int_equal(A.sessions, 0);
+	event_free(A.tick);
+	event_free(A.recheck);
+	passcache_free(&A.cache);
+	cert_trust_free(&A.trust);
+	store_close(&A.store);
+	sasl_global_done();
+	ipc_free(&R.setup.parent);
+	ipc_free(&R.parent);
+	event_base_free(R.setup.base);
+	conf_clear(&R.setup.conf);
+	store_close(&R.rw);
+	X509_free(R.cert);
+	EVP_PKEY_free(R.key);
+	snprintf(journal, sizeof(journal), "%s-journal", R.db);
+	unlink(journal);
+	unlink(R.db);
+	rmdir(R.dir);
+	return 0;
+}
+
+/* ---- what a front says ---- */
+
+struct arrival {
+	const char *addr;
+	int no_tls;
+	int cert;
+	int binding;
+};
+
+static const struct m_session_facts *
+arrive(uint64_t sid, const struct arrival *a)
+{
+	unsigned char chain[4096], *der = chain + 4;
+	struct m_session m = { .client_addr =
+				   a->addr != NULL ? a->addr : "192.0.2.7",
+		.client_port = 4000,
+		.client_name = "",
+		.resolve = RESOLVE_FAIL,
+		.server_addr = "127.0.0.1",
+		.helo = "laptop",
+		.tls_version = "TLSv1.3",
+		.tls_cipher = "TLS_AES_256_GCM_SHA384",
+		.tls_bits = a->no_tls ? 0 : 256 };
+	uint32_t n;
+
+	if (a->cert) {
+		n = (uint32_t)i2d_X509(R.cert, &der);
+		memcpy(chain, &n, sizeof(n));
+		m.chain.p = chain;
+		m.chain.len = n + 4;
+	}
+	if (a->binding) {
+		m.tls_exporter.p = "0123456789abcdef0123456789abcdef";
+		m.tls_exporter.len = 32;
+	}
+	ipc_send(R.front, M_SESSION, sid, &m);
+	return &next(R.front, M_SESSION_FACTS, sid)->session_facts;
+}
+
+static void
+come(uint64_t sid)
+{
+	const struct arrival a = { 0 };
+
+	arrive(sid, &a);
+}
+
+static void
+come_with_cert(uint64_t sid)
+{
+	const struct arrival a = { .cert = 1 };
+
+	arrive(sid, &a);
+}
+
+static void
+start_auth(
+    uint64_t sid, const char *mech, const char *data, size_t len, bool initial)
+{
+	const struct m_auth_start m = {
+		.mech = mech, .has_initial = initial, .data = { data, len }
+	};
+
+	ipc_send(R.front, M_AUTH_START, sid, &m);
+}
+
+static enum smtp_reply
+result(uint64_t sid)
+{
+	return (enum smtp_reply)next(R.front, M_AUTH_RESULT, sid)
+	    ->auth_result.reply;
+}
+
+static enum smtp_reply
+plain(uint64_t sid, const char *user, const char *password)
+{
+	char msg[600];
+	int n = snprintf(msg, sizeof(msg), "%c%s%c%s", 0, user, 0, password);
+
+	start_auth(sid, "PLAIN", msg, (size_t)n, true);
+	return result(sid);
+}
+
+static const struct m_verdict *
+mail(uint64_t sid, uint32_t txn, const char *from)
+{
+	const struct m_mail m = {
+		.txn = txn, .from = from, .size = 1000, .body = BODY_8BITMIME
+	};
+	const struct m_verdict *v;
+
+	ipc_send(R.front, M_MAIL, sid, &m);
+	v = &next(R.front, M_VERDICT, sid)->verdict;
+	assert_int_equal(v->txn, txn);
+	assert_int_equal(v->on, VERDICT_MAIL);
+	return v;
+}
+
+static const struct m_verdict *
+rcpt(uint64_t sid, uint32_t txn, const char *to)
+{
+	const struct m_rcpt m = { .txn = txn, .to = to };
+	const struct m_verdict *v;
+
+	ipc_send(R.front, M_RCPT, sid, &m);
+	v = &next(R.front, M_VERDICT, sid)->verdict;
+	assert_int_equal(v->txn, txn);
+	assert_int_equal(v->on, VERDICT_RCPT);
+	return v;
+}
+
+/*
+ * What queue has got when front is answered: looks without running the role,
+ * so that it must have been sent before.
+ */
+static const union msg *
+queued(enum msg_type type, uint64_t sid)
+{
+	static struct ipc_in in;
+	const char *why = "";
+
+	assert_true(readable(R.queue));
+	assert_int_equal(ipc_recv_wait(R.queue, &in, &why), 0);
+	if (in.type != type)
+		fail_msg(
+		    "%s instead of %s", proto_name(in.type), proto_name(type));
+	assert_int_equal(in.sid, sid);
+	return in.m;
+}
+
+static void
+queued_grant(uint64_t sid, int64_t id, const char *user, const char *how)
+{
+	const struct m_grant *g = &queued(M_GRANT, sid)->grant;
+
+	assert_int_equal(g->user_id, id);
+	assert_string_equal(g->user, user);
+	assert_string_equal(g->how, how);
+	assert_string_equal(g->client_addr, "192.0.2.7");
+}
+
+/* The device that auth noted for a session. */
+static int64_t
+find_device(uint64_t sid)
+{
+	const struct authd_session *s;
+
+	LIST_FOREACH(s, &A.table[sid & (AUTHD_BUCKETS - 1)], link)
+	if (s->sid == sid)
+		return s->device;
+	return -1;
+}
+
+/* ---- the tests ---- */
+
+static void
+facts_of_sessions(void **state)
+{
+	const struct arrival plain_tls = { 0 }, no_tls = { .no_tls = 1 };
+	const struct arrival bound = { .binding = 1 }, cert = { .cert = 1 };
+	const uint32_t passwords = MECH_SCRAM_SHA_256 | MECH_PLAIN | MECH_LOGIN;
+	const struct m_session_facts *f;
+
+	(void)state;
+	print_message("# TLS only\n");
+	f = arrive(SID(1), &plain_tls);
+	assert_string_equal(f->verify, "NO");
+	assert_string_equal(f->cert_user, "");
+	assert_string_equal(f->cert_fp, "");
+	assert_int_equal(f->mechs, passwords);
+	assert_int_equal(f->refuse_code, 0);
+	print_message("# no TLS: no AUTH\n");
+	f = arrive(SID(2), &no_tls);
+	assert_string_equal(f->verify, "");
+	assert_int_equal(f->mechs, 0);
+	print_message("# with a channel to bind to\n");
+	f = arrive(SID(3), &bound);
+	assert_int_equal(f->mechs, passwords | MECH_SCRAM_SHA_256_PLUS);
+	print_message("# a certificate nobody knows\n");
+	f = arrive(SID(4), &cert);
+	assert_string_equal(f->verify, "FAIL");
+	assert_non_null(strstr(f->verify_reason, "no CA"));
+	assert_int_equal(strlen(f->cert_fp), 64);
+	assert_string_equal(f->cert_user, "");
+	assert_int_equal(f->mechs, passwords);
+	print_message("# a pinned one\n");
+	pin_cert(R.ann, 0);
+	f = arrive(SID(5), &cert);
+	assert_string_equal(f->verify, "TRUSTED");
+	assert_string_equal(f->cert_user, "ann");
+	assert_int_equal(f->mechs, passwords | MECH_EXTERNAL);
+}
+
+static void
+login_and_mail(void **state)
+{
+	const struct m_verdict *v;
+	const struct m_envelope *e;
+	const struct m_envelope_rcpt *r;
+
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	nothing(R.queue);
+	v = mail(SID(1), 1, "Ann@example.org");
+	assert_true(v->allow);
+	assert_int_equal(v->reply, R_MAIL_OK);
+	assert_string_equal(v->user, "ann");
+	queued_grant(SID(1), R.ann, "ann", "PLAIN");
+	e = &queued(M_ENVELOPE, SID(1))->envelope;
+	assert_int_equal(e->txn, 1);
+	assert_string_equal(e->from, "Ann@example.org");
+	assert_int_equal(e->body, BODY_8BITMIME);
+	assert_int_equal(e->size, 1000);
+	v = rcpt(SID(1), 1, "x@example.net");
+	assert_true(v->allow);
+	assert_int_equal(v->reply, R_RCPT_OK);
+	r = &queued(M_ENVELOPE_RCPT, SID(1))->envelope_rcpt;
+	assert_string_equal(r->to, "x@example.net");
+	assert_int_equal(r->flags, 0);
+
+	print_message("# somebody else's address\n");
+	v = mail(SID(1), 2, "bob@example.org");
+	assert_false(v->allow);
+	assert_int_equal(v->reply, R_MAIL_NOT_OWNED);
+	assert_string_equal(v->text, "bob@example.org");
+	nothing(R.queue);
+	v = rcpt(SID(1), 2, "x@example.net");
+	assert_false(v->allow);
+	nothing(R.queue);
+
+	print_message("# recipients of another transaction, and too many\n");
+	assert_true(mail(SID(1), 3, "ann@example.org")->allow);
+	assert_int_equal(rcpt(SID(1), 2, "x@example.net")->reply, R_ORDER_MAIL);
+	assert_true(rcpt(SID(1), 3, "a@example.net")->allow);
+	assert_true(rcpt(SID(1), 3, "b@example.net")->allow);
+	assert_true(rcpt(SID(1), 3, "c@example.net")->allow);
+	assert_int_equal(
+	    rcpt(SID(1), 3, "d@example.net")->reply, R_RCPT_TOO_MANY);
+	assert_int_equal(rcpt(SID(1), 3, "nodomain")->reply, R_RCPT_TOO_MANY);
+
+	print_message("# a recipient without domain\n");
+	assert_true(mail(SID(1), 4, "ann@example.org")->allow);
+	v = rcpt(SID(1), 4, "nodomain");
+	assert_false(v->allow);
+	assert_int_equal(v->reply, R_RCPT_UNQUALIFIED);
+}
+
+static void
+nobody_is_refused(void **state)
+{
+	const struct m_verdict *v;
+
+	(void)state;
+	come(SID(1));
+	v = mail(SID(1), 1, "ann@example.org");
+	assert_false(v->allow);
+	assert_int_equal(v->code, 0);
+	assert_int_equal(v->reply, R_AUTH_NEEDED);
+	assert_string_equal(v->user, "");
+	nothing(R.queue);
+	assert_int_equal(rcpt(SID(1), 1, "x@example.net")->reply, R_ORDER_MAIL);
+	print_message("# also after a wrong password\n");
+	assert_int_equal(plain(SID(1), "ann", "wrong"), R_AUTH_BAD);
+	assert_int_equal(
+	    mail(SID(1), 2, "ann@example.org")->reply, R_AUTH_NEEDED);
+	nothing(R.queue);
+}
+
+static void
+replies_to_auth(void **state)
+{
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "wrong"), R_AUTH_BAD);
+	assert_int_equal(plain(SID(1), "nobody", "pencil"), R_AUTH_BAD);
+	assert_int_equal(plain(SID(1), "ann", ""), R_AUTH_BAD);
+	start_auth(SID(1), "PLAIN", "junk", 4, true);
+	assert_int_equal(result(SID(1)), R_AUTH_MALFORMED);
+	start_auth(SID(1), "CRAM-MD5", NULL, 0, false);
+	assert_int_equal(result(SID(1)), R_AUTH_MECHANISM);
+	start_auth(SID(1), "EXTERNAL", NULL, 0, true);
+	assert_int_equal(result(SID(1)), R_AUTH_MECHANISM);
+	print_message("# login by address\n");
+	assert_int_equal(plain(SID(1), "ann@example.org", "pencil"), R_AUTH_OK);
+	print_message("# a second AUTH\n");
+	assert_int_equal(plain(SID(1), "bob", "bobby"), R_AUTH_DONE);
+	assert_string_equal(mail(SID(1), 1, "ann@example.org")->user, "ann");
+}
+
+static void
+steps_of_auth(void **state)
+{
+	const struct m_auth_step name = { .data = { "ann", 3 } };
+	const struct m_auth_step pass = { .data = { "pencil", 6 } };
+	const union msg *m;
+
+	(void)state;
+	come(SID(1));
+	start_auth(SID(1), "LOGIN", NULL, 0, false);
+	m = next(R.front, M_AUTH_CHALLENGE, SID(1));
+	assert_int_equal(m->auth_challenge.data.len, 9);
+	assert_memory_equal(m->auth_challenge.data.p, "Username:", 9);
+	ipc_send(R.front, M_AUTH_STEP, SID(1), &name);
+	next(R.front, M_AUTH_CHALLENGE, SID(1));
+	print_message("# cancelled: the next line finds nothing\n");
+	ipc_send(R.front, M_AUTH_CANCEL, SID(1), NULL);
+	ipc_send(R.front, M_AUTH_STEP, SID(1), &pass);
+	assert_int_equal(result(SID(1)), R_AUTH_TEMP);
+	print_message("# a new start ends the old one\n");
+	start_auth(SID(1), "LOGIN", "ann", 3, true);
+	next(R.front, M_AUTH_CHALLENGE, SID(1));
+	start_auth(SID(1), "LOGIN", "ann", 3, true);
+	next(R.front, M_AUTH_CHALLENGE, SID(1));
+	ipc_send(R.front, M_AUTH_STEP, SID(1), &pass);
+	assert_int_equal(result(SID(1)), R_AUTH_OK);
+	print_message("# an empty challenge, and an empty answer\n");
+	come(SID(2));
+	start_auth(SID(2), "PLAIN", NULL, 0, false);
+	assert_int_equal(
+	    next(R.front, M_AUTH_CHALLENGE, SID(2))->auth_challenge.data.len,
+	    0);
+	ipc_send(R.front, M_AUTH_STEP, SID(2),
+	    &(struct m_auth_step){ .data = { NULL, 0 } });
+	assert_int_equal(result(SID(2)), R_AUTH_MALFORMED);
+}
+
+/* All refusals of a login take at least so long, with and without a user. */
+static void
+failures_wait(void **state)
+{
+	static const char *const users[] = { "ann", "nobody" };
+	int64_t began;
+	size_t i;
+
+	(void)state;
+	R.setup.conf.auth_fail_delay = 120;
+	come(SID(1));
+	for (i = 0; i < 2; i++) {
+		print_message("# %s\n", users[i]);
+		began = authd_now_ms();
+		assert_int_equal(plain(SID(1), users[i], "wrong"), R_AUTH_BAD);
+		assert_true(authd_now_ms() - began >= 120);
+	}
+	print_message("# a right password does not\n");
+	R.setup.conf.auth_fail_delay = 60 * 1000;
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	print_message("# a session that ends while it waits\n");
+	come(SID(2));
+	start_auth(SID(2), "PLAIN", "\0x\0y", 4, true);
+	ipc_send(R.front, M_SESSION_CLOSE, SID(2), NULL);
+	nothing(R.front);
+	assert_int_equal(A.sessions, 1);
+}
+
+static void
+certificate_logs_in_by_itself(void **state)
+{
+	const struct m_verdict *v;
+
+	(void)state;
+	pin_cert(R.ann, 0);
+	come_with_cert(SID(1));
+	v = mail(SID(1), 1, "ann@example.org");
+	assert_true(v->allow);
+	assert_string_equal(v->user, "ann");
+	queued_grant(SID(1), R.ann, "ann", "cert");
+	queued(M_ENVELOPE, SID(1));
+	assert_int_equal(
+	    mail(SID(1), 2, "bob@example.org")->reply, R_MAIL_NOT_OWNED);
+	nothing(R.queue);
+}
+
+static void
+external(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		enum smtp_reply reply;
+	} rows[] = {
+		{ "empty", "", R_AUTH_OK },
+		{ "the user", "ann", R_AUTH_OK },
+		{ "an address", "ann@example.org", R_AUTH_OK },
+		{ "another user", "bob", R_AUTH_CERT_BAD },
+		{ "nobody", "nobody", R_AUTH_CERT_BAD },
+	};
+	size_t i;
+
+	(void)state;
+	pin_cert(R.ann, 0);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		print_message("# %s\n", rows[i].name);
+		come_with_cert(SID(i));
+		start_auth(SID(i), "EXTERNAL", rows[i].text,
+		    strlen(rows[i].text), true);
+		assert_int_equal(result(SID(i)), rows[i].reply);
+		if (rows[i].reply != R_AUTH_OK)
+			continue;
+		assert_true(mail(SID(i), 1, "ann@example.org")->allow);
+		queued_grant(SID(i), R.ann, "ann", "EXTERNAL");
+		queued(M_ENVELOPE, SID(i));
+	}
+	print_message("# a password beats the certificate\n");
+	come_with_cert(SID(9));
+	assert_int_equal(plain(SID(9), "bob", "bobby"), R_AUTH_OK);
+	assert_int_equal(
+	    mail(SID(9), 1, "ann@example.org")->reply, R_MAIL_NOT_OWNED);
+	assert_true(mail(SID(9), 2, "bob@example.org")->allow);
+	queued_grant(SID(9), R.bob, "bob", "PLAIN");
+}
+
+static void
+states_and_policies(void **state)
+{
+	const struct m_verdict *v;
+
+	(void)state;
+	pin_cert(R.ann, 0);
+	print_message("# suspended: may log in, and hears why\n");
+	store_user_set_state(
+	    R.rw, R.ann, STORE_USER_SUSPENDED, "spam was sent");
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	v = mail(SID(1), 1, "ann@example.org");
+	assert_int_equal(v->reply, R_USER_SUSPENDED);
+	assert_string_equal(v->text, "spam was sent");
+	print_message("# disabled: like a wrong password\n");
+	store_user_set_state(R.rw, R.ann, STORE_USER_DISABLED, NULL);
+	come(SID(2));
+	next(R.front, M_SESSION_KILL, SID(1));
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_BAD);
+	store_user_set_state(R.rw, R.ann, STORE_USER_ACTIVE, NULL);
+	print_message("# certificates only\n");
+	store_user_set_policy(R.rw, R.ann, STORE_AUTH_CERT);
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_TOO_WEAK);
+	assert_int_equal(plain(SID(2), "ann", "wrong"), R_AUTH_BAD);
+	come_with_cert(SID(3));
+	assert_true(mail(SID(3), 1, "ann@example.org")->allow);
+	print_message("# passwords only\n");
+	store_user_set_policy(R.rw, R.ann, STORE_AUTH_PASSWORD);
+	assert_int_equal(
+	    mail(SID(3), 2, "ann@example.org")->reply, R_AUTH_NEEDED);
+	start_auth(SID(3), "EXTERNAL", NULL, 0, true);
+	assert_int_equal(result(SID(3)), R_AUTH_TOO_WEAK);
+	print_message("# both\n");
+	store_user_set_policy(R.rw, R.ann, STORE_AUTH_BOTH);
+	assert_int_equal(
+	    mail(SID(3), 3, "ann@example.org")->reply, R_AUTH_NEEDED_BOTH);
+	assert_int_equal(plain(SID(3), "ann", "pencil"), R_AUTH_OK);
+	assert_true(mail(SID(3), 4, "ann@example.org")->allow);
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_OK);
+	assert_int_equal(
+	    mail(SID(2), 1, "ann@example.org")->reply, R_AUTH_NEEDED_BOTH);
+	print_message("# one mechanism\n");
+	store_user_set_mechanisms(R.rw, R.bob, "SCRAM-SHA-256");
+	come(SID(4));
+	assert_int_equal(plain(SID(4), "bob", "bobby"), R_AUTH_TOO_WEAK);
+}
+
+static void
+a_changed_password_counts_at_once(void **state)
+{
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "new"), R_AUTH_BAD);
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	assert_int_equal(passcache_count(A.cache), 2);
+	put_password(R.ann, "new");
+	come(SID(2));
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_BAD);
+	assert_int_equal(plain(SID(2), "ann", "new"), R_AUTH_OK);
+}
+
+static void
+password_of_a_device(void **state)
+{
+	char text[SCRAM_RECORD_MAX];
+	const struct store_record r = { STORE_CRED_SCRAM_SHA_256, text };
+	int64_t id;
+
+	(void)state;
+	scram_record_make(
+	    "abcd-efgh", 9, SCRAM_SHA_256, ITER, text, sizeof(text));
+	assert_int_equal(store_device_add(R.rw, R.ann, "phone",
+			     STORE_DEVICE_PASSWORD, 0, &id),
+	    STORE_OK);
+	assert_int_equal(store_device_password(R.rw, id, &r, 1), STORE_OK);
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "abcd-efgh"), R_AUTH_OK);
+	come(SID(2));
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_OK);
+	assert_int_equal(find_device(SID(1)), id);
+	print_message("# revoked: its session ends, the other stays\n");
+	assert_int_equal(
+	    store_device_revoke(R.rw, id, (int64_t)time(NULL)), STORE_OK);
+	next(R.front, M_SESSION_KILL, SID(1));
+	next(R.queue, M_SESSION_CLOSE, SID(1));
+	assert_true(mail(SID(2), 1, "ann@example.org")->allow);
+	come(SID(3));
+	assert_int_equal(plain(SID(3), "ann", "abcd-efgh"), R_AUTH_BAD);
+}
+
+static void
+revoked_certificate_ends_sessions(void **state)
+{
+	const struct arrival cert = { .cert = 1 };
+	const struct m_session_facts *f;
+	int64_t id;
+
+	(void)state;
+	assert_int_equal(
+	    store_device_add(R.rw, R.ann, "laptop", STORE_DEVICE_CERT, 0, &id),
+	    STORE_OK);
+	pin_cert(R.ann, id);
+	come_with_cert(SID(1));
+	assert_true(mail(SID(1), 1, "ann@example.org")->allow);
+	queued(M_GRANT, SID(1));
+	queued(M_ENVELOPE, SID(1));
+	assert_int_equal(
+	    store_device_revoke(R.rw, id, (int64_t)time(NULL)), STORE_OK);
+	/* the tick of one second sees it */
+	next(R.front, M_SESSION_KILL, SID(1));
+	queued(M_SESSION_CLOSE, SID(1));
+	f = arrive(SID(2), &cert);
+	assert_string_equal(f->verify, "FAIL");
+	assert_string_equal(f->cert_user, "");
+	assert_int_equal(
+	    mail(SID(2), 1, "ann@example.org")->reply, R_AUTH_NEEDED);
+}
+
+static void
+requirement_on_tls(void **state)
+{
+	const struct arrival none = { 0 }, cert = { .cert = 1 };
+	const struct m_session_facts *f;
+	const struct m_verdict *v;
+
+	(void)state;
+	pin_cert(R.ann, 0);
+	assert_int_equal(
+	    store_access_set(R.rw, "TLS_Clt:192.0.2.7", "PERM+VERIFY:128"),
+	    STORE_OK);
+	f = arrive(SID(1), &none);
+	assert_int_equal(f->refuse_code, 503);
+	assert_string_equal(f->refuse_esc, "5.7.0");
+	assert_int_equal(f->mechs, 0);
+	print_message("# a front that asks nevertheless\n");
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_MECHANISM);
+	v = mail(SID(1), 1, "ann@example.org");
+	assert_false(v->allow);
+	assert_int_equal(v->code, 503);
+	nothing(R.queue);
+	print_message("# a pinned certificate meets it\n");
+	f = arrive(SID(2), &cert);
+	assert_int_equal(f->refuse_code, 0);
+	assert_true(mail(SID(2), 1, "ann@example.org")->allow);
+	print_message("# by IPv6 address\n");
+	assert_int_equal(store_access_set(R.rw, "Connect:IPv6:2001:db8:0:0",
+			     "ERROR:5.7.1:550 go away"),
+	    STORE_OK);
+	f = arrive(SID(3), &(struct arrival){ .addr = "2001:db8::1" });
+	assert_int_equal(f->refuse_code, 550);
+	assert_string_equal(f->refuse_text, "go away");
+	f = arrive(SID(4), &(struct arrival){ .addr = "::ffff:192.0.2.8" });
+	assert_int_equal(f->refuse_code, 0);
+}
+
+static void
+relay_by_the_map(void **state)
+{
+	const struct m_verdict *v;
+
+	(void)state;
+	assert_int_equal(
+	    store_access_set(R.rw, "Connect:192.0.2.7", "RELAY"), STORE_OK);
+	come(SID(1));
+	v = mail(SID(1), 1, "anybody@example.com");
+	assert_true(v->allow);
+	assert_string_equal(v->user, "map:connect:192.0.2.7");
+	queued_grant(SID(1), 0, "map:connect:192.0.2.7", "map");
+	queued(M_ENVELOPE, SID(1));
+	assert_true(rcpt(SID(1), 1, "x@example.net")->allow);
+	queued(M_ENVELOPE_RCPT, SID(1));
+
+	print_message("# by recipient: known at RCPT only\n");
+	store_access_del(R.rw, "Connect:192.0.2.7");
+	store_access_set(R.rw, "To:example.net", "RELAY");
+	come(SID(2));
+	v = mail(SID(2), 1, "anybody@example.com");
+	assert_true(v->allow);
+	assert_string_equal(v->user, "");
+	queued(M_ENVELOPE, SID(2));
+	v = rcpt(SID(2), 1, "x@example.com");
+	assert_false(v->allow);
+	assert_int_equal(v->code, 550);
+	nothing(R.queue);
+	assert_true(rcpt(SID(2), 1, "x@example.net")->allow);
+	queued_grant(SID(2), 0, "map:to:example.net", "map");
+	queued(M_ENVELOPE_RCPT, SID(2));
+}
+
+static void
+thrown_away_and_held(void **state)
+{
+	const struct m_envelope_rcpt *r;
+
+	(void)state;
+	store_access_set(R.rw, "Connect:192.0.2.7", "QUARANTINE:look at it");
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	assert_true(mail(SID(1), 1, "ann@example.org")->allow);
+	queued(M_GRANT, SID(1));
+	queued(M_ENVELOPE, SID(1));
+	assert_true(rcpt(SID(1), 1, "x@example.net")->allow);
+	r = &queued(M_ENVELOPE_RCPT, SID(1))->envelope_rcpt;
+	assert_int_equal(r->flags, ENVELOPE_HOLD);
+	assert_string_equal(r->note, "look at it");
+
+	store_access_set(R.rw, "Connect:192.0.2.7", "DISCARD");
+	come(SID(2));
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_OK);
+	assert_true(mail(SID(2), 1, "ann@example.org")->allow);
+	queued(M_GRANT, SID(2));
+	queued(M_ENVELOPE, SID(2));
+	assert_true(rcpt(SID(2), 1, "x@example.net")->allow);
+	r = &queued(M_ENVELOPE_RCPT, SID(2))->envelope_rcpt;
+	assert_int_equal(r->flags, ENVELOPE_DISCARD);
+}
+
+static void
+queue_goes_away(void **state)
+{
+	int role_end;
+
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	assert_true(mail(SID(1), 1, "ann@example.org")->allow);
+	ipc_free(&R.queue);
+	nothing(R.front);
+	assert_int_equal(rcpt(SID(1), 1, "x@example.net")->reply, R_QUEUE_DOWN);
+	assert_int_equal(
+	    mail(SID(1), 2, "ann@example.org")->reply, R_QUEUE_DOWN);
+	print_message("# its successor hears all anew\n");
+	R.queue = pair(&role_end, &R.queue_fd);
+	auth_ops.peer(&R.setup, ROLE_QUEUE, 4, role_end);
+	assert_true(mail(SID(1), 3, "ann@example.org")->allow);
+	queued_grant(SID(1), R.ann, "ann", "PLAIN");
+	queued(M_ENVELOPE, SID(1));
+	print_message("# replaced in the middle of a transaction\n");
+	ipc_free(&R.queue);
+	R.queue = pair(&role_end, &R.queue_fd);
+	auth_ops.peer(&R.setup, ROLE_QUEUE, 5, role_end);
+	assert_int_equal(rcpt(SID(1), 3, "x@example.net")->reply, R_QUEUE_DOWN);
+	nothing(R.queue);
+}
+
+/* A front that speaks of another's sessions is broken. */
+static void
+foreign_sessions(void **state)
+{
+	const struct m_mail m = { .txn = 1, .from = "ann@example.org" };
+	struct ipc_in in;
+	const char *why;
+
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	ipc_send(R.other, M_MAIL, SID(1), &m);
+	while (!readable(R.other))
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+	assert_int_equal(ipc_recv_wait(R.other, &in, &why), -1);
+	nothing(R.queue);
+	assert_true(mail(SID(1), 1, "ann@example.org")->allow);
+	print_message("# sessions end with the socket of their front\n");
+	ipc_free(&R.front);
+	while (A.sessions > 0)
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+	R.front = NULL;
+}
+
+static void
+unknown_sessions(void **state)
+{
+	const struct m_auth_step step = { .data = { "x", 1 } };
+
+	(void)state;
+	assert_int_equal(plain(SID(5), "ann", "pencil"), R_AUTH_TEMP);
+	ipc_send(R.front, M_AUTH_STEP, SID(5), &step);
+	assert_int_equal(result(SID(5)), R_AUTH_TEMP);
+	assert_int_equal(
+	    mail(SID(5), 1, "ann@example.org")->reply, R_AUTH_DOWN);
+	assert_int_equal(
+	    rcpt(SID(5), 1, "ann@example.org")->reply, R_AUTH_DOWN);
+	ipc_send(R.front, M_AUTH_CANCEL, SID(5), NULL);
+	ipc_send(R.front, M_SESSION_CLOSE, SID(5), NULL);
+	nothing(R.front);
+	print_message("# closed: known no more\n");
+	come(SID(6));
+	assert_int_equal(plain(SID(6), "ann", "pencil"), R_AUTH_OK);
+	ipc_send(R.front, M_SESSION_CLOSE, SID(6), NULL);
+	assert_int_equal(
+	    mail(SID(6), 1, "ann@example.org")->reply, R_AUTH_DOWN);
+	come(SID(6));
+	assert_int_equal(
+	    mail(SID(6), 1, "ann@example.org")->reply, R_AUTH_NEEDED);
+}
+
+/* Facts may come again, e.g. with the client's name: the login stays. */
+static void
+facts_again(void **state)
+{
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	come(SID(1));
+	assert_int_equal(A.sessions, 1);
+	assert_true(mail(SID(1), 1, "ann@example.org")->allow);
+}
+
+/* Killed in mid-write, with pages in the file: a hot journal. */
+static void
+die_writing(void)
+{
+	static char big[100000];
+	struct store *st;
+	char name[32];
+	int i;
+
+	memset(big, 'x', sizeof(big) - 1);
+	if (store_open(R.db, STORE_RW, &st) != STORE_OK ||
+	    store_begin(st) != STORE_OK)
+		_exit(1);
+	for (i = 0; i < 60; i++) {
+		snprintf(name, sizeof(name), "big%d", i);
+		if (store_setting_set(st, name, big) != STORE_OK)
+			_exit(2);
+	}
+	raise(SIGKILL);
+	_exit(3);
+}
+
+static void
+a_writer_was_killed(void **state)
+{
+	const struct m_mail m = { .txn = 2, .from = "ann@example.org" };
+	int status;
+	pid_t pid;
+
+	(void)state;
+	pin_cert(R.ann, 0);
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	store_close(&R.rw);
+	if ((pid = fork()) == 0)
+		die_writing();
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(
+	    mail(SID(1), 1, "ann@example.org")->reply, R_AUTH_DOWN);
+	next(R.parent, M_REPAIR, 0);
+	come_with_cert(SID(2));
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_TEMP);
+	assert_int_equal(
+	    mail(SID(2), 1, "ann@example.org")->reply, R_AUTH_DOWN);
+	nothing(R.queue);
+	print_message("# parent has repaired it\n");
+	assert_int_equal(store_open(R.db, STORE_RW, &R.rw), STORE_OK);
+	assert_true(mail(SID(1), 2, "ann@example.org")->allow);
+	queued_grant(SID(1), R.ann, "ann", "PLAIN");
+	queued(M_ENVELOPE, SID(1));
+	print_message("# what came meanwhile is judged now\n");
+	ipc_send(R.front, M_MAIL, SID(2), &m);
+	assert_string_equal(
+	    next(R.front, M_SESSION_FACTS, SID(2))->session_facts.cert_user,
+	    "ann");
+	assert_true(next(R.front, M_VERDICT, SID(2))->verdict.allow);
+	queued_grant(SID(2), R.ann, "ann", "cert");
+}
+
+static void
+drains_when_sessions_end(void **state)
+{
+	(void)state;
+	come(SID(1));
+	auth_ops.drain(&R.setup);
+	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+	assert_false(event_base_got_break(R.setup.base));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	ipc_send(R.front, M_SESSION_CLOSE, SID(1), NULL);
+	while (A.sessions > 0)
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+	assert_true(event_base_got_break(R.setup.base));
+}
+
+static void
+no_store_no_start(void **state)
+{
+	char err[256] = "";
+
+	(void)state;
+	store_close(&A.store);
+	free(R.setup.conf.users_db);
+	R.setup.conf.users_db = xasprintf("%s/none.db", R.dir);
+	assert_int_equal(authd_store_start(err, sizeof(err)), -1);
+	assert_non_null(strstr(err, "submitctl init"));
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(facts_of_sessions),
+		TEST(login_and_mail),
+		TEST(nobody_is_refused),
+		TEST(replies_to_auth),
+		TEST(steps_of_auth),
+		TEST(failures_wait),
+		TEST(certificate_logs_in_by_itself),
+		TEST(external),
+		TEST(states_and_policies),
+		TEST(a_changed_password_counts_at_once),
+		TEST(password_of_a_device),
+		TEST(revoked_certificate_ends_sessions),
+		TEST(requirement_on_tls),
+		TEST(relay_by_the_map),
+		TEST(thrown_away_and_held),
+		TEST(queue_goes_away),
+		TEST(foreign_sessions),
+		TEST(unknown_sessions),
+		TEST(facts_again),
+		TEST(a_writer_was_killed),
+		TEST(drains_when_sessions_end),
+		TEST(no_store_no_start),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	log_open("auth", 1, LOG_WARNING);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
