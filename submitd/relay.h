@@ -33,14 +33,17 @@ struct relay {
 };
 extern struct relay relay;
 
-enum { RELAY_MTA = 400 };
+enum {
+	RELAY_ADDRS = 16, /* addresses of the smarthost that are tried */
+	RELAY_ADDR = 64,  /* room for one */
+	RELAY_MTA = 400   /* room for name[address]:port */
+};
 
 /* Why the smarthost can't be used. */
 struct relay_reason {
 	enum trouble_kind trouble;
-	uint16_t code;
 	char esc[12], text[SMTP_CLIENT_TEXT + 1];
-	char mta[RELAY_MTA]; /* name[address]:port, "" if none was tried */
+	char addr[RELAY_ADDR], mta[RELAY_MTA]; /* "" if none was tried */
 };
 
 /* ---- one message: relay_job.c ---- */
@@ -80,11 +83,6 @@ void relay_job_done(struct relay_job *);
 void relay_job_defer(struct relay_job *, const struct relay_reason *);
 
 /* ---- one connection: relay_conn.c ---- */
-
-enum {
-	RELAY_ADDRS = 16, /* addresses of the smarthost that are tried */
-	RELAY_ADDR = 64   /* room for one */
-};
 
 enum relay_conn_state { RELAY_RESOLVING, RELAY_CONNECTING, RELAY_TALKING };
 

@@ -3,7 +3,8 @@
  * and TLS to the dialogue of smtp_client.c, then one message after another.
  *
  * Log: ev=smarthost host= addr= port=, and for a verified session tls= cipher=
- * verified=ok, for an attempt that failed trouble= error= (warning).
+ * verified=ok, for one that failed trouble= error= (warning; info while other
+ * addresses are left).
  */
 #include <arpa/inet.h>
 
@@ -43,24 +44,50 @@ gravity(enum trouble_kind t)
 	return t == TROUBLE_AUTH ? 3 : t == TROUBLE_TLS ? 2 : 1;
 }
 
+static const char *
+current_addr(const struct relay_conn *c)
+{
+	return c->next > 0 ? c->addr[c->next - 1] : "";
+}
+
 static void
-note(struct relay_conn *c, enum trouble_kind trouble, uint16_t code,
-    const char *esc, const char *text)
+log_trouble(
+    int level, const char *addr, enum trouble_kind trouble, const char *text)
+{
+	log_event(level, 0, 0, "smarthost",
+	    "host=%s addr=%s port=%u trouble=%s error=%s", relay.host, addr,
+	    relay.port, troubles[trouble], text);
+}
+
+/* An attempt failed by this address; its last word is give_up()'s. */
+static void
+note(struct relay_conn *c, enum trouble_kind trouble, const char *esc,
+    const char *text)
 {
 	struct relay_reason *r = &c->reason;
-	const char *addr = c->next > 0 ? c->addr[c->next - 1] : "";
+	const char *addr = current_addr(c);
 
-	log_warn("smarthost", "host=%s addr=%s port=%u trouble=%s error=%s",
-	    relay.host, addr, relay.port, troubles[trouble], text);
+	if (c->next < c->addrs)
+		log_trouble(LOG_INFO, addr, trouble, text);
 	if (gravity(trouble) < gravity(r->trouble))
 		return;
 	r->trouble = trouble;
-	r->code = code;
 	snprintf(r->esc, sizeof(r->esc), "%s", esc);
+	snprintf(r->addr, sizeof(r->addr), "%s", addr);
 	snprintf(r->mta, sizeof(r->mta), "%s", c->mta);
 	snprintf(r->text, sizeof(r->text), "%s%s%s%.600s",
 	    trouble == TROUBLE_TLS ? "TLS to " : "", c->mta,
 	    c->mta[0] != '\0' ? ": " : "", text);
+}
+
+/* By no address did it become ready. */
+static void
+give_up(struct relay_conn *c)
+{
+	const struct relay_reason *r = &c->reason;
+
+	log_trouble(LOG_WARNING, r->addr, r->trouble, r->text);
+	relay_on_failed(c);
 }
 
 /* ---- the end ---- */
@@ -98,18 +125,21 @@ session_over(struct relay_conn *c)
 	const struct smtp_client_result *f = smtp_client_failure(c->client);
 	bool locked_out = f != NULL && f->trouble == TROUBLE_AUTH;
 
-	if (f != NULL && (c->job == NULL || !c->job->again))
-		note(c, f->trouble, f->code, f->esc, f->text);
-	let_go(c);
 	if (c->ready) {
+		if (f != NULL && (c->job == NULL || !c->job->again))
+			log_trouble(
+			    LOG_WARNING, current_addr(c), f->trouble, f->text);
+		let_go(c);
 		relay_on_closed(c);
 		return;
 	}
+	if (f != NULL)
+		note(c, f->trouble, f->esc, f->text);
 	stream_free(&c->stream);
 	smtp_client_free(&c->client);
 	/* Too many wrong logins could lock the account. */
 	if (locked_out)
-		relay_on_failed(c);
+		give_up(c);
 	else
 		try_next(c);
 }
@@ -130,8 +160,7 @@ static bool
 was_dead_before(const struct relay_conn *c, const struct smtp_client_result *r)
 {
 	return c->sent > 0 && !smtp_client_answered(c->client) &&
-	    r->kind == RESULT_DEFERRED &&
-	    (r->trouble == TROUBLE_CONNECT || r->code == 421);
+	    r->kind == RESULT_DEFERRED;
 }
 
 void
@@ -266,7 +295,7 @@ log_tls(const struct relay_conn *c)
 	stream_tls_info(c->stream, &t);
 	log_info("smarthost",
 	    "host=%s addr=%s port=%u tls=%s cipher=%s verified=ok", relay.host,
-	    c->addr[c->next - 1], relay.port, t.version, t.cipher);
+	    current_addr(c), relay.port, t.version, t.cipher);
 }
 
 static void
@@ -291,7 +320,7 @@ on_input(struct relay_conn *c)
 static void
 not_connected(struct relay_conn *c, const char *text)
 {
-	note(c, TROUBLE_CONNECT, 0, "4.4.1", text);
+	note(c, TROUBLE_CONNECT, "4.4.1", text);
 	stream_free(&c->stream);
 	smtp_client_free(&c->client);
 	try_next(c);
@@ -385,9 +414,9 @@ try_next(struct relay_conn *c)
 			stream_deadline(c->stream, ms);
 			return;
 		}
-		note(c, TROUBLE_CONNECT, 0, "4.4.1", strerror(errno));
+		note(c, TROUBLE_CONNECT, "4.4.1", strerror(errno));
 	}
-	relay_on_failed(c);
+	give_up(c);
 }
 
 /* Takes the addresses, the one that worked last before all others. */
@@ -427,8 +456,8 @@ relay_conn_resolved(struct relay_conn *c, const struct m_resolved *m)
 	snprintf(text, sizeof(text),
 	    "the address of %.100s is not known: %.150s", relay.host,
 	    m->detail);
-	note(c, TROUBLE_DNS, 0, "4.4.3", text);
-	relay_on_failed(c);
+	note(c, TROUBLE_DNS, "4.4.3", text);
+	give_up(c);
 }
 
 static void

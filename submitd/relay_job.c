@@ -252,7 +252,6 @@ relay_job_defer(struct relay_job *j, const struct relay_reason *why)
 {
 	struct smtp_client_result r = { .kind = RESULT_DEFERRED,
 		.trouble = why->trouble,
-		.code = why->code,
 		.esc = why->esc,
 		.text = why->text };
 	size_t i;

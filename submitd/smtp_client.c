@@ -63,7 +63,7 @@ static const char *const stage_text[] = {
 struct reply {
 	uint16_t code;
 	char esc[ESC_LEN];               /* "" if none was given */
-	char text[SMTP_CLIENT_TEXT + 1]; /* code, then the text of all lines */
+	char text[SMTP_CLIENT_TEXT + 1]; /* of all lines, without the codes */
 	size_t len;
 	size_t lines;
 };
@@ -146,8 +146,8 @@ message_over(struct smtp_client *c)
 
 /* The session ends: what is not decided is deferred. */
 static void
-fail(struct smtp_client *c, enum trouble_kind trouble, uint16_t code,
-    const char *esc, const char *text)
+end_session(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
+    const char *text, bool unsure)
 {
 	if (c->stage == CLOSED)
 		return;
@@ -155,27 +155,33 @@ fail(struct smtp_client *c, enum trouble_kind trouble, uint16_t code,
 	snprintf(c->failure_text, sizeof(c->failure_text), "%s", text);
 	c->failure = (struct smtp_client_result){ .kind = RESULT_DEFERRED,
 		.trouble = trouble,
-		.code = code,
 		.esc = c->failure_esc,
 		.text = c->failure_text,
-		.unsure = c->stage == DOT && code == 0 };
+		.unsure = unsure };
 	c->failed = true;
 	c->stage = CLOSED;
 	give_all(c, &c->failure);
 	forget_message(c);
 }
 
-/* fail() over a reply: what it refused, then the reply itself. */
+/* Without a reply: if the whole message had left, nobody knows. */
+static void
+fail(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
+    const char *text)
+{
+	end_session(c, trouble, esc, text, c->stage == DOT);
+}
+
+/* Over a reply: what it refused, then the reply itself. */
 static void
 fail_reply(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
     const char *what, const struct reply *r)
 {
 	char text[SMTP_CLIENT_TEXT + 1];
-	size_t n = strlen(what);
 
-	snprintf(text, sizeof(text), "%s: %.*s", what,
-	    (int)(sizeof(text) - n - 3), r->text);
-	fail(c, trouble, r->code, esc, text);
+	snprintf(text, sizeof(text), "%s: %u %s%s%.900s", what, r->code, r->esc,
+	    r->esc[0] != '\0' ? " " : "", r->text);
+	end_session(c, trouble, esc, text, false);
 }
 
 static void
@@ -369,7 +375,7 @@ say_plain(struct smtp_client *c, bool initial)
 
 	assert(c->tls);
 	if (resp == NULL) {
-		fail(c, TROUBLE_AUTH, 0, "4.7.8",
+		fail(c, TROUBLE_AUTH, "4.7.8",
 		    "user name and password are too long for AUTH PLAIN");
 		return;
 	}
@@ -392,7 +398,7 @@ begin_auth(struct smtp_client *c)
 {
 	c->stage = AUTH;
 	if ((c->offers & SMTP_OFFERS_AUTH_PLAIN) == 0)
-		fail(c, TROUBLE_AUTH, 0, "4.7.4",
+		fail(c, TROUBLE_AUTH, "4.7.4",
 		    "the smarthost does not offer AUTH PLAIN");
 	else
 		say_plain(c, true);
@@ -424,7 +430,7 @@ on_ehlo(struct smtp_client *c, const struct reply *r)
 		else
 			become_idle(c);
 	} else if ((c->offers & SMTP_OFFERS_STARTTLS) == 0) {
-		fail(c, TROUBLE_TLS, 0, "4.7.4",
+		fail(c, TROUBLE_TLS, "4.7.4",
 		    "the smarthost does not offer STARTTLS");
 	} else {
 		c->stage = STARTTLS;
@@ -735,15 +741,12 @@ add_text(struct reply *r, const char *s, size_t len)
 }
 
 static void
-begin_reply(struct reply *r, const char *line, size_t len, uint16_t code)
+begin_reply(struct reply *r, const char *text, size_t esc, uint16_t code)
 {
-	size_t n = len > 4 ? esc_len(line + 4, len - 4, line[0]) : 0;
-
 	*r = (struct reply){ .code = code };
-	if (n > 0)
+	if (esc > 0)
 		snprintf(r->esc, sizeof(r->esc), "%.*s",
-		    (int)strcspn(line + 4, " "), line + 4);
-	add_text(r, line, 3);
+		    (int)strcspn(text, " "), text);
 }
 
 /* The line's code, 0 if it is no reply line. */
@@ -764,7 +767,7 @@ fail_garbage(struct smtp_client *c, const char *what)
 	char text[SMTP_CLIENT_TEXT + 1];
 
 	snprintf(text, sizeof(text), "%s as %s", what, stage_text[c->stage]);
-	fail(c, TROUBLE_REPLY, 0, "4.5.0", text);
+	fail(c, TROUBLE_REPLY, "4.5.0", text);
 }
 
 /* One line without its end; line[len] is NUL. */
@@ -773,21 +776,21 @@ take_line(struct smtp_client *c, const char *line, size_t len)
 {
 	struct reply *r = &c->reply;
 	uint16_t code = line_code(line, len);
-	size_t skip;
+	const char *text = len > 4 ? line + 4 : "";
+	size_t text_len = len > 4 ? len - 4 : 0, esc;
 
 	if (code == 0 || (r->lines > 0 && code != r->code)) {
 		fail_garbage(c, "a line that is no SMTP reply came");
 		return;
 	}
+	esc = esc_len(text, text_len, line[0]);
 	if (r->lines == 0)
-		begin_reply(r, line, len, code);
-	else if (c->stage == EHLO && len > 4)
-		take_keyword(c, line + 4, len - 4);
-	if (len > 4) { /* the enhanced code is told once */
-		skip = r->lines > 0 ? esc_len(line + 4, len - 4, line[0]) : 0;
+		begin_reply(r, text, esc, code);
+	else if (c->stage == EHLO)
+		take_keyword(c, text, text_len);
+	if (r->len > 0)
 		add_text(r, " ", 1);
-		add_text(r, line + 4 + skip, len - 4 - skip);
-	}
+	add_text(r, text + esc, text_len - esc);
 	if (++r->lines > SMTP_CLIENT_LINES) {
 		fail_garbage(c, "a reply of too many lines came");
 	} else if (len == 3 || line[3] == ' ') {
@@ -816,7 +819,7 @@ smtp_client_input(struct smtp_client *c, const void *data, size_t len)
 
 	while (p < end && c->stage != CLOSED) {
 		if (c->stage == HANDSHAKE) {
-			fail(c, TROUBLE_TLS, 0, "4.7.5",
+			fail(c, TROUBLE_TLS, "4.7.5",
 			    "data came in clear behind the smarthost's reply "
 			    "to STARTTLS: somebody may have injected it");
 			return;
@@ -906,7 +909,7 @@ smtp_client_lost(
 		    stage_text[c->stage]);
 		text = all;
 	}
-	fail(c, trouble, 0,
+	fail(c, trouble,
 	    trouble == TROUBLE_TLS         ? "4.7.5"
 		: trouble == TROUBLE_LOCAL ? "4.3.0"
 					   : "4.4.2",

@@ -37,13 +37,14 @@ enum smtp_client_want {
 /*
  * What became of a recipient, or of the session.  Lives until the callback
  * returns (or the client is freed).  esc agrees with kind: 2.y.z, 4.y.z or
- * 5.y.z, the smarthost's where it gave one.  text is printable ASCII: the
- * reply with its code, or a sentence of ours.
+ * 5.y.z, the smarthost's where it gave one.  With a code, text is what the
+ * smarthost said to this mail, without its codes; with code 0 it is a sentence
+ * of ours, which may quote a reply.  It is printable ASCII.
  */
 struct smtp_client_result {
 	enum result_kind kind;
 	enum trouble_kind trouble;
-	uint16_t code; /* of the reply, 0 if there was none */
+	uint16_t code; /* of the reply to this mail, or 0 */
 	const char *esc;
 	const char *text;
 	bool unsure; /* all was sent and no reply came: it may arrive twice */
