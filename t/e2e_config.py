@@ -199,6 +199,7 @@ def busy_port(tap, scene):
 def test(tap):
     """No server runs in this test."""
     with Scene(tap, smarthost=False) as scene:
+        scene.route_to(harness.free_port())
         other = scene.ca.issue("other", "other")
         old = scene.ca.issue("old", "old", days=-1)
         for source, name in ((other.key, "other.key"), (old.cert, "old.pem"),

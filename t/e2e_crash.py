@@ -71,16 +71,17 @@ class Traffic:
             session.quit()
 
     def _message(self, session, token, body):
-        for code, text in (session.mail("ann@play.example"),
-                           session.rcpt("bo@example.net"),
-                           session.data(message(token, body))):
+        for step, argument in ((session.mail, "ann@play.example"),
+                               (session.rcpt, "bo@example.net"),
+                               (session.data, message(token, body))):
+            code, text = step(argument)
             if code >= 400:
                 raise smtplib.SMTPResponseException(code, text)
         with self.lock:
             self.acknowledged.append(token)
             self.lock.notify_all()
 
-    def goes_on(self, count=12, timeout=30):
+    def goes_on(self, count=30, timeout=30):
         """Waits for more acknowledged messages; True when they came."""
         end = time.monotonic() + timeout
         with self.lock:

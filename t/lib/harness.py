@@ -417,11 +417,12 @@ class Playground:
         """A connection after TLS; the other port has it from the start."""
         context = self.tls_context(device)
         if implicit:
-            return smtplib.SMTP_SSL("127.0.0.1", self.tls_port,
-                                    local_hostname="laptop", timeout=timeout,
-                                    context=context)
-        session = self.session(timeout)
-        session.starttls(context=context)
+            session = smtplib.SMTP_SSL("127.0.0.1", self.tls_port,
+                                       local_hostname="laptop",
+                                       timeout=timeout, context=context)
+        else:
+            session = self.session(timeout)
+            session.starttls(context=context)
         session.ehlo()
         return session
 
