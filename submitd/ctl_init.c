@@ -114,7 +114,7 @@ static int
 init_run(struct ctl *ctl)
 {
 	const char *path = ctl->conf.users_db;
-	struct reader reader, *group = geteuid() == 0 ? &reader : NULL;
+	struct reader reader = { 0 }, *group = geteuid() == 0 ? &reader : NULL;
 	char *copy = xstrdup(path);
 	enum store_rc rc;
 	int status = 0;

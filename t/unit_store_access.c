@@ -151,9 +151,9 @@ static void
 test_mirror(void **state)
 {
 	const struct store_access_line one[] = {
+		{ "to:B", "REJECT", 4 },
 		{ "To:b", "RELAY", 1 },
 		{ "Connect:a", "OK", 3 },
-		{ "to:B", "REJECT", 4 },
 		{ "From:z", "REJECT", 9 },
 	};
 	const struct store_access_line two[] = {

@@ -174,6 +174,11 @@ test_certs(void **state)
 	assert_rc(fx, store_cert_by_id(fx->st, first, &cert), STORE_NONE);
 	assert_rc(fx, store_user_del(fx->st, bo), STORE_OK);
 	assert_rc(fx, store_cert_by_id(fx->st, second, &cert), STORE_NONE);
+	/* What stood for the one may stand for another now. */
+	assert_rc(fx,
+	    store_cert_add(
+		fx->st, ann, 0, STORE_CERT_SPKI, HEX1, NULL, 0, NULL),
+	    STORE_OK);
 }
 
 static void
@@ -197,6 +202,8 @@ test_cert_of_device(void **state)
 	    store_cert_add(
 		fx->st, bo, laptop, STORE_CERT_SHA256, HEX1, NULL, 0, NULL),
 	    STORE_INVALID);
+	assert_string_equal(
+	    store_errtext(fx->st), "device \"laptop\" belongs to user ann");
 	assert_rc(fx,
 	    store_cert_add(
 		fx->st, ann, phone, STORE_CERT_SHA256, HEX1, NULL, 0, NULL),

@@ -3,6 +3,7 @@
  */
 #include "unit_store_fixture.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -131,6 +132,30 @@ test_open_denied(void **state)
 	snprintf(path, sizeof(path), "%s/other.db", fx->dir);
 	assert_int_equal(open_as_nobody(path, STORE_CREATE), STORE_DENIED);
 	assert_int_equal(chmod(fx->dir, 0700), 0);
+}
+
+static void
+test_create_fails(void **state)
+{
+	struct fixture *fx = *state;
+	const struct rlimit small = { 4096, 4096 };
+	struct store *st;
+	char path[128];
+	int status;
+	pid_t pid;
+
+	/* As if the disk were full: no half-made store is left. */
+	snprintf(path, sizeof(path), "%s/other.db", fx->dir);
+	if ((pid = fork()) == 0) {
+		signal(SIGXFSZ, SIG_IGN);
+		if (setrlimit(RLIMIT_FSIZE, &small) == -1)
+			_exit(255);
+		_exit((int)store_open(path, STORE_CREATE, &st));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), STORE_IO);
+	assert_int_equal(access(path, F_OK), -1);
 }
 
 static void
@@ -414,6 +439,7 @@ main(void)
 		FIXTURE_TEST(test_open_empty_file),
 		FIXTURE_TEST(test_open_modes),
 		FIXTURE_TEST(test_open_denied),
+		FIXTURE_TEST(test_create_fails),
 		FIXTURE_TEST(test_transaction),
 		FIXTURE_TEST(test_busy),
 		FIXTURE_TEST(test_audit),

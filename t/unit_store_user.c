@@ -193,6 +193,7 @@ test_users(void **state)
 	assert_rc(fx, store_user_del(fx->st, bo), STORE_NONE);
 	assert_rc(fx, store_user_by_id(fx->st, bo, &user), STORE_NONE);
 	/* An id does not come back. */
+	assert_rc(fx, store_user_del(fx->st, ann), STORE_OK);
 	assert_rc(fx, store_user_add(fx->st, "cy", &cy), STORE_OK);
 	assert_true(cy > ann && cy > bo);
 }
@@ -527,6 +528,16 @@ test_passwords(void **state)
 
 	/* Refused: nothing has changed. */
 	assert_rc(fx, store_password_set(fx->st, id, twice, 2), STORE_INVALID);
+	list.text[0] = '\0';
+	assert_rc(fx, store_cred_list(fx->st, id, list_cred, &list), STORE_OK);
+	assert_string_equal(list.text,
+	    "account scram-sha-1 account scram-sha-256 "
+	    "device scram-sha-256");
+
+	/* The same within a transaction that is committed. */
+	assert_rc(fx, store_begin(fx->st), STORE_OK);
+	assert_rc(fx, store_password_set(fx->st, id, twice, 2), STORE_INVALID);
+	assert_rc(fx, store_commit(fx->st), STORE_OK);
 	list.text[0] = '\0';
 	assert_rc(fx, store_cred_list(fx->st, id, list_cred, &list), STORE_OK);
 	assert_string_equal(list.text,
