@@ -20,6 +20,7 @@ enum type { T_STR, T_LISTEN, T_INT, T_SIZE, T_TIME, T_BOOL, T_ENUM };
 /* Who may know a key, as bits of enum role. */
 #define FRONT    (1u << ROLE_FRONT)
 #define AUTH     (1u << ROLE_AUTH)
+#define PAM      (1u << ROLE_PAM)
 #define QUEUE    (1u << ROLE_QUEUE)
 #define RELAY    (1u << ROLE_RELAY)
 #define RESOLVER (1u << ROLE_RESOLVER)
@@ -81,6 +82,7 @@ static const struct key keys[] = {
 	{ K(max_recipients), NUM(T_INT, "1000", 100, 100000, FRONT | AUTH) },
 	{ K(max_connections), NUM(T_INT, "10000", 1, 1000000, FRONT) },
 	{ K(max_errors), NUM(T_INT, "20", 1, 10000, FRONT) },
+	{ K(name_timeout), NUM(T_TIME, "5s", 0, 30 * SECOND, FRONT) },
 	{ K(handshake_timeout), NUM(T_TIME, "30s", SECOND, HOUR, FRONT) },
 	{ K(command_timeout), NUM(T_TIME, "5m", SECOND, DAY, FRONT) },
 	{ K(data_timeout), NUM(T_TIME, "5m", SECOND, DAY, FRONT) },
@@ -91,6 +93,21 @@ static const struct key keys[] = {
 
 	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH) },
 	{ K(auth_fail_delay), NUM(T_TIME, "500ms", 0, MINUTE, AUTH) },
+
+	{ K(password_backend), NUM(T_ENUM, "store", 0, 0, AUTH), .words = "store pam saslauthd" },
+	{ K(pam_service), TEXT("", AUTH | PAM) },
+	{ K(pam_confdir), TEXT("", PAM) },
+	{ K(pam_user), TEXT("_submitp:shadow", PAM) },
+	{ K(pam_timeout), NUM(T_TIME, "20s", SECOND, 50 * SECOND, PAM) },
+	{ K(pam_otp), NUM(T_BOOL, "no", 0, 1, PAM) },
+	{ K(pam_otp_digits), NUM(T_INT, "6", 4, 10, PAM) },
+	{ K(saslauthd_socket), TEXT("", AUTH | PAM) },
+	{ K(oauth_key_file), TEXT("", 0) },
+	{ K(oauth_issuer), TEXT("", AUTH) },
+	{ K(oauth_audience), TEXT("", AUTH) },
+	{ K(oauth_user_claim), TEXT("email", AUTH) },
+	{ K(oauth_command), TEXT("", AUTH | PAM) },
+	{ K(oauth_timeout), NUM(T_TIME, "10s", SECOND, 50 * SECOND, PAM) },
 
 	{ K(retry_min), NUM(T_TIME, "1m", SECOND, DAY, QUEUE) },
 	{ K(retry_max), NUM(T_TIME, "1h", SECOND, DAY, QUEUE) },

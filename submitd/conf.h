@@ -22,6 +22,7 @@ struct strlist {
 };
 
 enum smarthost_tls { SMARTHOST_STARTTLS, SMARTHOST_IMPLICIT };
+enum password_backend { BACKEND_STORE, BACKEND_PAM, BACKEND_SASLAUTHD };
 enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 
 struct conf {
@@ -46,6 +47,7 @@ struct conf {
 	/* sessions; times in ms, sizes in bytes */
 	int64_t max_message_size, max_recipients, max_connections;
 	int64_t max_errors;	  /* in one session, then 421 */
+	int64_t name_timeout;	  /* for the client's name; 0: never asked */
 	int64_t handshake_timeout, command_timeout, data_timeout;
 	int64_t reload_grace;	  /* after SIGHUP sessions may go on so long */
 	int64_t stop_grace;	  /* after SIGTERM */
@@ -55,6 +57,20 @@ struct conf {
 	/* logins */
 	int64_t scram_iterations;
 	int64_t auth_fail_delay;  /* ms */
+
+	/* who checks passwords, and tokens; times in ms */
+	int64_t password_backend; /* enum password_backend */
+	char *pam_service;	  /* file in pam_confdir; "": PAM is not used */
+	char *pam_confdir;	  /* "": the system's, /etc/pam.d */
+	char *pam_user;		  /* of the role pam, may be root */
+	int64_t pam_timeout;
+	bool pam_otp;		  /* digits of a code end the password */
+	int64_t pam_otp_digits;
+	char *saslauthd_socket;	  /* "": saslauthd is not used */
+	char *oauth_key_file;	  /* below cert_dir; "": none */
+	char *oauth_issuer, *oauth_audience, *oauth_user_claim;
+	char *oauth_command;	  /* program and arguments; "": none */
+	int64_t oauth_timeout;
 
 	/* queue; times in ms */
 	int64_t retry_min, retry_max, bounce_after, delay_notice;

@@ -45,6 +45,8 @@ struct conn {
 	uint16_t client_port;
 	enum listen_kind kind;
 	struct worker *worker; /* where auth knows this session */
+	enum resolve_status resolve;
+	struct event *name_wait; /* the session waits for its name until then */
 	int body_fd;
 	uint32_t file_txn; /* the transaction a file was asked for */
 	int64_t began_ms;
@@ -56,7 +58,7 @@ static struct front {
 	struct session_conf conf;
 	struct tls_ctx *tls;
 	struct worker workers[WORKERS_MAX];
-	struct ipc *queue;
+	struct ipc *queue, *resolver;
 	LIST_HEAD(, conn) table[BUCKETS];
 	struct event *accepts[ROLE_LISTEN_MAX];
 	struct event *accept_again, *grace;
@@ -80,8 +82,8 @@ find(uint64_t sid)
 	struct conn *c;
 
 	LIST_FOREACH(c, &F.table[sid & (BUCKETS - 1)], link)
-		if (c->sid == sid)
-			return c;
+	if (c->sid == sid)
+		return c;
 	return NULL;
 }
 
@@ -111,10 +113,12 @@ log_session(const struct conn *c)
 	session_get_facts(c->smtp, &f);
 	stream_tls_info(c->io, &t);
 	log_event(LOG_INFO, c->sid, 0, "session",
-	    "addr=%s port=%u helo=%s tls=%s cipher=%s user=%s auth=%s "
-	    "messages=%u errors=%u ms=%ld", c->client.addr, c->client_port,
-	    f.helo, f.tls ? t.version : "none", f.tls ? t.cipher : "none",
-	    f.user, f.how, f.messages, f.errors, (long)(now_ms() - c->began_ms));
+	    "addr=%s port=%u name=%s helo=%s tls=%s cipher=%s user=%s auth=%s "
+	    "messages=%u errors=%u ms=%ld",
+	    c->client.addr, c->client_port,
+	    c->client.name[0] != '\0' ? c->client.name : NULL, f.helo,
+	    f.tls ? t.version : "none", f.tls ? t.cipher : "none", f.user,
+	    f.how, f.messages, f.errors, (long)(now_ms() - c->began_ms));
 }
 
 static void
@@ -128,6 +132,8 @@ conn_free(struct conn *c)
 		ipc_send(F.queue, M_SESSION_CLOSE, c->sid, NULL);
 	if (c->body_fd != -1)
 		close(c->body_fd);
+	if (c->name_wait != NULL)
+		event_free(c->name_wait);
 	stream_free(&c->io);
 	LIST_REMOVE(c, link);
 	free(c);
@@ -251,8 +257,8 @@ op_now(void *arg, int *tz_minutes)
 	struct tm tm;
 
 	(void)arg;
-	*tz_minutes = localtime_r(&t, &tm) != NULL ?
-	    (int)(tm.tm_gmtoff / 60) : 0;
+	*tz_minutes =
+	    localtime_r(&t, &tm) != NULL ? (int)(tm.tm_gmtoff / 60) : 0;
 	return t;
 }
 
@@ -318,7 +324,7 @@ introduce(struct conn *c)
 	struct m_session m = { .client_addr = c->client.addr,
 		.client_port = c->client_port,
 		.client_name = c->client.name,
-		.resolve = RESOLVE_PENDING,
+		.resolve = (uint8_t)c->resolve,
 		.listen_kind = (uint8_t)c->kind };
 	unsigned char exporter[32], endpoint[64];
 	char server[64];
@@ -347,13 +353,71 @@ introduce(struct conn *c)
 	return rc == 0;
 }
 
+/* The name has come, or will not: auth can be told of the session. */
+static void
+name_is_known(struct conn *c, enum resolve_status status, const char *name)
+{
+	bool waited = c->name_wait != NULL;
+
+	c->resolve = status;
+	if (status == RESOLVE_OK)
+		snprintf(c->client.name, sizeof(c->client.name), "%s", name);
+	if (!waited)
+		return;
+	event_free(c->name_wait);
+	c->name_wait = NULL;
+	if (c->worker != NULL && c->worker->ipc != NULL)
+		introduce(c);
+}
+
+static void
+on_name_late(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what;
+	name_is_known(arg, RESOLVE_TEMP, "");
+}
+
 static bool
 op_announce(void *arg)
 {
 	struct conn *c = arg;
+	int64_t ms = F.setup->conf.name_timeout;
+	struct timeval tv = { .tv_sec = ms / 1000,
+		.tv_usec = (ms % 1000) * 1000 };
 
-	c->worker = pick_worker(c->sid);
-	return c->worker != NULL && introduce(c);
+	if ((c->worker = pick_worker(c->sid)) == NULL)
+		return false;
+	if (c->resolve != RESOLVE_PENDING)
+		return introduce(c);
+	c->name_wait =
+	    event_new(F.setup->base, -1, EV_TIMEOUT, on_name_late, c);
+	return c->name_wait != NULL && event_add(c->name_wait, &tv) == 0;
+}
+
+/* Asks for the client's name at once, so that it is there after TLS. */
+static void
+ask_name(struct conn *c)
+{
+	const struct m_resolve m = {
+		.id = c->sid, .kind = RESOLVE_CLIENT, .name = c->client.addr
+	};
+
+	c->resolve = RESOLVE_TEMP;
+	if (F.setup->conf.name_timeout > 0 && F.resolver != NULL &&
+	    ipc_send(F.resolver, M_RESOLVE, c->sid, &m) == 0)
+		c->resolve = RESOLVE_PENDING;
+}
+
+static void
+on_resolved(struct ipc *p, const struct ipc_in *in)
+{
+	struct conn *c = find(in->m->resolved.id);
+
+	(void)p;
+	if (c == NULL || c->resolve != RESOLVE_PENDING)
+		return;
+	name_is_known(c, (enum resolve_status)in->m->resolved.status,
+	    in->m->resolved.name);
 }
 
 /* The user in PLAIN's first message (RFC 4616), to find a worker by. */
@@ -381,8 +445,8 @@ move_to_user(struct conn *c, const struct m_auth_start *m)
 	struct worker *w;
 	uint64_t hash;
 
-	if (!plain_user_hash(m, &hash) ||
-	    (w = pick_worker(hash)) == NULL || w == c->worker)
+	if (!plain_user_hash(m, &hash) || (w = pick_worker(hash)) == NULL ||
+	    w == c->worker)
 		return;
 	ipc_send(c->worker->ipc, M_SESSION_CLOSE, c->sid, NULL);
 	c->worker = w;
@@ -517,13 +581,14 @@ new_conn(int fd, enum listen_kind kind)
 	c->kind = kind;
 	c->body_fd = -1;
 	c->began_ms = now_ms();
-	stream_peer(c->io, c->client.addr, sizeof(c->client.addr),
-	    &c->client_port);
+	stream_peer(
+	    c->io, c->client.addr, sizeof(c->client.addr), &c->client_port);
 	LIST_INSERT_HEAD(&F.table[c->sid & (BUCKETS - 1)], c, link);
 	F.conns++;
 	c->smtp = session_new(&F.conf, &ops, c, &c->client, c->sid, implicit);
 	log_event(LOG_DEBUG, c->sid, 0, "connect", "addr=%s port=%u",
 	    c->client.addr, c->client_port);
+	ask_name(c);
 	session_start(c->smtp);
 	if (implicit)
 		stream_starttls(c->io, F.tls, NULL);
@@ -659,6 +724,24 @@ on_queue_resumed(struct ipc *p)
 	each_conn(settle_conn, NULL);
 }
 
+static void
+no_more_names(struct conn *c, const void *arg)
+{
+	(void)arg;
+	if (c->resolve == RESOLVE_PENDING)
+		name_is_known(c, RESOLVE_TEMP, "");
+}
+
+static void
+on_resolver_gone(struct ipc *p, const char *why)
+{
+	if (p != F.resolver)
+		return;
+	log_warn("peer", "role=resolver error=%s", why);
+	F.resolver = NULL;
+	each_conn(no_more_names, NULL);
+}
+
 static const struct ipc_rule auth_rules[] = {
 	{ M_SESSION_FACTS, on_auth },
 	{ M_AUTH_CHALLENGE, on_auth },
@@ -675,6 +758,11 @@ static const struct ipc_rule queue_rules[] = {
 	{ 0, NULL },
 };
 
+static const struct ipc_rule resolver_rules[] = {
+	{ M_RESOLVED, on_resolved },
+	{ 0, NULL },
+};
+
 static void
 add_worker(int fd)
 {
@@ -683,30 +771,39 @@ add_worker(int fd)
 	for (i = 0; i < WORKERS_MAX; i++) {
 		if (F.workers[i].ipc != NULL)
 			continue;
-		F.workers[i].ipc = ipc_new(F.setup->base, fd, auth_rules,
-		    on_auth_gone, &F.workers[i]);
+		F.workers[i].ipc = ipc_new(
+		    F.setup->base, fd, auth_rules, on_auth_gone, &F.workers[i]);
 		return;
 	}
 	close(fd);
 }
 
+/* A peer there is one of: the new one replaces what may be left of the old. */
+static void
+replace_peer(
+    struct ipc **slot, int fd, const struct ipc_rule *rules, ipc_gone *gone)
+{
+	struct ipc *old = *slot;
+
+	if (old != NULL) {
+		gone(old, "replaced");
+		ipc_free(&old);
+	}
+	*slot = ipc_new(F.setup->base, fd, rules, gone, NULL);
+}
+
 static void
 front_peer(struct role_setup *s, enum role role, uint32_t instance, int fd)
 {
-	(void)instance;
+	(void)s, (void)instance;
 	if (role == ROLE_AUTH)
 		add_worker(fd);
 	else if (role == ROLE_QUEUE) {
-		if (F.queue != NULL) {
-			struct ipc *old = F.queue;
-
-			on_queue_gone(old, "replaced");
-			ipc_free(&old);
-		}
-		F.queue = ipc_new(s->base, fd, queue_rules, on_queue_gone,
-		    NULL);
+		replace_peer(&F.queue, fd, queue_rules, on_queue_gone);
 		ipc_set_resumed(F.queue, on_queue_resumed);
-	} else
+	} else if (role == ROLE_RESOLVER)
+		replace_peer(&F.resolver, fd, resolver_rules, on_resolver_gone);
+	else
 		close(fd);
 }
 
@@ -732,8 +829,8 @@ front_preload(struct role_setup *s, char *err, size_t errlen)
 	F.setup = s;
 	tzset(); /* the zone's file is out of reach later */
 	take_conf(&s->conf);
-	F.tls = tls_server_new(&s->pem[PEM_SERVER_CERT],
-	    &s->pem[PEM_SERVER_KEY], err, errlen);
+	F.tls = tls_server_new(
+	    &s->pem[PEM_SERVER_CERT], &s->pem[PEM_SERVER_KEY], err, errlen);
 	return F.tls != NULL ? 0 : -1;
 }
 
@@ -751,8 +848,8 @@ front_start(struct role_setup *s, char *err, size_t errlen)
 			return -1;
 		}
 	}
-	F.accept_again = event_new(s->base, -1, EV_TIMEOUT, on_accept_again,
-	    NULL);
+	F.accept_again =
+	    event_new(s->base, -1, EV_TIMEOUT, on_accept_again, NULL);
 	return 0;
 }
 
