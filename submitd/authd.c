@@ -305,7 +305,10 @@ judge(struct authd_session *s)
 		buf_clear(&s->chain);
 	offer.tls = f->tls_bits > 0 && s->refuse_code == 0;
 	offer.cert = f->owner != NULL;
-	offer.binding = f->exporter.len > 0 || f->endpoint.len > 0;
+	/* With TLS 1.2 GNU SASL's clients bind by tls-unique only, and would
+	 * fail where they see -PLUS. */
+	offer.binding =
+	    f->tls13 && (f->exporter.len > 0 || f->endpoint.len > 0);
 	s->usable = sasl_mech_usable(&offer);
 }
 
@@ -320,6 +323,7 @@ take_facts(struct authd_session *s, const struct m_session *m)
 	f->map_name = map_host(m, f->map_addr);
 	f->resolve = map_resolve(m->resolve);
 	f->tls_bits = m->tls_bits;
+	f->tls13 = strcmp(m->tls_version, "TLSv1.3") == 0;
 	buf_add(&f->exporter, m->tls_exporter.p, m->tls_exporter.len);
 	buf_add(&f->endpoint, m->tls_endpoint.p, m->tls_endpoint.len);
 	buf_clear(&s->chain);

@@ -238,6 +238,7 @@ struct arrival {
 	int no_tls;
 	int cert;
 	int binding;
+	int tls12;
 };
 
 static const struct m_session_facts *
@@ -251,7 +252,7 @@ arrive(uint64_t sid, const struct arrival *a)
 		.resolve = RESOLVE_FAIL,
 		.server_addr = "127.0.0.1",
 		.helo = "laptop",
-		.tls_version = "TLSv1.3",
+		.tls_version = a->tls12 ? "TLSv1.2" : "TLSv1.3",
 		.tls_cipher = "TLS_AES_256_GCM_SHA384",
 		.tls_bits = a->no_tls ? 0 : 256 };
 	uint32_t n;
@@ -391,6 +392,7 @@ facts_of_sessions(void **state)
 {
 	const struct arrival plain_tls = { 0 }, no_tls = { .no_tls = 1 };
 	const struct arrival bound = { .binding = 1 }, cert = { .cert = 1 };
+	const struct arrival older = { .binding = 1, .tls12 = 1 };
 	const uint32_t passwords = MECH_SCRAM_SHA_256 | MECH_PLAIN | MECH_LOGIN;
 	const struct m_session_facts *f;
 
@@ -409,6 +411,9 @@ facts_of_sessions(void **state)
 	print_message("# with a channel to bind to\n");
 	f = arrive(SID(3), &bound);
 	assert_int_equal(f->mechs, passwords | MECH_SCRAM_SHA_256_PLUS);
+	print_message("# the same with TLS 1.2\n");
+	f = arrive(SID(6), &older);
+	assert_int_equal(f->mechs, passwords);
 	print_message("# a certificate nobody knows\n");
 	f = arrive(SID(4), &cert);
 	assert_string_equal(f->verify, "FAIL");
