@@ -7,7 +7,6 @@
 
 #include <locale.h>
 #include <pwd.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -469,7 +468,6 @@ main(int argc, char **argv)
 	struct ctl ctl = { .conf_file = CONF_FILE };
 	int noun, used, status;
 
-	signal(SIGPIPE, SIG_IGN);
 	umask(077);
 	/* For the width of characters; the texts are UTF-8 in any locale. */
 	setlocale(LC_CTYPE, "C.UTF-8");
