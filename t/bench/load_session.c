@@ -475,8 +475,9 @@ session_extension(struct session *s, const char *word)
 static bool
 session_has_extensions(const struct session *s)
 {
-	return (s->ssl != NULL || s->offers_starttls) &&
-	    (!opt.pipelining || s->offers_pipelining);
+	if (s->ssl == NULL) /* what else is offered counts under TLS only */
+		return s->offers_starttls;
+	return !opt.pipelining || s->offers_pipelining;
 }
 
 /* One reply line, without CRLF.  False if the session is gone. */
