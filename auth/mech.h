@@ -1,8 +1,8 @@
 /*
- * What our own Cyrus mechanisms (mech_plain.c, mech_login.c) share with
- * sasl.c: the conversation behind a Cyrus connection, and the check of a
- * password.  A verdict is kept in the conversation, since Cyrus turns the
- * codes of its own password check into others.
+ * What is behind sasl.h: a conversation from the inside, shared by sasl.c,
+ * by what Cyrus calls back (mech_user.c) and by our own mechanisms
+ * (mech_plain.c, mech_login.c).  A verdict is kept in the conversation, since
+ * Cyrus turns the codes of its own password check into others.
  */
 #ifndef AUTH_MECH_H
 #define AUTH_MECH_H
@@ -11,7 +11,93 @@
 #include <sasl/saslplug.h>
 #include <stdbool.h>
 
+#include "gs2.h"
 #include "sasl.h"
+
+#define SCRAM_BITS                                                             \
+	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_256 |   \
+	    SASL_MECH_SCRAM_SHA_1_PLUS | SASL_MECH_SCRAM_SHA_1))
+#define PLUS_BITS                                                              \
+	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_1_PLUS))
+#define BINDING_MAX 64 /* octets of a value */
+#define FQDN_MAX    255
+
+enum mech_state {
+	ST_NEW,   /* Cyrus has not been started */
+	ST_FIRST, /* it waits for the client's first message */
+	ST_NEXT,  /* it waits for a later one */
+	ST_WAIT,  /* it waits for sasl_conv_resume() */
+	ST_LAST,  /* SCRAM: the server's proof is sent, an empty line is due */
+	ST_DONE   /* there was a verdict */
+};
+
+struct mech_binding {
+	char name[GS2_NAME_MAX];
+	unsigned char data[BINDING_MAX];
+	size_t len;
+};
+
+struct sasl_conv {
+	uint32_t bit, usable;
+	char mech[24]; /* as Cyrus calls it: without -PLUS */
+	sasl_conn_t *conn;
+	sasl_callback_t callbacks[5];
+	void *arg;
+	char cert_user[SASL_USER_MAX + 1];
+	struct mech_binding binding[SASL_BINDINGS_MAX];
+	size_t nbinding;
+	sasl_channel_binding_t cyrus_binding; /* Cyrus keeps its address */
+
+	enum mech_state state;
+	const char *challenge;
+	size_t challenge_len;
+	char expect_c[512]; /* SCRAM: "c=" and its value, as it must come */
+
+	char claimed[SASL_USER_MAX + 1];
+	char user[SASL_USER_MAX + 1]; /* canonical; "" before it is known */
+	enum sasl_user known;
+	struct sasl_account account;
+	enum sasl_pw pw;  /* SASL_PW_WRONG until a check said otherwise */
+	bool real_record; /* SCRAM runs on the account's own record */
+	int64_t device;
+
+	bool temp, malformed, guess;
+	enum sasl_rc verdict;
+	char detail[200];
+};
+
+/* What sasl_global_init() was given. */
+struct mech_global {
+	bool ready;
+	struct sasl_callbacks cb;
+	char fqdn[FQDN_MAX + 1];
+	unsigned char secret[32];
+	unsigned iterations;
+	bool sha1;
+};
+
+extern struct mech_global mech_global;
+
+/* Notes why it failed.  The first detail stays: it is nearest to the cause. */
+__attribute__((format(printf, 2, 3))) void mech_detail(
+    struct sasl_conv *, const char *fmt, ...);
+
+/* ---- for sasl.c ---- */
+
+/* Names of options, with no conversation behind it: for the whole library. */
+int mech_getopt(void *conv, const char *plugin, const char *option,
+    const char **result, unsigned *len);
+int mech_log(void *, int level, const char *message);
+
+/* The callbacks of one conversation, ended by SASL_CB_LIST_END. */
+void mech_set_callbacks(struct sasl_conv *);
+
+/* The plugin that hands the record of an account to SCRAM. */
+sasl_auxprop_init_t mech_aux_init;
+
+#define MECH_PROC(f) ((sasl_callback_ft)(void (*)(void))(f))
+
+/* ---- for the mechanisms ---- */
 
 /* The conversation; NULL only for a connection that is not ours. */
 struct sasl_conv *mech_conv(const sasl_utils_t *);

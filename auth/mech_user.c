@@ -1,0 +1,449 @@
+/*
+ * Whose login it is: what Cyrus calls back in a conversation, and what the
+ * mechanisms ask for.  Names become accounts here, accounts become records
+ * for SCRAM, and passwords are checked.
+ *
+ * Names that are nobody's take the same way as those of users, with a record
+ * made up for them, up to the proof that fails.
+ */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mech.h"
+
+struct mech_global mech_global;
+
+/* The first detail stays: it is nearest to the cause. */
+__attribute__((format(printf, 2, 3))) void
+mech_detail(struct sasl_conv *conv, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (conv->detail[0] != '\0')
+		return;
+	va_start(ap, fmt);
+	vsnprintf(conv->detail, sizeof(conv->detail), fmt, ap);
+	va_end(ap);
+}
+
+/* A record of the name that no password matches. */
+static int
+fake_record(const char *user, const char *mech, char out[SCRAM_RECORD_MAX])
+{
+	return scram_record_fake(mech_global.secret, sizeof(mech_global.secret),
+	    user, mech, mech_global.iterations, out, SCRAM_RECORD_MAX);
+}
+
+/* ---- names ---- */
+
+/* Length of the UTF-8 character at p (RFC 3629), 0 if it is none. */
+static size_t
+utf8_len(const unsigned char *p, size_t left)
+{
+	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	size_t i;
+
+	if ((p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4 || n > left)
+		return 0;
+	for (i = 1; i < n; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	return n;
+}
+
+/*
+ * Cyrus trims blanks at both ends of a name, which would make two spellings
+ * of one login, and leaks memory with names of 1024 octets and more.
+ */
+static bool
+is_user_name(const char *name, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)name;
+	size_t i, n;
+
+	if (len == 0 || len > SASL_USER_MAX)
+		return false;
+	for (i = 0; i < len; i += n) {
+		if ((n = utf8_len(p + i, len - i)) == 0)
+			return false;
+		if (p[i] <= ' ' || p[i] == 0x7f ||
+		    (p[i] == 0xc2 && p[i + 1] <= 0xa0))
+			return false; /* blank, no-break space, control */
+	}
+	return true;
+}
+
+/* SASL_OK with the canonical name in out; an unknown name stays as it is. */
+static int
+resolve(struct sasl_conv *conv, const char *name, size_t len,
+    char out[SASL_USER_MAX + 1], enum sasl_user *known)
+{
+	char text[SASL_USER_MAX + 1];
+
+	if (!is_user_name(name, len)) {
+		mech_detail(conv, "not a user name");
+		return SASL_BADAUTH;
+	}
+	memcpy(text, name, len);
+	text[len] = '\0';
+	strcpy(out, text);
+	*known = mech_global.cb.resolve(conv->arg, text, out);
+	if (*known != SASL_USER_TEMP)
+		return SASL_OK;
+	mech_detail(conv, "user store failed for now");
+	conv->temp = true;
+	return SASL_UNAVAIL;
+}
+
+/* Who logs in: the account behind a claimed name. */
+static int
+identify(struct sasl_conv *conv, const char *name, size_t len)
+{
+	int rc;
+
+	if (len <= SASL_USER_MAX && memchr(name, '\0', len) == NULL) {
+		memcpy(conv->claimed, name, len);
+		conv->claimed[len] = '\0';
+	}
+	sasl_account_clear(&conv->account);
+	rc = resolve(conv, name, len, conv->user, &conv->known);
+	if (rc != SASL_OK)
+		return rc;
+	if (conv->known != SASL_USER_UNKNOWN)
+		conv->known = mech_global.cb.lookup(
+		    conv->arg, conv->user, &conv->account);
+	switch (conv->known) {
+	case SASL_USER_FOUND:
+		break;
+	case SASL_USER_UNKNOWN:
+		mech_detail(conv, "no such user");
+		break;
+	case SASL_USER_DISABLED:
+		mech_detail(conv, "user may not log in");
+		break;
+	case SASL_USER_TEMP:
+		mech_detail(conv, "user store failed for now");
+		conv->temp = true;
+		return SASL_UNAVAIL;
+	}
+	return SASL_OK;
+}
+
+static int
+cb_canon(sasl_conn_t *conn, void *context, const char *in, unsigned inlen,
+    unsigned flags, const char *realm, char *out, unsigned max, unsigned *len)
+{
+	struct sasl_conv *conv = context;
+	char name[SASL_USER_MAX + 1];
+	enum sasl_user known;
+	int rc;
+
+	(void)conn;
+	(void)realm;
+	if ((flags & SASL_CU_AUTHID) != 0) {
+		if ((rc = identify(conv, in, inlen)) != SASL_OK)
+			return rc;
+		strcpy(name, conv->user);
+	} else if ((rc = resolve(conv, in, inlen, name, &known)) != SASL_OK) {
+		return rc;
+	}
+	if (strlen(name) >= max)
+		return SASL_BUFOVER;
+	strcpy(out, name);
+	*len = (unsigned)strlen(name);
+	return SASL_OK;
+}
+
+/* Asked after the proof, for every mechanism; also with equal names. */
+static int
+cb_proxy(sasl_conn_t *conn, void *context, const char *user, unsigned userlen,
+    const char *authid, unsigned authlen, const char *realm, unsigned realmlen,
+    struct propctx *props)
+{
+	struct sasl_conv *conv = context;
+
+	(void)conn;
+	(void)realm;
+	(void)realmlen;
+	(void)props;
+	if (userlen == authlen && memcmp(user, authid, userlen) == 0)
+		return SASL_OK;
+	mech_detail(conv, "authorization identity is another user");
+	return SASL_NOAUTHZ;
+}
+
+int
+mech_getopt(void *context, const char *plugin, const char *option,
+    const char **result, unsigned *len)
+{
+	static const char *const fixed[][2] = {
+		{ "auxprop_plugin", "submitd" },
+		{ "pwcheck_method", "auxprop" },
+		{ "canon_user_plugin", "INTERNAL" },
+		{ "log_level", "0" },
+	};
+	const struct sasl_conv *conv = context;
+	size_t i;
+
+	(void)plugin;
+	*result = NULL;
+	if (conv != NULL && strcmp(option, "mech_list") == 0)
+		*result = conv->mech;
+	for (i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+		if (strcmp(option, fixed[i][0]) == 0)
+			*result = fixed[i][1];
+	if (*result == NULL)
+		return SASL_FAIL;
+	if (len != NULL)
+		*len = (unsigned)strlen(*result);
+	return SASL_OK;
+}
+
+/* Without it Cyrus writes to syslog; the verdict has what is worth saying. */
+int
+mech_log(void *context, int level, const char *message)
+{
+	(void)context;
+	(void)level;
+	(void)message;
+	return SASL_OK;
+}
+
+void
+mech_set_callbacks(struct sasl_conv *conv)
+{
+	const sasl_callback_t list[] = {
+		{ SASL_CB_GETOPT, MECH_PROC(mech_getopt), conv },
+		{ SASL_CB_CANON_USER, MECH_PROC(cb_canon), conv },
+		{ SASL_CB_PROXY_POLICY, MECH_PROC(cb_proxy), conv },
+		{ SASL_CB_LOG, MECH_PROC(mech_log), conv },
+		{ SASL_CB_LIST_END, NULL, NULL },
+	};
+
+	_Static_assert(sizeof(list) == sizeof(conv->callbacks), "all fit");
+	memcpy(conv->callbacks, list, sizeof(list));
+}
+
+/* ---- what the mechanisms call ---- */
+
+struct sasl_conv *
+mech_conv(const sasl_utils_t *utils)
+{
+	sasl_callback_ft proc;
+	void *context;
+
+	if (utils->getcallback(utils->conn, SASL_CB_PROXY_POLICY, &proc,
+		&context) != SASL_OK ||
+	    proc != MECH_PROC(cb_proxy))
+		return NULL;
+	return context;
+}
+
+int
+mech_malformed(struct sasl_conv *conv, const char *why)
+{
+	mech_detail(conv, "%s", why);
+	conv->malformed = true;
+	return SASL_BADPROT;
+}
+
+int
+mech_identify(sasl_server_params_t *params, sasl_out_params_t *oparams,
+    const char *authzid, size_t zlen, const char *authcid, size_t clen)
+{
+	struct sasl_conv *conv = mech_conv(params->utils);
+	unsigned both = zlen == 0 ? SASL_CU_AUTHZID : 0;
+	int rc;
+
+	/* Cyrus takes a length of 0 as "measure it". */
+	if (clen == 0)
+		return mech_malformed(conv, "empty user name");
+	rc = params->canon_user(params->utils->conn, authcid, (unsigned)clen,
+	    SASL_CU_AUTHID | SASL_CU_EXTERNALLY_VERIFIED | both, oparams);
+	if (rc == SASL_OK && zlen > 0)
+		rc = params->canon_user(params->utils->conn, authzid,
+		    (unsigned)zlen,
+		    SASL_CU_AUTHZID | SASL_CU_EXTERNALLY_VERIFIED, oparams);
+	return rc;
+}
+
+static enum sasl_pw
+default_check(const struct sasl_account *a, const char *password, size_t len,
+    int64_t *device)
+{
+	return sasl_account_check(a, password, len, device);
+}
+
+/* Asks the caller's check; users without records get one of nobody. */
+static enum sasl_pw
+ask_password(struct sasl_conv *conv, const char *password, size_t len)
+{
+	struct sasl_account nobody = { 0 };
+	const struct sasl_account *a = &conv->account;
+	char record[SCRAM_RECORD_MAX];
+	enum sasl_pw pw = SASL_PW_TEMP;
+
+	if (conv->known != SASL_USER_FOUND || a->ncred == 0) {
+		if (fake_record(conv->user, SCRAM_SHA_256, record) == -1 ||
+		    sasl_account_add(&nobody, 0, record) == -1)
+			goto out;
+		a = &nobody;
+	}
+	if (mech_global.cb.check != NULL)
+		pw = mech_global.cb.check(conv->arg, conv, conv->user, a,
+		    password, len, &conv->device);
+	else
+		pw = default_check(a, password, len, &conv->device);
+out:
+	sasl_account_clear(&nobody);
+	return pw;
+}
+
+int
+mech_answer(struct sasl_conv *conv)
+{
+	if (conv->known != SASL_USER_FOUND && conv->pw == SASL_PW_OK)
+		conv->pw = SASL_PW_WRONG;
+	switch (conv->pw) {
+	case SASL_PW_OK:
+		return SASL_OK;
+	case SASL_PW_LATER:
+		conv->state = ST_WAIT;
+		return SASL_CONTINUE;
+	case SASL_PW_TEMP:
+		mech_detail(conv, "password can't be checked for now");
+		conv->temp = true;
+		return SASL_UNAVAIL;
+	case SASL_PW_WRONG:
+		break;
+	}
+	mech_detail(conv, "wrong password");
+	conv->guess = true;
+	return SASL_BADAUTH;
+}
+
+int
+mech_password(struct sasl_conv *conv, const char *password, size_t len)
+{
+	if (len == 0) {
+		mech_detail(conv, "empty password");
+		return SASL_BADAUTH;
+	}
+	conv->pw = ask_password(conv, password, len);
+	return mech_answer(conv);
+}
+
+bool
+mech_waiting(const struct sasl_conv *conv)
+{
+	return conv->state == ST_WAIT;
+}
+
+int
+mech_done(sasl_out_params_t *oparams)
+{
+	oparams->doneflag = 1;
+	oparams->mech_ssf = 0;
+	oparams->maxoutbuf = 0;
+	oparams->encode_context = NULL;
+	oparams->encode = NULL;
+	oparams->decode_context = NULL;
+	oparams->decode = NULL;
+	oparams->param_version = 0;
+	return SASL_OK;
+}
+
+/* ---- the record for SCRAM ---- */
+
+/*
+ * The account's own record of the running mechanism, or one of nobody: a
+ * user without a record must not end the exchange a step earlier.
+ */
+static int
+scram_value(struct sasl_conv *conv, char out[SCRAM_RECORD_MAX])
+{
+	struct scram_record r;
+	size_t i;
+
+	if (fake_record(conv->user, conv->mech, out) == -1)
+		return -1;
+	conv->real_record = false;
+	if (conv->known != SASL_USER_FOUND)
+		return 0;
+	for (i = 0; i < conv->account.ncred; i++) {
+		const struct sasl_cred *c = &conv->account.cred[i];
+
+		if (c->device != 0 ||
+		    scram_record_parse(c->record, &r) != SCRAM_OK ||
+		    strcmp(r.mech, conv->mech) != 0)
+			continue;
+		/* what parses is shorter than SCRAM_RECORD_MAX */
+		memcpy(out, c->record, strlen(c->record) + 1);
+		conv->real_record = true;
+		break;
+	}
+	explicit_bzero(&r, sizeof(r));
+	return 0;
+}
+
+/*
+ * Called for both identities; the authorization identity is judged after the
+ * proof, so that nothing shows whether it exists.
+ */
+static int
+aux_lookup(void *glob, sasl_server_params_t *params, unsigned flags,
+    const char *user, unsigned len)
+{
+	struct sasl_conv *conv = mech_conv(params->utils);
+	char record[SCRAM_RECORD_MAX];
+	const struct propval *p;
+	int rc = SASL_OK;
+
+	(void)glob;
+	(void)user;
+	(void)len;
+	if ((flags & SASL_AUXPROP_AUTHZID) != 0 || conv == NULL ||
+	    (conv->bit & SCRAM_BITS) == 0)
+		return SASL_OK;
+	if ((p = params->utils->prop_get(params->propctx)) == NULL)
+		return SASL_OK;
+	for (; p->name != NULL; p++) {
+		/* the star marks a property of the authentication identity */
+		if (strcmp(p->name, "*authPassword") != 0 || p->values != NULL)
+			continue;
+		if (scram_value(conv, record) == -1) {
+			conv->temp = true;
+			rc = SASL_FAIL;
+			break;
+		}
+		rc = params->utils->prop_set(
+		    params->propctx, p->name, record, -1);
+		break;
+	}
+	explicit_bzero(record, sizeof(record));
+	return rc;
+}
+
+int
+mech_aux_init(const sasl_utils_t *utils, int max_version, int *out_version,
+    sasl_auxprop_plug_t **plug, const char *name)
+{
+	static char plugin_name[] = "submitd";
+	static sasl_auxprop_plug_t aux = {
+		.auxprop_lookup = aux_lookup,
+		.name = plugin_name,
+	};
+
+	(void)utils;
+	(void)name;
+	if (max_version < SASL_AUXPROP_PLUG_VERSION)
+		return SASL_BADVERS;
+	*out_version = SASL_AUXPROP_PLUG_VERSION;
+	*plug = &aux;
+	return SASL_OK;
+}
