@@ -43,7 +43,7 @@ const struct ctl_verb ctl_status_verbs[] = {
 	{ .noun = NULL },
 };
 
-/* "to" and "reply" are made here, for people: see add_digest(). */
+/* "to" and "reply" are made here: see add_digest(). */
 static const struct ctl_column list_columns[] = {
 	{ "qid", "QID", CTL_TEXT, NULL },
 	{ "arrived", "ARRIVED", CTL_TIME, NULL },
@@ -168,33 +168,53 @@ reply_of(const json_t *rcpt)
 	return json_sprintf("%d %s %s", (int)code, esc, text);
 }
 
-/*
- * For people: adds to each recipient its reply, to the message the first
- * recipient, the number of the others and the first reply.
- */
-static void
-add_digest(json_t *item)
+static bool
+is_done(const json_t *rcpt)
 {
-	json_t *rcpts = json_object_get(item, "rcpts"), *rcpt, *reply;
-	size_t n = json_array_size(rcpts), i;
-	const char *to =
-	    json_string_value(json_object_get(json_array_get(rcpts, 0), "to"));
-	const char *from = json_string_value(json_object_get(item, "from"));
+	const char *state = json_string_value(json_object_get(rcpt, "state"));
+
+	return state != NULL &&
+	    (strcmp(state, "delivered") == 0 || strcmp(state, "failed") == 0);
+}
+
+/* The recipients that still keep the message: the first, how many others. */
+static void
+add_open_rcpts(json_t *item, json_t *rcpts)
+{
+	const char *to = NULL;
+	size_t n = 0, i;
+	json_t *rcpt;
 
 	json_array_foreach(rcpts, i, rcpt)
 	{
-		if ((reply = reply_of(rcpt)) == NULL)
+		if (is_done(rcpt))
 			continue;
-		json_object_set(rcpt, "reply", reply);
-		if (json_object_get(item, "reply") == NULL)
-			json_object_set(item, "reply", reply);
-		json_decref(reply);
+		if (n++ > 0)
+			continue;
+		to = json_string_value(json_object_get(rcpt, "to"));
+		json_object_set(item, "reply", json_object_get(rcpt, "reply"));
 	}
 	if (to != NULL && n > 1)
 		json_object_set_new(
 		    item, "to", json_sprintf("%s (+%zu)", to, n - 1));
 	else if (to != NULL)
 		json_object_set_new(item, "to", json_string(to));
+}
+
+/* For people: replies in one line, recipients in a word, <> for nobody. */
+static void
+add_digest(json_t *item)
+{
+	json_t *rcpts = json_object_get(item, "rcpts"), *rcpt, *reply;
+	const char *from = json_string_value(json_object_get(item, "from"));
+	size_t i;
+
+	json_array_foreach(rcpts, i, rcpt)
+	{
+		if ((reply = reply_of(rcpt)) != NULL)
+			json_object_set_new(rcpt, "reply", reply);
+	}
+	add_open_rcpts(item, rcpts);
 	if (from != NULL && from[0] == '\0')
 		json_object_set_new(item, "from", json_string("<>"));
 }

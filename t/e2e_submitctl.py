@@ -752,7 +752,10 @@ class Server:
             else json.dumps(line).encode() + b"\n" for line in lines))
 
 
-RCPTS = [{"to": "x@y.z", "state": "held", "attempts": 3, "next_try": None,
+RCPTS = [{"to": "r@s.t", "state": "delivered", "attempts": 1,
+          "next_try": None, "last": "2023-11-14T22:13:20Z", "code": 250,
+          "esc": "2.0.0", "text": "taken"},
+         {"to": "x@y.z", "state": "held", "attempts": 3, "next_try": None,
           "last": "2023-11-14T22:13:20Z", "code": 450, "esc": "4.2.1",
           "text": "later"},
          {"to": "u@v.w", "state": "waiting", "attempts": 0, "next_try": None,
@@ -799,7 +802,7 @@ def queue(tap, ctl):
     server.will({"item": {**ITEM, "how": "cert"}}, {"ok": True})
     tap.like(does(tap, ctl, "queue", "show", "0193ab7c00001"),
              r"From: +ann@.*Logged in by: +cert\n.*Recipients:\n +TO .*\n"
-             r" +x@y\.z +held +3 +2023-11-14 22:13 +- +450 4\.2\.1 later\n"
+             r" +r@s\.t +delivered .*\n +x@y\.z +held +3 +2023-11-14 22:13 +- +450 4\.2\.1 later\n"
              r" +u@v\.w +waiting +0 +- +- +-\n",
              "queue show: with recipients")
     server.will({"item": ITEM}, {"ok": True})
