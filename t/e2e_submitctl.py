@@ -802,7 +802,8 @@ def queue(tap, ctl):
     server.will({"item": {**ITEM, "how": "cert"}}, {"ok": True})
     tap.like(does(tap, ctl, "queue", "show", "0193ab7c00001"),
              r"From: +ann@.*Logged in by: +cert\n.*Recipients:\n +TO .*\n"
-             r" +r@s\.t +delivered .*\n +x@y\.z +held +3 +2023-11-14 22:13 +- +450 4\.2\.1 later\n"
+             r" +r@s\.t +delivered .*\n"
+             r" +x@y\.z +held +3 +2023-11-14 22:13 +- +450 4\.2\.1 later\n"
              r" +u@v\.w +waiting +0 +- +- +-\n",
              "queue show: with recipients")
     server.will({"item": ITEM}, {"ok": True})
