@@ -322,6 +322,90 @@ check_users(const struct check *c)
 	return 0;
 }
 
+/* ---- PAM, saslauthd, tokens ---- */
+
+bool
+given_wants_pam(const struct given *g)
+{
+	const struct conf *cf = &g->conf;
+
+	return cf->pam_service[0] != '\0' || cf->saslauthd_socket[0] != '\0' ||
+	    cf->oauth_command[0] != '\0';
+}
+
+static int
+check_pam_service(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+	const char *dir =
+	    cf->pam_confdir[0] != '\0' ? cf->pam_confdir : "/etc/pam.d";
+	char *path;
+	int rc = 0;
+
+	if (strchr(cf->pam_service, '/') != NULL)
+		return wrong(c, "pam_service",
+		    "\"%s\" is a path, expected the name of a file in %s",
+		    cf->pam_service, dir);
+	path = xasprintf("%s/%s", dir, cf->pam_service);
+	if (access(path, R_OK) == -1)
+		rc = wrong(c, "pam_service", "%s: %s, expected a PAM service",
+		    path, strerror(errno));
+	free(path);
+	return rc;
+}
+
+/* Its first word must be a program. */
+static int
+check_oauth_command(const struct check *c)
+{
+	const char *text = c->g->conf.oauth_command;
+	char *path = xstrndup(text, strcspn(text, " "));
+	struct stat st;
+	int rc = 0;
+
+	if (path[0] != '/' || stat(path, &st) == -1 || !S_ISREG(st.st_mode) ||
+	    access(path, X_OK) == -1)
+		rc = wrong(c, "oauth_command",
+		    "\"%s\" cannot be run, expected the absolute path of a "
+		    "program, perhaps with arguments",
+		    path);
+	else if ((st.st_mode & 022) != 0)
+		rc = wrong(c, "oauth_command",
+		    "%s is writable by others (mode %04o): chmod go-w %s",
+		    path, (unsigned)st.st_mode & 07777, path);
+	free(path);
+	return rc;
+}
+
+static int
+check_pam(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+	char why[256];
+	uid_t uid;
+	gid_t gid;
+
+	if (cf->password_backend == BACKEND_PAM && cf->pam_service[0] == '\0')
+		return wrong(c, "password_backend",
+		    "is pam, but pam_service is not set");
+	if (cf->password_backend == BACKEND_SASLAUTHD &&
+	    cf->saslauthd_socket[0] == '\0')
+		return wrong(c, "password_backend",
+		    "is saslauthd, but saslauthd_socket is not set");
+	if (cf->pam_service[0] != '\0' && check_pam_service(c) == -1)
+		return -1;
+	if (cf->saslauthd_socket[0] != '\0' && cf->saslauthd_socket[0] != '/')
+		return wrong(c, "saslauthd_socket",
+		    "\"%s\" is no absolute path", cf->saslauthd_socket);
+	if (cf->oauth_command[0] != '\0' && check_oauth_command(c) == -1)
+		return -1;
+	if (geteuid() == 0 && given_wants_pam(c->g) &&
+	    sandbox_user_or_root(cf->pam_user, &uid, &gid, why, sizeof(why)) ==
+		-1)
+		return wrong(c, "pam_user", "%s", why);
+	return 0;
+}
+
 static int
 check_store(const struct check *c)
 {
@@ -382,7 +466,7 @@ check_all(const struct check *c)
 		    cf->log_level);
 	if (cf->retry_max < cf->retry_min)
 		return wrong(c, "retry_max", "is less than retry_min");
-	if (check_listen(c) == -1 || check_users(c) == -1)
+	if (check_listen(c) == -1 || check_users(c) == -1 || check_pam(c) == -1)
 		return -1;
 	if (load_pair(c, "server_cert", cf->server_cert, "server_key",
 		cf->server_key, PEM_SERVER_CERT) == -1)

@@ -26,6 +26,9 @@ struct given *given_load(const char *path, char *err, size_t errlen);
 void given_hold(struct given *);
 void given_release(struct given **);
 
+/* Whether somebody's password or token is not for us alone to judge. */
+bool given_wants_pam(const struct given *);
+
 /* Makes what a server needs and root can make: the empty directory of the
  * chroots, the spool with its owner.  0 or -1 as above. */
 int given_prepare(const struct given *, char *err, size_t errlen);

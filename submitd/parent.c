@@ -2,8 +2,8 @@
  * Parent.  Terms:
  *
  *	proc	one child process in its role
- *	set	fronts, auths and a relay that were started together with one
- *		configuration; queue and resolver belong to no set
+ *	set	fronts, auths, a relay and perhaps a pam that were started
+ *		together with one configuration; queue and resolver belong to no set
  *
  *	set state   procs
  *	starting    not all have said READY; its failure undoes the reload
@@ -220,6 +220,7 @@ give_files(const struct proc *p)
 	} else if (p->role == ROLE_AUTH) {
 		give_pem(p, PEM_CLIENT_CA);
 		give_pem(p, PEM_CLIENT_CRL);
+		give_pem(p, PEM_OAUTH_KEY);
 	} else if (p->role == ROLE_RELAY) {
 		give_pem(p, PEM_SMARTHOST_CA);
 		give_pem(p, PEM_SMARTHOST_PASSWORD);
@@ -253,7 +254,7 @@ are_peers(const struct proc *a, const struct proc *b)
 	static const enum role pairs[][2] = { { ROLE_QUEUE, ROLE_AUTH },
 		{ ROLE_QUEUE, ROLE_FRONT }, { ROLE_QUEUE, ROLE_RELAY },
 		{ ROLE_RESOLVER, ROLE_FRONT }, { ROLE_RESOLVER, ROLE_RELAY },
-		{ ROLE_AUTH, ROLE_FRONT } };
+		{ ROLE_PAM, ROLE_AUTH }, { ROLE_AUTH, ROLE_FRONT } };
 	size_t i;
 
 	for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
@@ -544,7 +545,7 @@ drop_waiting(const struct set *s)
 	}
 }
 
-/* Fronts and relay finish; auth leaves when its fronts have. */
+/* Fronts and relay finish; auth leaves when its fronts have, then pam. */
 static void
 drain_set(struct set *s, int64_t grace_ms)
 {
@@ -583,6 +584,8 @@ start_set(struct given *g)
 	given_hold(g);
 	TAILQ_INSERT_TAIL(&P.sets, s, link);
 	new_proc(ROLE_RELAY, s);
+	if (given_wants_pam(g))
+		new_proc(ROLE_PAM, s);
 	for (i = count_of(g->conf.auth_workers, 1); i > 0; i--)
 		new_proc(ROLE_AUTH, s);
 	for (i = count_of(g->conf.fronts, 0); i > 0; i--)
@@ -842,6 +845,8 @@ advance(void)
 			continue;
 		if (!set_has(s, ROLE_FRONT) && P.stage != STOP_FRONTS)
 			drain_role(s, ROLE_AUTH, 0);
+		if (!set_has(s, ROLE_AUTH))
+			drain_role(s, ROLE_PAM, 0);
 		if (!set_has(s, ROLE_COUNT))
 			free_set(s);
 	}
@@ -852,6 +857,7 @@ advance(void)
 	}
 	if (P.stage == STOP_REST && !have_role(ROLE_RELAY) &&
 	    !have_role(ROLE_AUTH)) {
+		drain_all(ROLE_PAM);
 		P.stage = STOP_QUEUE;
 		drain_all(ROLE_RESOLVER);
 		drain_all(ROLE_QUEUE);

@@ -23,6 +23,7 @@ enum {
 	PATH_MAX_LEN = 320, /* a mailbox: 64 + 1 + 255 */
 	TEXT_MAX = 1024,
 	SASL_MAX = 12288, /* RFC 4954 section 4 */
+	PASSWORD_MAX = 4096,
 	CHAIN_MAX = 64 * 1024,
 	NUM_MAX = -1 /* any value of the type */
 };
@@ -101,6 +102,20 @@ FIELDS(f_verdict) = {
 	F(STR, m_verdict, esc, 12),
 	F(STR, m_verdict, text, TEXT_MAX),
 	F(STR, m_verdict, user, NAME_MAX_LEN), { 0 } };
+FIELDS(f_pam_check) = {
+	F(U32, m_pam_check, ticket, NUM_MAX),
+	F(U8, m_pam_check, how, PAM_BY_SASLAUTHD),
+	F(STR, m_pam_check, user, NAME_MAX_LEN),
+	F(BLOB, m_pam_check, password, PASSWORD_MAX),
+	F(STR, m_pam_check, client_addr, ADDR_MAX), { 0 } };
+FIELDS(f_token_check) = {
+	F(U32, m_token_check, ticket, NUM_MAX),
+	F(BLOB, m_token_check, token, SASL_MAX), { 0 } };
+FIELDS(f_pam_result) = {
+	F(U32, m_pam_result, ticket, NUM_MAX),
+	F(U8, m_pam_result, verdict, PAM_TEMP),
+	F(STR, m_pam_result, user, NAME_MAX_LEN),
+	F(STR, m_pam_result, detail, TEXT_MAX), { 0 } };
 FIELDS(f_grant) = {
 	F(I64, m_grant, user_id, 0),
 	F(STR, m_grant, user, NAME_MAX_LEN),
@@ -198,6 +213,9 @@ static const struct {
 	[M_AUTH_RESULT] = { "AUTH_RESULT", f_auth_result, false },
 	[M_VERDICT] = { "VERDICT", f_verdict, false },
 	[M_SESSION_KILL] = { "SESSION_KILL", f_text, false },
+	[M_PAM_CHECK] = { "PAM_CHECK", f_pam_check, false },
+	[M_TOKEN_CHECK] = { "TOKEN_CHECK", f_token_check, false },
+	[M_PAM_RESULT] = { "PAM_RESULT", f_pam_result, false },
 	[M_GRANT] = { "GRANT", f_grant, false },
 	[M_ENVELOPE] = { "ENVELOPE", f_envelope, false },
 	[M_ENVELOPE_RCPT] = { "ENVELOPE_RCPT", f_envelope_rcpt, false },
@@ -219,7 +237,7 @@ static const struct {
 };
 
 static const char *const role_names[ROLE_COUNT] = {
-	"parent", "front", "auth", "queue", "relay", "resolver", "store",
+	"parent", "front", "auth", "pam", "queue", "relay", "resolver", "store",
 };
 /* clang-format on */
 

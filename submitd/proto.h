@@ -35,6 +35,7 @@ enum role {
 	ROLE_PARENT,
 	ROLE_FRONT,
 	ROLE_AUTH,
+	ROLE_PAM, /* PAM, saslauthd and commands, on behalf of auth */
 	ROLE_QUEUE,
 	ROLE_RELAY,
 	ROLE_RESOLVER,
@@ -80,6 +81,11 @@ enum msg_type {
 	M_AUTH_RESULT,
 	M_VERDICT,
 	M_SESSION_KILL,
+
+	/* auth to pam: is it right?  And the answer */
+	M_PAM_CHECK,
+	M_TOKEN_CHECK,
+	M_PAM_RESULT,
 
 	/* auth to queue: who may, before front hears of it */
 	M_GRANT,
@@ -129,6 +135,7 @@ enum pem_kind {
 	PEM_CLIENT_KEY,
 	PEM_SMARTHOST_CA,
 	PEM_SMARTHOST_PASSWORD, /* not PEM: the bytes of the password */
+	PEM_OAUTH_KEY, /* PEM or JSON: whose tokens auth believes */
 	PEM_KIND_COUNT
 };
 
@@ -268,6 +275,33 @@ struct m_verdict {
 	const char *esc;
 	const char *text; /* also the argument of the row, where it has one */
 	const char *user; /* who sends, when known ("" else) */
+};
+
+/* ---- auth and pam ---- */
+
+enum pam_how { PAM_BY_PAM, PAM_BY_SASLAUTHD };
+
+/* The ticket tells one question of a session from the next. */
+struct m_pam_check {
+	uint32_t ticket;
+	uint8_t how; /* enum pam_how */
+	const char *user;
+	struct blob password;
+	const char *client_addr;
+};
+
+struct m_token_check {
+	uint32_t ticket;
+	struct blob token;
+};
+
+enum pam_verdict { PAM_RIGHT, PAM_WRONG, PAM_TEMP };
+
+struct m_pam_result {
+	uint32_t ticket;
+	uint8_t verdict;    /* enum pam_verdict */
+	const char *user;   /* M_TOKEN_CHECK: whose token it is, "" else */
+	const char *detail; /* for the log */
 };
 
 /* ---- auth to queue ---- */
@@ -432,6 +466,9 @@ union msg {
 	struct m_mail mail;
 	struct m_rcpt rcpt;
 	struct m_verdict verdict;
+	struct m_pam_check pam_check;
+	struct m_token_check token_check;
+	struct m_pam_result pam_result;
 	struct m_grant grant;
 	struct m_envelope envelope;
 	struct m_envelope_rcpt envelope_rcpt;

@@ -116,6 +116,8 @@ role_user(void)
 		return setup.conf.user_front;
 	case ROLE_AUTH:
 		return setup.conf.user_auth;
+	case ROLE_PAM:
+		return setup.conf.pam_user;
 	case ROLE_QUEUE:
 		return setup.conf.user_queue;
 	case ROLE_RELAY:
@@ -134,7 +136,8 @@ lock_in(char *err, size_t errlen)
 	if (ops->role == ROLE_STORE) /* writes what parent's user owns */
 		return 0;
 	if (uid == 0 &&
-	    sandbox_user(role_user(), &uid, &gid, err, errlen) == -1)
+	    (ops->role == ROLE_PAM ? sandbox_user_or_root : sandbox_user)(
+		role_user(), &uid, &gid, err, errlen) == -1)
 		return -1;
 	return sandbox_enter(
 	    &ops->box, setup.conf.chroot_dir, uid, gid, err, errlen);

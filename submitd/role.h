@@ -63,7 +63,7 @@ int role_main(const struct role_ops *);
 void role_leave(struct role_setup *);
 
 /* The roles, each in its own file. */
-extern const struct role_ops front_ops, auth_ops, queue_ops, relay_ops,
+extern const struct role_ops front_ops, auth_ops, pam_ops, queue_ops, relay_ops,
     resolver_ops, store_ops;
 
 #endif

@@ -32,22 +32,48 @@ numeric(const char *text, uid_t *uid, gid_t *gid)
 	return 0;
 }
 
+static int
+named(const char *text, uid_t *uid, gid_t *gid)
+{
+	size_t n = strcspn(text, ":");
+	const struct passwd *pw;
+	const struct group *gr;
+	char name[64];
+
+	if (n >= sizeof(name))
+		return -1;
+	memcpy(name, text, n);
+	name[n] = '\0';
+	if ((pw = getpwnam(name)) == NULL)
+		return -1;
+	*uid = pw->pw_uid;
+	*gid = pw->pw_gid;
+	if (text[n] == '\0')
+		return 0;
+	if ((gr = getgrnam(text + n + 1)) == NULL)
+		return -1;
+	*gid = gr->gr_gid;
+	return 0;
+}
+
+int
+sandbox_user_or_root(
+    const char *text, uid_t *uid, gid_t *gid, char *err, size_t errlen)
+{
+	if (numeric(text, uid, gid) == 0 || named(text, uid, gid) == 0)
+		return 0;
+	snprintf(err, errlen,
+	    "no user \"%s\", expected the name of one, NAME:GROUP or "
+	    "UID[:GID]",
+	    text);
+	return -1;
+}
+
 int
 sandbox_user(const char *text, uid_t *uid, gid_t *gid, char *err, size_t errlen)
 {
-	const struct passwd *pw;
-
-	if (numeric(text, uid, gid) == -1) {
-		if ((pw = getpwnam(text)) == NULL) {
-			snprintf(err, errlen,
-			    "no user \"%s\", expected the "
-			    "name of one or UID[:GID]",
-			    text);
-			return -1;
-		}
-		*uid = pw->pw_uid;
-		*gid = pw->pw_gid;
-	}
+	if (sandbox_user_or_root(text, uid, gid, err, errlen) == -1)
+		return -1;
 	if (*uid != 0)
 		return 0;
 	snprintf(err, errlen, "\"%s\" is root, expected a user without rights",
@@ -85,7 +111,7 @@ become(const char *dir, bool to_dir, uid_t uid, gid_t gid)
 		return -1;
 	if (setresgid(gid, gid, gid) == -1 || setresuid(uid, uid, uid) == -1)
 		return -1;
-	if (setuid(0) != -1) { /* the way back must be shut */
+	if (uid != 0 && setuid(0) != -1) { /* the way back must be shut */
 		errno = EPERM;
 		return -1;
 	}

@@ -17,8 +17,12 @@ struct sandbox {
 	int descriptors;      /* RLIMIT_NOFILE; 0 leaves the hard limit */
 };
 
-/* "name", "uid" or "uid:gid" to numbers; 0, or -1 with a sentence. */
+/* "name", "name:group", "uid" or "uid:gid" to numbers; 0, or -1 with a
+ * sentence, also for root. */
 int sandbox_user(const char *text, uid_t *, gid_t *, char *err, size_t errlen);
+/* The same, but root is good, too. */
+int sandbox_user_or_root(
+    const char *text, uid_t *, gid_t *, char *err, size_t errlen);
 
 /*
  * No way back.  As root: supplementary groups dropped, chroot to dir when

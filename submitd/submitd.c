@@ -39,6 +39,7 @@ run_role(const char *name, bool to_stderr)
 	static const struct role_ops *const all[ROLE_COUNT] = {
 		[ROLE_FRONT] = &front_ops,
 		[ROLE_AUTH] = &auth_ops,
+		[ROLE_PAM] = &pam_ops,
 		[ROLE_QUEUE] = &queue_ops,
 		[ROLE_RELAY] = &relay_ops,
 		[ROLE_RESOLVER] = &resolver_ops,
