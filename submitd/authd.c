@@ -50,8 +50,8 @@ authd_now_ms(void)
 
 /* ---- sessions ---- */
 
-static struct authd_session *
-find(uint64_t sid)
+struct authd_session *
+authd_find(uint64_t sid)
 {
 	struct authd_session *s;
 
@@ -61,9 +61,8 @@ find(uint64_t sid)
 	return NULL;
 }
 
-/* Calls fn for every session; fn may free the one it gets. */
-static void
-each_session(void (*fn)(struct authd_session *, void *), void *arg)
+void
+authd_each(void (*fn)(struct authd_session *, void *), void *arg)
 {
 	struct authd_session *s, *next;
 	int i;
@@ -289,7 +288,7 @@ examine(struct authd_session *s)
 static void
 judge(struct authd_session *s)
 {
-	struct sasl_offer offer = { .enabled = SASL_MECH_DEFAULT };
+	struct sasl_offer offer = { .enabled = authd_mechs() };
 	const struct authd_facts *f = &s->facts;
 	bool ready = authd_store_ready();
 
@@ -411,6 +410,7 @@ end_conv(struct authd_session *s)
 {
 	sasl_conv_free(&s->conv);
 	s->refusal_waits = false;
+	memset(&s->asked, 0, sizeof(s->asked));
 	if (s->timer != NULL)
 		event_del(s->timer);
 }
@@ -424,6 +424,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	if (s->refusal_waits) {
 		end_conv(s);
 		send_result(s, s->refusal, s->refusal_mech);
+	} else if (s->asked.ticket != 0) {
+		authd_resume(s,
+		    s->asked.pretended ? SASL_PW_WRONG : SASL_PW_TEMP);
 	} else if (s->conv != NULL) {
 		/* the next line of the client finds none: 454 */
 		log_auth(
@@ -501,6 +504,11 @@ go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
 {
 	struct m_auth_challenge m;
 
+	s->began_ms = began_ms;
+	if (rc == SASL_RC_WAIT) {
+		arm(s, s->asked.pretended ? s->asked.pretend_ms : AUTHD_CONV_MS);
+		return;
+	}
 	if (rc != SASL_RC_CONTINUE) {
 		on_verdict(s, rc, mech, began_ms);
 		return;
@@ -508,6 +516,20 @@ go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
 	m.data.p = sasl_conv_challenge(s->conv, &m.data.len);
 	ipc_send(s->front->ipc, M_AUTH_CHALLENGE, s->sid, &m);
 	arm(s, AUTHD_CONV_MS);
+}
+
+/* Much may have happened to the user while somebody thought. */
+void
+authd_resume(struct authd_session *s, enum sasl_pw pw)
+{
+	const char *mech = sasl_mech_name(sasl_conv_mech(s->conv));
+
+	if (pw == SASL_PW_OK && !authd_store_ready())
+		pw = SASL_PW_TEMP;
+	if (pw == SASL_PW_OK && !authd_user_stands(s->asked.user))
+		pw = SASL_PW_WRONG;
+	memset(&s->asked, 0, sizeof(s->asked));
+	go_on(s, sasl_conv_resume(s->conv, pw, 0), mech, s->began_ms);
 }
 
 static void
@@ -550,7 +572,7 @@ drop_session_of(struct authd_session *s, void *front)
 static void
 forget_front(struct authd_front *f)
 {
-	each_session(drop_session_of, f);
+	authd_each(drop_session_of, f);
 	LIST_REMOVE(f, link);
 	free(f);
 }
@@ -583,7 +605,7 @@ front_of(struct ipc *p, const struct ipc_in *in)
 static struct authd_session *
 session_of(struct ipc *p, const struct ipc_in *in)
 {
-	return front_of(p, in) != NULL ? find(in->sid) : NULL;
+	return front_of(p, in) != NULL ? authd_find(in->sid) : NULL;
 }
 
 static void
@@ -610,7 +632,7 @@ on_session(struct ipc *p, const struct ipc_in *in)
 
 	if (f == NULL)
 		return;
-	s = find(in->sid);
+	s = authd_find(in->sid);
 	if (s == NULL && (s = session_make(f, in->sid)) == NULL) {
 		too_many(f, in->sid);
 		return;
@@ -687,7 +709,7 @@ on_question(struct ipc *p, const struct ipc_in *in)
 
 	if (front_of(p, in) == NULL)
 		return;
-	if ((s = find(in->sid)) == NULL) {
+	if ((s = authd_find(in->sid)) == NULL) {
 		answer_unknown(p, in);
 		return;
 	}
@@ -774,7 +796,7 @@ static void
 on_recheck(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what, (void)arg;
-	each_session(check_session, NULL);
+	authd_each(check_session, NULL);
 }
 
 void
@@ -800,7 +822,7 @@ on_queue_gone(struct ipc *p, const char *why)
 		return; /* its successor came first */
 	log_warn("peer", "role=queue error=%s", why);
 	A.queue = NULL;
-	each_session(lose_txn, NULL);
+	authd_each(lose_txn, NULL);
 }
 
 static void
@@ -832,6 +854,8 @@ auth_peer(struct role_setup *s, enum role role, uint32_t instance, int fd)
 		add_front(s, instance, fd);
 	else if (role == ROLE_QUEUE)
 		set_queue(s, fd);
+	else if (role == ROLE_PAM)
+		authd_set_pam(s, fd);
 	else
 		close(fd);
 }

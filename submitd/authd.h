@@ -1,6 +1,7 @@
 /*
  * The inside of the auth role: sessions and their logins (authd.c), what the
- * user store says (authd_store.c), the decisions on mail (authd_mail.c).
+ * user store says (authd_store.c), the decisions on mail (authd_mail.c), what
+ * is asked of others (authd_pam.c).
  */
 #ifndef SUBMITD_AUTHD_H
 #define SUBMITD_AUTHD_H
@@ -61,6 +62,18 @@ struct authd_txn {
 	int64_t rcpts;
 };
 
+/* Who checks a password (STORE_BACKEND_DEFAULT: a token). */
+enum { AUTHD_BACKENDS = STORE_BACKEND_SASLAUTHD + 1 };
+
+/* A question that is not answered yet. */
+struct authd_question {
+	uint32_t ticket; /* 0: there is none */
+	enum store_backend backend;
+	char user[STORE_NAME_MAX + 1];
+	bool pretended; /* about nobody: the timer answers */
+	int64_t pretend_ms;
+};
+
 struct authd_session {
 	LIST_ENTRY(authd_session) link;
 	uint64_t sid;
@@ -86,6 +99,8 @@ struct authd_session {
 
 	/* AUTH under way, or its refusal waiting for its time */
 	struct sasl_conv *conv;
+	int64_t began_ms; /* the step under way */
+	struct authd_question asked;
 	struct event *timer;
 	bool refusal_waits;
 	enum smtp_reply refusal;
@@ -104,6 +119,10 @@ struct authd {
 	struct passcache *cache;
 	struct cert_trust *trust;
 
+	struct ipc *pam; /* NULL: it is not there */
+	uint32_t ticket; /* of the last question */
+	int64_t wrong_ms[AUTHD_BACKENDS]; /* how long the last no took */
+
 	struct ipc *queue;
 	LIST_HEAD(, authd_front) fronts;
 	LIST_HEAD(, authd_session) table[AUTHD_BUCKETS];
@@ -119,7 +138,34 @@ int64_t authd_now_ms(void); /* of a clock that never goes back */
 /* From the loop: end the sessions whose identity does not stand any more. */
 void authd_recheck_soon(void);
 
+/* NULL: not known (any more). */
+struct authd_session *authd_find(uint64_t sid);
+
+/* The answer to the question of this session, which has one: go on. */
+void authd_resume(struct authd_session *, enum sasl_pw);
+
+/* Calls fn for every session; fn may free the one it gets. */
+void authd_each(void (*fn)(struct authd_session *, void *), void *arg);
+
+/* ---- authd_pam.c ---- */
+
+/* Asks pam; SASL_PW_LATER, or SASL_PW_TEMP if it can't be asked. */
+enum sasl_pw authd_ask_password(struct authd_session *, enum store_backend,
+    const char *user, const char *password, size_t len);
+
+/* Takes as long as a wrong password took: for names that are nobody's. */
+enum sasl_pw authd_pretend(struct authd_session *, enum store_backend);
+
+/* The mechanisms that can work with this configuration. */
+uint32_t authd_mechs(void);
+
+/* A pair to the role pam: takes fd. */
+void authd_set_pam(struct role_setup *, int fd);
+
 /* ---- authd_store.c ---- */
+
+/* Is the user still there and not disabled?  Yes, if the store can't say. */
+bool authd_user_stands(const char *name);
 
 /*
  * Brings what is kept in step with the store; called before each decision.

@@ -242,13 +242,35 @@ allowed_mechs(const struct store_user *u)
 	return mask;
 }
 
+/* Who checks this user's password; NULL stands for names of nobody. */
+static enum store_backend
+backend_of(const struct store_user *u)
+{
+	if (u != NULL && u->backend != STORE_BACKEND_DEFAULT)
+		return u->backend;
+	switch (A.setup->conf.password_backend) {
+	case BACKEND_PAM:
+		return STORE_BACKEND_PAM;
+	case BACKEND_SASLAUTHD:
+		return STORE_BACKEND_SASLAUTHD;
+	default:
+		return STORE_BACKEND_STORE;
+	}
+}
+
+/* What of the records of a user counts. */
+struct records {
+	struct sasl_account *account;
+	bool own; /* the account's password, not only those of devices */
+};
+
 static int
 add_cred(const struct store_cred *c, void *arg)
 {
-	struct sasl_account *a = arg;
+	const struct records *r = arg;
 
-	if (store_cred_usable(c, time(NULL)))
-		sasl_account_add(a, c->device_id, c->record);
+	if (store_cred_usable(c, time(NULL)) && (r->own || c->device_id != 0))
+		sasl_account_add(r->account, c->device_id, c->record);
 	return 0;
 }
 
@@ -256,13 +278,17 @@ add_cred(const struct store_cred *c, void *arg)
 static enum sasl_user
 lookup(void *arg, const char *user, struct sasl_account *out)
 {
+	struct records records = { .account = out };
 	struct store_user u;
 	enum store_rc rc;
 
 	(void)arg;
 	rc = store_user_get(A.store, user, &u);
-	if (rc == STORE_OK)
-		rc = store_cred_list(A.store, u.id, add_cred, out);
+	if (rc == STORE_OK) {
+		/* a password that others judge is not judged here, too */
+		records.own = backend_of(&u) == STORE_BACKEND_STORE;
+		rc = store_cred_list(A.store, u.id, add_cred, &records);
+	}
 	if (!fine(rc))
 		return SASL_USER_TEMP;
 	if (rc == STORE_NONE)
@@ -285,15 +311,12 @@ has_device(const struct sasl_account *a, int64_t device)
 }
 
 static enum sasl_pw
-check(void *arg, struct sasl_conv *conv, const char *user,
-    const struct sasl_account *a, const char *password, size_t len,
-    int64_t *device)
+check_records(const char *user, const struct sasl_account *a,
+    const char *password, size_t len, int64_t *device)
 {
 	int64_t now_s = authd_now_ms() / 1000;
 	enum sasl_pw pw;
 
-	(void)arg;
-	(void)conv;
 	switch (passcache_get(A.cache, user, password, len, now_s, device)) {
 	case PASSCACHE_RIGHT:
 		if (has_device(a, *device))
@@ -310,6 +333,36 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 		passcache_put(A.cache, user, password, len, pw == SASL_PW_OK,
 		    *device, now_s);
 	return pw;
+}
+
+/* Passwords of devices are always ours; a lone record of no device is a fake. */
+static enum sasl_pw
+check(void *arg, struct sasl_conv *conv, const char *user,
+    const struct sasl_account *a, const char *password, size_t len,
+    int64_t *device)
+{
+	enum store_backend backend;
+	struct store_user u;
+	enum store_rc rc;
+	enum sasl_pw pw;
+	bool known;
+
+	(void)conv;
+	rc = store_user_get(A.store, user, &u);
+	if (!fine(rc))
+		return SASL_PW_TEMP;
+	known = rc == STORE_OK && u.state != STORE_USER_DISABLED;
+	backend = backend_of(rc == STORE_OK ? &u : NULL);
+	if (backend == STORE_BACKEND_STORE)
+		return check_records(user, a, password, len, device);
+	if (!known)
+		return authd_pretend(arg, backend);
+	if (a->ncred > 0 && a->cred[0].device != 0) {
+		pw = check_records(user, a, password, len, device);
+		if (pw != SASL_PW_WRONG)
+			return pw;
+	}
+	return authd_ask_password(arg, backend, u.name, password, len);
 }
 
 const struct sasl_callbacks authd_sasl_callbacks = { resolve, lookup, check };
@@ -430,8 +483,8 @@ device_stands(int64_t id)
 	    (d.revoked == 0 && (d.expires == 0 || d.expires > time(NULL)));
 }
 
-static bool
-user_stands(const char *name)
+bool
+authd_user_stands(const char *name)
 {
 	struct store_user u;
 	enum store_rc rc = store_user_get(A.store, name, &u);
@@ -462,7 +515,7 @@ authd_identity_stands(const struct authd_session *s)
 	const struct cert_owner *o = s->facts.owner;
 
 	if (s->user[0] != '\0' &&
-	    (!user_stands(s->user) || !device_stands(s->device)))
+	    (!authd_user_stands(s->user) || !device_stands(s->device)))
 		return false;
-	return o == NULL || (user_stands(o->user) && owner_stands(o));
+	return o == NULL || (authd_user_stands(o->user) && owner_stands(o));
 }

@@ -1,0 +1,141 @@
+/*
+ * What auth can't judge itself and must not wait for: passwords of users
+ * whose password_backend is PAM or saslauthd.  The role pam is asked, and the
+ * login goes on when its answer comes, in any order.
+ *
+ * Names that are nobody's are not asked about: a stranger could lock out
+ * accounts of the system that have no business with mail.  Their refusal
+ * takes as long as the last wrong password of a user did.
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "authd.h"
+#include "log.h"
+
+static uint32_t
+next_ticket(void)
+{
+	if (++A.ticket == 0) /* which means none */
+		A.ticket = 1;
+	return A.ticket;
+}
+
+enum sasl_pw
+authd_ask_password(struct authd_session *s, enum store_backend backend,
+    const char *user, const char *password, size_t len)
+{
+	const struct m_pam_check m = {
+		.ticket = next_ticket(),
+		.how = backend == STORE_BACKEND_PAM ? PAM_BY_PAM
+						    : PAM_BY_SASLAUTHD,
+		.user = user,
+		.password = { password, len },
+		.client_addr = s->facts.client_addr,
+	};
+
+	if (A.pam == NULL) {
+		log_warn("pam", "user=%s error=%s", user,
+		    "password_backend asks for a role that does not run; are "
+		    "pam_service and saslauthd_socket set?");
+		return SASL_PW_TEMP;
+	}
+	if (ipc_send(A.pam, M_PAM_CHECK, s->sid, &m) == -1)
+		return SASL_PW_WRONG; /* longer than a password can be */
+	s->asked.ticket = m.ticket;
+	s->asked.backend = backend;
+	snprintf(s->asked.user, sizeof(s->asked.user), "%s", user);
+	return SASL_PW_LATER;
+}
+
+enum sasl_pw
+authd_pretend(struct authd_session *s, enum store_backend backend)
+{
+	s->asked.ticket = next_ticket();
+	s->asked.pretended = true;
+	s->asked.pretend_ms = A.wrong_ms[backend];
+	return SASL_PW_LATER;
+}
+
+uint32_t
+authd_mechs(void)
+{
+	uint32_t mechs = SASL_MECH_DEFAULT;
+
+	/* SCRAM proves what only the store keeps */
+	if (A.setup->conf.password_backend != BACKEND_STORE)
+		mechs &= ~(uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS |
+		    SASL_MECH_SCRAM_SHA_256 | SASL_MECH_SCRAM_SHA_1_PLUS |
+		    SASL_MECH_SCRAM_SHA_1);
+	return mechs;
+}
+
+/* ---- answers ---- */
+
+static void
+log_answer(const struct authd_session *s, const struct m_pam_result *m)
+{
+	static const char *const words[] = { "ok", "bad", "temp" };
+
+	log_event(m->verdict == PAM_TEMP ? LOG_WARNING : LOG_INFO, s->sid, 0,
+	    "pam", "result=%s user=%s ms=%lld detail=%s", words[m->verdict],
+	    s->asked.user[0] != '\0' ? s->asked.user : NULL,
+	    (long long)(authd_now_ms() - s->began_ms),
+	    m->detail[0] != '\0' ? m->detail : NULL);
+}
+
+static void
+on_result(struct ipc *p, const struct ipc_in *in)
+{
+	const struct m_pam_result *m = &in->m->pam_result;
+	struct authd_session *s = authd_find(in->sid);
+
+	(void)p;
+	if (s == NULL || s->asked.ticket == 0 || s->asked.pretended ||
+	    s->asked.ticket != m->ticket)
+		return; /* the client has left, or gave up this login */
+	log_answer(s, m);
+	if (m->verdict == PAM_WRONG)
+		A.wrong_ms[s->asked.backend] = authd_now_ms() - s->began_ms;
+	authd_resume(s,
+	    m->verdict == PAM_RIGHT       ? SASL_PW_OK
+		: m->verdict == PAM_WRONG ? SASL_PW_WRONG
+					  : SASL_PW_TEMP);
+}
+
+static const struct ipc_rule rules[] = {
+	{ M_PAM_RESULT, on_result },
+	{ 0, NULL },
+};
+
+/* Nobody will answer what was asked. */
+static void
+give_up(struct authd_session *s, void *arg)
+{
+	(void)arg;
+	if (s->asked.ticket != 0 && !s->asked.pretended)
+		authd_resume(s, SASL_PW_TEMP);
+}
+
+static void
+on_gone(struct ipc *p, const char *why)
+{
+	if (p != A.pam)
+		return; /* its successor came first */
+	log_warn("peer", "role=pam error=%s", why);
+	A.pam = NULL;
+	authd_each(give_up, NULL);
+}
+
+void
+authd_set_pam(struct role_setup *setup, int fd)
+{
+	struct ipc *old = A.pam;
+
+	if (old != NULL) {
+		on_gone(old, "replaced");
+		ipc_free(&old);
+	}
+	A.pam = ipc_new(setup->base, fd, rules, on_gone, NULL);
+}
