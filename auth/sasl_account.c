@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cryptpw.h"
 #include "sasl.h"
 
 int
@@ -35,24 +36,52 @@ sasl_account_clear(struct sasl_account *a)
 	memset(a, 0, sizeof(*a));
 }
 
+static enum sasl_pw
+check_crypt(const char *record, const char *password, size_t len)
+{
+	switch (cryptpw_check(record, password, len)) {
+	case CRYPTPW_OK:
+		return SASL_PW_OK;
+	case CRYPTPW_WRONG:
+		return SASL_PW_WRONG;
+	case CRYPTPW_FAILED:
+		break;
+	}
+	return SASL_PW_TEMP;
+}
+
+static enum sasl_pw
+check_record(const char *record, const char *password, size_t len)
+{
+	if (strncmp(record, "SCRAM-", 6) != 0)
+		return check_crypt(record, password, len);
+	switch (scram_record_check(record, password, len)) {
+	case SCRAM_OK:
+		return SASL_PW_OK;
+	case SCRAM_WRONG:
+	case SCRAM_BAD_RECORD:
+		return SASL_PW_WRONG;
+	case SCRAM_FAILED:
+		break;
+	}
+	return SASL_PW_TEMP;
+}
+
 enum sasl_pw
 sasl_account_check(const struct sasl_account *a, const char *password,
     size_t len, int64_t *device)
 {
-	enum sasl_pw pw = SASL_PW_WRONG;
+	enum sasl_pw pw = SASL_PW_WRONG, one;
 	size_t i;
 
-	for (i = 0; i < a->ncred; i++)
-		switch (scram_record_check(a->cred[i].record, password, len)) {
-		case SCRAM_OK:
+	for (i = 0; i < a->ncred; i++) {
+		one = check_record(a->cred[i].record, password, len);
+		if (one == SASL_PW_OK) {
 			*device = a->cred[i].device;
 			return SASL_PW_OK;
-		case SCRAM_FAILED:
-			pw = SASL_PW_TEMP;
-			break;
-		case SCRAM_WRONG:
-		case SCRAM_BAD_RECORD:
-			break;
 		}
+		if (one == SASL_PW_TEMP)
+			pw = SASL_PW_TEMP;
+	}
 	return pw;
 }

@@ -32,7 +32,8 @@ DOORS = {
     "security/*": ("auth/pam.c",),
     "confuse.h": ("submitd/conf.c",),
     "openssl/*": ("submitd/tls.c", "submitd/stream.c", "auth/cert.c",
-                  "auth/scram.c"),
+                  "auth/certfile.c", "auth/ca.c", "auth/scram.c"),
+    "crypt.h": ("auth/cryptpw.c",),
     "event*.h": ("submitd/stream.c", "submitd/ipc.c", "submitd/control.c")
     + tuple(ROLES),
     "event2/*": (),  # as event*.h

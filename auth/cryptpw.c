@@ -1,0 +1,84 @@
+/* Password records of crypt(3): see cryptpw.h. */
+#include "cryptpw.h"
+
+#include <crypt.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+	/* A check blocks the process: these take about a second. */
+	BCRYPT_COST_MAX = 14,
+	ROUNDS_MAX = 2000000
+};
+
+static bool
+equal(const char *a, const char *b)
+{
+	size_t len = strlen(a);
+	unsigned char differ = 0;
+
+	if (strlen(b) != len)
+		return false;
+	for (size_t i = 0; i < len; i++)
+		differ |= (unsigned char)(a[i] ^ b[i]);
+	return differ == 0;
+}
+
+enum cryptpw_rc
+cryptpw_check(const char *record, const char *password, size_t len)
+{
+	char text[CRYPT_MAX_PASSPHRASE_SIZE];
+	enum cryptpw_rc rc = CRYPTPW_FAILED;
+	struct crypt_data *data;
+	const char *hash;
+
+	if (len >= sizeof(text) || memchr(password, '\0', len) != NULL)
+		return CRYPTPW_WRONG;
+	if ((data = calloc(1, sizeof(*data))) == NULL)
+		return CRYPTPW_FAILED;
+	memcpy(text, password, len);
+	text[len] = '\0';
+	/* what fails begins with "*", as no record does */
+	hash = crypt_r(text, record, data);
+	rc = hash != NULL && hash[0] != '*' && equal(hash, record)
+	    ? CRYPTPW_OK
+	    : CRYPTPW_WRONG;
+	explicit_bzero(text, sizeof(text));
+	explicit_bzero(data, sizeof(*data));
+	free(data);
+	return rc;
+}
+
+/* "$2b$12$..." and "$6$rounds=5000$..." say what they cost. */
+static bool
+is_costly(const char *record)
+{
+	const char *rounds = strstr(record, "$rounds=");
+
+	if (strncmp(record, "$2", 2) == 0 && strlen(record) > 4)
+		return atoi(record + 4) > BCRYPT_COST_MAX;
+	return rounds != NULL && atoi(rounds + 8) > ROUNDS_MAX;
+}
+
+int
+cryptpw_usable(const char *record, const char **why)
+{
+	switch (crypt_checksalt(record)) {
+	case CRYPT_SALT_OK:
+	case CRYPT_SALT_METHOD_LEGACY:
+	case CRYPT_SALT_TOO_CHEAP:
+		break;
+	case CRYPT_SALT_METHOD_DISABLED:
+		*why = "this system's crypt(3) has the method switched off";
+		return -1;
+	default:
+		*why = "this system's crypt(3) does not know it";
+		return -1;
+	}
+	if (!is_costly(record))
+		return 0;
+	*why = "a login would take longer than a second (bcrypt costs up to "
+	       "14 and 2000000 rounds are taken)";
+	return -1;
+}

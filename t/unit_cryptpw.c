@@ -1,0 +1,135 @@
+/* Tests of auth/cryptpw.c. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "auth/cryptpw.h"
+#include "auth/sasl.h"
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+static const char sha512[] =
+    "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjnJQJuesI68"
+    "OTLiBFdcbYEdFCoEOfaS35inz1";
+static const char bcrypt[] =
+    "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+
+static const struct {
+	const char *name, *record, *password;
+	size_t len; /* 0: up to the NUL */
+	enum cryptpw_rc rc;
+} checks[] = {
+	{ "SHA-512, right", sha512, "Hello world!", 0, CRYPTPW_OK },
+	{ "SHA-512, wrong", sha512, "Hello world", 0, CRYPTPW_WRONG },
+	{ "SHA-512, a NUL behind the right one", sha512, "Hello world!\0x", 14,
+	    CRYPTPW_WRONG },
+	{ "bcrypt, right", bcrypt, "U*U", 0, CRYPTPW_OK },
+	{ "bcrypt, wrong", bcrypt, "U*V", 0, CRYPTPW_WRONG },
+	{ "traditional DES, right", "rl.3StKT.4T8M", "rasmuslerdorf", 0,
+	    CRYPTPW_OK },
+	{ "a hash cut short", "$6$saltstring$svn8UoSVapNtMu", "Hello world!", 0,
+	    CRYPTPW_WRONG },
+	{ "a setting without hash", "$6$saltstring", "Hello world!", 0,
+	    CRYPTPW_WRONG },
+	{ "locked", "!", "!", 0, CRYPTPW_WRONG },
+	{ "crypt's own failure", "*0", "*1", 0, CRYPTPW_WRONG },
+	{ "no record", "", "", 0, CRYPTPW_WRONG },
+};
+
+static void
+test_check(void **state)
+{
+	char longest[600];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(checks); i++) {
+		size_t len = checks[i].len != 0 ? checks[i].len
+						: strlen(checks[i].password);
+		enum cryptpw_rc rc =
+		    cryptpw_check(checks[i].record, checks[i].password, len);
+
+		if (rc != checks[i].rc)
+			fail_msg("%s: %d", checks[i].name, rc);
+	}
+	memset(longest, 'x', sizeof(longest));
+	assert_int_equal(
+	    cryptpw_check(sha512, longest, sizeof(longest)), CRYPTPW_WRONG);
+}
+
+static const struct {
+	const char *name, *record;
+	int rc;
+} usables[] = {
+	{ "SHA-512", sha512, 0 },
+	{ "bcrypt of cost 5", bcrypt, 0 },
+	{ "bcrypt of cost 20",
+	    "$2b$20$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+	    -1 },
+	{ "SHA-256 with many rounds",
+	    "$5$rounds=900000000$saltstring$3xv.VbSCBX41eDL9L3voEdMN", -1 },
+	{ "yescrypt",
+	    "$y$j9T$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
+	    "XQMKV/v0A",
+	    0 },
+	{ "an unknown method", "$9$xxxxxxxxxxxxxxxxxxxxxxxxx", -1 },
+	{ "locked", "!!", -1 },
+};
+
+static void
+test_usable(void **state)
+{
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(usables); i++) {
+		const char *why = NULL;
+		int rc = cryptpw_usable(usables[i].record, &why);
+
+		if (rc != usables[i].rc)
+			fail_msg("%s: %d", usables[i].name, rc);
+		if ((why != NULL) != (rc == -1))
+			fail_msg("%s: reason", usables[i].name);
+	}
+}
+
+/* An account with both kinds of records: the one that matches says whose. */
+static void
+test_account(void **state)
+{
+	struct sasl_account a = { 0 };
+	char record[SCRAM_RECORD_MAX];
+	int64_t device = 0;
+
+	(void)state;
+	assert_int_equal(scram_record_make("app", 3, SCRAM_SHA_256, 4096,
+			     record, sizeof(record)),
+	    0);
+	assert_int_equal(sasl_account_add(&a, 0, sha512), 0);
+	assert_int_equal(sasl_account_add(&a, 7, record), 0);
+	assert_int_equal(sasl_account_check(&a, "app", 3, &device), SASL_PW_OK);
+	assert_int_equal(device, 7);
+	assert_int_equal(
+	    sasl_account_check(&a, "Hello world!", 12, &device), SASL_PW_OK);
+	assert_int_equal(device, 0);
+	assert_int_equal(
+	    sasl_account_check(&a, "neither", 7, &device), SASL_PW_WRONG);
+	sasl_account_clear(&a);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_check),
+		cmocka_unit_test(test_usable),
+		cmocka_unit_test(test_account),
+	};
+
+	return cmocka_run_group_tests_name("cryptpw", tests, NULL, NULL);
+}
