@@ -63,7 +63,7 @@ static const char *const stage_text[] = {
 struct reply {
 	uint16_t code;
 	char esc[ESC_LEN];               /* "" if none was given */
-	char text[SMTP_CLIENT_TEXT + 1]; /* of all lines, without the codes */
+	char text[SMTP_CLIENT_TEXT + 1]; /* code, then the text of all lines */
 	size_t len;
 	size_t lines;
 };
@@ -178,9 +178,10 @@ fail_reply(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
     const char *what, const struct reply *r)
 {
 	char text[SMTP_CLIENT_TEXT + 1];
+	size_t n = strlen(what) + strlen(": ");
 
-	snprintf(text, sizeof(text), "%s: %u %s%s%.900s", what, r->code, r->esc,
-	    r->esc[0] != '\0' ? " " : "", r->text);
+	snprintf(text, sizeof(text), "%s: %.*s", what,
+	    (int)(sizeof(text) - n - 1), r->text);
 	end_session(c, trouble, esc, text, false);
 }
 
@@ -741,12 +742,13 @@ add_text(struct reply *r, const char *s, size_t len)
 }
 
 static void
-begin_reply(struct reply *r, const char *text, size_t esc, uint16_t code)
+begin_reply(struct reply *r, const char *line, size_t esc, uint16_t code)
 {
 	*r = (struct reply){ .code = code };
 	if (esc > 0)
 		snprintf(r->esc, sizeof(r->esc), "%.*s",
-		    (int)strcspn(text, " "), text);
+		    (int)strcspn(line + 4, " "), line + 4);
+	add_text(r, line, 3);
 }
 
 /* The line's code, 0 if it is no reply line. */
@@ -785,12 +787,16 @@ take_line(struct smtp_client *c, const char *line, size_t len)
 	}
 	esc = esc_len(text, text_len, line[0]);
 	if (r->lines == 0)
-		begin_reply(r, text, esc, code);
+		begin_reply(r, line, esc, code);
 	else if (c->stage == EHLO)
 		take_keyword(c, text, text_len);
-	if (r->len > 0)
+	if (r->lines > 0) { /* the enhanced code is said once */
+		text += esc;
+		text_len -= esc;
+	}
+	if (text_len > 0)
 		add_text(r, " ", 1);
-	add_text(r, text + esc, text_len - esc);
+	add_text(r, text, text_len);
 	if (++r->lines > SMTP_CLIENT_LINES) {
 		fail_garbage(c, "a reply of too many lines came");
 	} else if (len == 3 || line[3] == ' ') {

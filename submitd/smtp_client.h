@@ -37,9 +37,9 @@ enum smtp_client_want {
 /*
  * What became of a recipient, or of the session.  Lives until the callback
  * returns (or the client is freed).  esc agrees with kind: 2.y.z, 4.y.z or
- * 5.y.z, the smarthost's where it gave one.  With a code, text is what the
- * smarthost said to this mail, without its codes; with code 0 it is a sentence
- * of ours, which may quote a reply.  It is printable ASCII.
+ * 5.y.z, the smarthost's where it gave one.  With a code, text is the
+ * whole reply to this mail, codes included, its lines joined; with code 0 it is
+ * a sentence of ours, which may quote a reply.  It is printable ASCII.
  */
 struct smtp_client_result {
 	enum result_kind kind;

@@ -5,6 +5,7 @@
 #define RESOLVER_DEADLINE 400
 #include "submitd/resolver.c"
 
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -187,6 +188,7 @@ start_dns(const char *const *records, size_t n, pid_t *pid)
 	argv[2 + n] = NULL;
 	assert_int_equal(pipe(out), 0);
 	if ((*pid = fork()) == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(out[1], STDOUT_FILENO);
 		close(out[0]);
 		close(out[1]);
