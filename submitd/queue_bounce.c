@@ -86,7 +86,12 @@ or_empty(const char *text)
 static char *
 reply_of(const struct queue_report *r)
 {
-	return r->code != 0 ? xstrdup(or_empty(r->text)) : NULL;
+	const char *esc = or_empty(r->esc);
+
+	if (r->code == 0)
+		return NULL;
+	return xasprintf("%u %s%s%s", r->code, esc, esc[0] != '\0' ? " " : "",
+	    or_empty(r->text));
 }
 
 /* Our own words, where the smarthost has none. */
