@@ -77,10 +77,11 @@ class TestSmarthost:
 
 
 def stop_process(pid, word):
-    """Shell commands that end a process if it still is the one meant."""
-    return ("if tr '\\0' '\\n' </proc/%d/cmdline 2>/dev/null |\n"
-            "    grep -qxF %s; then\n\tkill %d\nfi\n"
-            % (pid, shlex.quote(word), pid))
+    """Shell commands that end a process, if it still is the one meant, and
+    wait for that."""
+    return ("if { tr '\\0' '\\n' </proc/%d/cmdline; } 2>/dev/null |\n"
+            "    grep -qxF %s; then\n\tkill %d && tail --pid=%d -f /dev/null"
+            "\nfi\n" % (pid, shlex.quote(word), pid, pid))
 
 
 class Play(harness.Playground):
@@ -145,8 +146,9 @@ tls_key_file %s
     def start_submitd(self):
         """The server, its log behind a pipe: some roles may write no file."""
         with open(self.path("log"), "wb") as log:
-            sink = subprocess.Popen(("cat",), stdin=subprocess.PIPE,
-                                    stdout=log, start_new_session=True)
+            sink = subprocess.Popen(
+                ("cat",), stdin=subprocess.PIPE, stdout=log,
+                stderr=subprocess.DEVNULL, start_new_session=True)
         self.spawn(stderr=sink.stdin, start_new_session=True)
         sink.stdin.close()  # it ends with the server
         self.ready()
@@ -166,12 +168,13 @@ tls_key_file %s
                  if line.startswith("<-- 250 2.0.0")]
         return taken[-1] if taken else "accepted"
 
-    def relay_lines(self):
-        """Lines of the log about deliveries."""
+    def log_lines(self, event, **fields):
+        """Lines of the log about an event."""
         with open(self.path("log"), encoding="utf-8",
                   errors="replace") as log:
-            return [line.rstrip() for line in log
-                    if logs.parse(line).get("ev") == "relay"]
+            lines = [line.rstrip() for line in log]
+        return [line for line in lines
+                if {"ev": event, **fields}.items() <= logs.parse(line).items()]
 
     def write_stop(self):
         """A script that ends what --stay leaves running."""
@@ -209,7 +212,7 @@ def still_runs(directory):
         return False
 
 
-def show(files):
+def show(play, files):
     """The mails, whole: they are short."""
     for number, file in enumerate(files, 1):
         with open(file, encoding="utf-8", errors="replace", newline="") as f:
@@ -217,23 +220,27 @@ def show(files):
         received = email.message_from_string(text).get_all("Received", [])
         if not any("with ESMTPSA" in " ".join(r.split()) for r in received):
             raise Failed("Mail %d does not say ESMTPSA:\n%s" % (number, text))
-        say("\n--- mail %d: %s" % (number, brief(file)))
+        say("\n--- mail %d: %s" % (number, brief(
+            LINK + file[len(play.directory):])))
         say("\n".join("    " + line for line in text.splitlines()))
 
 
 def explain(play):
-    """What in the mails proves what."""
+    """What proves what."""
+    verified = play.log_lines("smarthost", verified="ok")
+    if not verified:
+        raise Failed("The log does not say that the smarthost was verified.")
     say("""
 What proves what:
-  "with ESMTPSA" and "tls" in submitd's Received field: the mail was submitted
-  over TLS by somebody who had logged in.  submitd's log has a line for each
-  delivery: it sent the mail over TLS, after it had verified the smarthost's
-  chain and name:""")
-    for line in play.relay_lines():
-        say("    " + line)
+- "with ESMTPSA" and "tls" in the Received field of mail.play.example, which is
+  submitd: it got the mail over TLS from somebody who had logged in.""")
     if harness.is_root():
-        say("  Postfix's own Received field says so from the other end: TLS, "
-            "and\n  submitd's client certificate (verified OK).")
+        say('- Postfix\'s Received field, above it: submitd came to it over TLS '
+            'and\n  showed a certificate, "verified OK".')
+    say("- The log of submitd: it verified the smarthost's chain and name, and "
+        "then sent\n  the mails.")
+    for line in verified + play.log_lines("delivered"):
+        say("    " + line)
 
 
 def next_commands(play, stay):
@@ -245,7 +252,7 @@ def next_commands(play, stay):
             os.path.join(LINK, "msmtprc"))
     say("\nNext commands to try:")
     for command in ("%s user list" % ctl, "%s cert list" % ctl,
-                    "%s user add bob" % ctl):
+                    "%s user add bob --address bob@play.example" % ctl):
         say("  " + command)
     if stay:
         say("  %s queue list\n  %s status\n  %s" % (ctl, ctl, mail))
@@ -273,7 +280,7 @@ def run(play, stay):
         "Ann's laptop showed its certificate, and no password."))
     files = play.smarthost.mails(2, ARRIVAL)
     say("Both have arrived at the smarthost:")
-    show(files)
+    show(play, files)
     explain(play)
     if stay:
         play.write_stop()
