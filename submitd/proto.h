@@ -396,7 +396,7 @@ struct m_job_result {
 	uint8_t trouble;     /* enum trouble_kind */
 	uint16_t code;	     /* the smarthost's, 0 if it never answered */
 	const char *esc;     /* enhanced code, ours or the smarthost's */
-	const char *text;    /* the reply behind its codes, or our own sentence */
+	const char *text;    /* the whole reply, or our own sentence */
 	const char *mta;     /* name[address]:port of the smarthost, or "" */
 };
 

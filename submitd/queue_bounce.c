@@ -86,12 +86,7 @@ or_empty(const char *text)
 static char *
 reply_of(const struct queue_report *r)
 {
-	const char *esc = or_empty(r->esc);
-
-	if (r->code == 0)
-		return NULL;
-	return xasprintf("%u %s%s%s", r->code, esc, esc[0] != '\0' ? " " : "",
-	    or_empty(r->text));
+	return r->code != 0 ? xstrdup(or_empty(r->text)) : NULL;
 }
 
 /* Our own words, where the smarthost has none. */
