@@ -25,7 +25,7 @@ static const struct ctl_opt add_opts[] = { CTL_PASSWORD_OPTS,
 static const struct ctl_opt passwd_opts[] = { CTL_PASSWORD_OPTS,
 	{ .name = NULL } };
 static const struct ctl_opt set_opts[] = { { "--policy", true },
-	{ "--state", true }, { .name = NULL } };
+	{ "--state", true }, { "--backend", true }, { .name = NULL } };
 static const struct ctl_opt suspend_opts[] = { { "--reason", true },
 	{ .name = NULL } };
 
@@ -39,7 +39,8 @@ const struct ctl_verb ctl_user_verbs[] = {
 	  passwd_run, CTL_WRITE, 1, 1, passwd_opts },
 	{ "user", "set",
 	  "NAME [--policy any|cert|password|both]"
-	  " [--state active|suspended|disabled]",
+	  " [--state active|suspended|disabled]"
+	  " [--backend default|store|pam|saslauthd]",
 	  "change how a user must log in",
 	  set_run, CTL_WRITE, 1, 1, set_opts },
 	{ "user", "list", "", "list all users",
@@ -81,6 +82,7 @@ static const struct ctl_column show_columns[] = {
 	{ "state", "State", CTL_TEXT, NULL },
 	{ "reason", "Reason", CTL_TEXT, NULL },
 	{ "policy", "Policy", CTL_TEXT, NULL },
+	{ "backend", "Backend", CTL_TEXT, NULL },
 	{ "password", "Password kept as", CTL_WORDS, NULL },
 	{ "created", "Created", CTL_TIME, NULL },
 	{ "addresses", "Addresses", CTL_WORDS, NULL },
@@ -143,10 +145,11 @@ user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
 		rc = store_cert_list(ctl->st, user->id, add_cert, certs);
 	if (rc == STORE_OK)
 		rc = store_device_list(ctl->st, user->id, add_device, devices);
-	*out = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}",
+	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}",
 	    "name", user->name, "state", store_user_state_text(user->state),
 	    "reason", user->reason, "policy",
-	    store_auth_policy_text(user->policy), "password", password,
+	    store_auth_policy_text(user->policy), "backend",
+	    store_backend_text(user->backend), "password", password,
 	    "created", ctl_json_time(user->created), "addresses", addresses,
 	    "certificates", certs, "devices", devices);
 	return rc;
@@ -370,6 +373,7 @@ passwd_run(struct ctl *ctl)
 struct changes {
 	enum store_auth_policy policy;
 	enum store_user_state state;
+	enum store_backend backend;
 };
 
 /* Options to values; the words are checked before anything is changed. */
@@ -378,6 +382,7 @@ take_changes(const struct ctl *ctl, struct changes *c)
 {
 	const char *policy = ctl_opt(ctl, "--policy");
 	const char *state = ctl_opt(ctl, "--state");
+	const char *backend = ctl_opt(ctl, "--backend");
 
 	if (ctl->opts == 0)
 		return ctl_usage(ctl, "nothing to set");
@@ -388,6 +393,11 @@ take_changes(const struct ctl *ctl, struct changes *c)
 		    "\"%s\" is no state, expected active, suspended or "
 		    "disabled",
 		    state);
+	if (backend != NULL && store_backend_parse(backend, &c->backend) == -1)
+		return ctl_usage(ctl,
+		    "\"%s\" is no backend, expected default, store, pam or "
+		    "saslauthd",
+		    backend);
 	return 0;
 }
 
@@ -400,6 +410,8 @@ apply_changes(const struct ctl *ctl, const struct changes *c, int64_t id)
 		rc = store_user_set_policy(ctl->st, id, c->policy);
 	if (rc == STORE_OK && ctl_opt(ctl, "--state") != NULL)
 		rc = store_user_set_state(ctl->st, id, c->state, NULL);
+	if (rc == STORE_OK && ctl_opt(ctl, "--backend") != NULL)
+		rc = store_user_set_backend(ctl->st, id, c->backend);
 	return rc;
 }
 
