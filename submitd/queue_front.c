@@ -317,7 +317,8 @@ session_of(struct queue_peer *front, const struct ipc_in *in)
 			return s;
 		/* The auth that allowed it may be so new that parent's word of
 		 * it is still to be read. */
-		ipc_drain(front->q->setup->parent);
+		if (front->q->setup->parent != NULL)
+			ipc_drain(front->q->setup->parent);
 		read_auths(front->q);
 		return find_session(front->q, in->sid);
 	}

@@ -222,6 +222,7 @@ rig_init(struct rig *r)
 {
 	memset(r, 0, sizeof(*r));
 	r->body_fd = -1;
+	r->instance = RIG_FRONT;
 	snprintf(r->dir, sizeof(r->dir), "/tmp/queue_rig.XXXXXX");
 	if (mkdtemp(r->dir) == NULL)
 		die("mkdtemp");
@@ -329,7 +330,7 @@ rig_connect(struct rig *r, enum role role)
 
 	if (ipc_pair(fd) == -1)
 		die("ipc_pair");
-	queue_ops.peer(&r->setup, role, RIG_FRONT, fd[0]);
+	queue_ops.peer(&r->setup, role, r->instance, fd[0]);
 	*end_of(r, role) = ipc_new(r->setup.base, fd[1], rules, on_gone, r);
 }
 

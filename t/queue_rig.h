@@ -9,7 +9,7 @@
 #include "submitd/role.h"
 
 enum {
-	RIG_FRONT = 7, /* instance of the front */
+	RIG_FRONT = 7, /* instance of the first front */
 	RIG_RCPTS = 16,
 	RIG_JOBS = 512
 };
@@ -34,6 +34,7 @@ struct rig {
 	struct role_setup setup;
 	struct ipc *parent; /* parent's end */
 	struct ipc *auth, *front, *relay;
+	uint32_t instance; /* of the next peer that connects */
 	bool running, left;
 	bool auth_gone, front_gone, relay_gone; /* dropped by the queue */
 

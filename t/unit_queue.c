@@ -648,8 +648,8 @@ test_bounce(void **state)
 	rig_send(&rig, RIG_SID(1), 1, ANN, BO " cy@x.y dan@x.y", HELLO);
 	j = job(0);
 	rig_result_one(&rig, j, 0, RESULT_DELIVERED, TROUBLE_NONE, 250, "ok");
-	rig_result_one(
-	    &rig, j, 1, RESULT_FAILED, TROUBLE_REPLY, 550, "No such user here");
+	rig_result_one(&rig, j, 1, RESULT_FAILED, TROUBLE_REPLY, 550,
+	    "550 5.1.1 No such user here");
 	rig_result_one(
 	    &rig, j, 2, RESULT_DEFERRED, TROUBLE_REPLY, 450, "later");
 	rig_done(&rig, j);
@@ -660,7 +660,7 @@ test_bounce(void **state)
 	assert_int_equal(b->size, b->body.len);
 	assert_true(has_text(b, "Final-Recipient: rfc822; cy@x.y"));
 	assert_true(has_text(b, "Status: 5.1.1"));
-	assert_true(has_text(b, "No such user here"));
+	assert_true(has_text(b, "smtp; 550 5.1.1 No such user here"));
 	assert_true(has_text(b, "Subject: hello"));
 	assert_true(has_text(b, "Remote-MTA: dns; mx.example.net\r\n"));
 	assert_false(has_text(b, "dan@x.y"));
@@ -912,8 +912,8 @@ test_expired(void **state)
 	rig_send(&rig, RIG_SID(1), 1, ANN, BO, HELLO);
 	job(0);
 	rig.setup.conf.bounce_after = 0;
-	rig_result(
-	    &rig, &rig.job[0], RESULT_DEFERRED, TROUBLE_REPLY, 450, "later");
+	rig_result(&rig, &rig.job[0], RESULT_DEFERRED, TROUBLE_REPLY, 450,
+	    "450 4.2.0 later");
 	b = job(1);
 	assert_string_equal(b->to[0], ANN);
 	assert_true(has_text(b, "Status: 5.4.7"));
@@ -952,8 +952,8 @@ test_delay_notice(void **state)
 
 	(void)state;
 	rig_send(&rig, RIG_SID(1), 1, ANN, BO, HELLO);
-	rig_result(
-	    &rig, job(0), RESULT_DEFERRED, TROUBLE_REPLY, 450, "busy now");
+	rig_result(&rig, job(0), RESULT_DEFERRED, TROUBLE_REPLY, 450,
+	    "450 4.2.0 busy now");
 	rig_settle(&rig);
 	rig.setup.conf.delay_notice = 1;
 	queue_ops.reload(&rig.setup, &rig.setup.conf, NULL, 0); /* sweep now */
