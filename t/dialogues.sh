@@ -1,3 +1,3 @@
 #!/bin/sh
 # All scripted dialogues against the session code.
-exec ./t/dlg "$srcdir"/t/dlg/*.dlg
+exec ./t/dialogue "$srcdir"/t/dlg/*.dlg
