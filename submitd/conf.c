@@ -58,6 +58,7 @@ static const struct key keys[] = {
 	{ K(auth_workers), NUM(T_INT, "0", 0, 64, 0) },
 
 	{ K(users_db), TEXT("/var/lib/submitd/users.db", AUTH | STORE) },
+	{ K(access_map), TEXT("", STORE) },
 	{ K(spool), TEXT("/var/spool/submitd", QUEUE) },
 	{ K(control_socket), TEXT("/run/submitd/control", 0) },
 	{ K(pid_file), TEXT("", 0) },
@@ -79,7 +80,7 @@ static const struct key keys[] = {
 	{ K(client_key), TEXT("", 0) },
 
 	{ K(max_message_size), NUM(T_SIZE, "25M", 64 * KIB, 2 * GIB, FRONT | QUEUE) },
-	{ K(max_recipients), NUM(T_INT, "1000", 100, 100000, FRONT | AUTH) },
+	{ K(max_recipients), NUM(T_INT, "1000", 100, 10000, FRONT | AUTH) },
 	{ K(max_connections), NUM(T_INT, "10000", 1, 1000000, FRONT) },
 	{ K(max_errors), NUM(T_INT, "20", 1, 10000, FRONT) },
 	{ K(name_timeout), NUM(T_TIME, "5s", 0, 30 * SECOND, FRONT) },

@@ -29,7 +29,6 @@ enum {
 	ACCEPT_PAUSE_MS = 200, /* when no descriptor is left */
 	LINGER_MS = 3000,      /* for a last reply to arrive */
 	CHAIN_BYTES = 64 * 1024,
-	SHORT_GRACE_MS = 30 * 1000 /* a stop; a reload gives more */
 };
 
 struct worker {
@@ -880,7 +879,6 @@ front_drain(struct role_setup *s)
 {
 	struct timeval tv = { .tv_sec = s->grace_ms / 1000,
 		.tv_usec = (s->grace_ms % 1000) * 1000 };
-	bool now = s->grace_ms <= SHORT_GRACE_MS;
 	size_t i;
 
 	F.draining = true;
@@ -889,7 +887,7 @@ front_drain(struct role_setup *s)
 		close(s->listen[i].fd);
 	}
 	s->listens = 0;
-	each_conn(drain_conn, &now);
+	each_conn(drain_conn, &s->stopping);
 	if (F.conns == 0) {
 		role_leave(s);
 		return;

@@ -32,6 +32,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "filewatch.h"
 #include "given.h"
 #include "ipc.h"
 #include "listen.h"
@@ -41,6 +42,8 @@ enum {
 	OLD_SETS_MAX = 3,
 	HEALTHY_MS = 10 * 1000,	     /* after it a death counts as the first */
 	DELAY_MAX_MS = 60 * 1000,    /* between restarts of one proc */
+	MAP_SETTLE_MS = 250,	     /* from a change of the map to its use */
+	MAP_RETRY_MS = 5 * 1000,     /* after the store could not be written */
 	KILL_AFTER_MS = 5 * 1000,    /* beyond the grace of a drain */
 	PEM_BY_MESSAGE_MAX = 48 * 1024
 };
@@ -99,6 +102,13 @@ static struct parent {
 		unsigned answers; /* still to come */
 		bool pending;	  /* another SIGHUP came meanwhile */
 	} reload;
+
+	struct { /* the file of the access map */
+		struct filewatch *watch;
+		struct event *ev;    /* something happened to it */
+		struct event *timer; /* and is over, or is tried again */
+		bool again;	     /* the store role must run once more */
+	} map;
 } P;
 
 static void start_proc(struct proc *);
@@ -341,7 +351,8 @@ tell_queue_all(void)
 static void
 give_drain(struct proc *p, int64_t grace_ms)
 {
-	struct m_drain m = { .grace_ms = (uint32_t)grace_ms };
+	struct m_drain m = { .grace_ms = (uint32_t)grace_ms,
+		.stop = P.stage != RUNNING };
 
 	if (p->state == PROC_DRAINING)
 		return;
@@ -688,6 +699,71 @@ repair_store(void)
 		start_proc(new_proc(ROLE_STORE, NULL));
 }
 
+/* ---- the access map: read by the store role whenever its file changes ---- */
+
+/* Not before this moment: a store role that runs may have read it already. */
+static void
+read_map(void)
+{
+	if (P.stage != RUNNING)
+		return;
+	if (find_role(ROLE_STORE) != NULL)
+		P.map.again = true;
+	else
+		repair_store();
+}
+
+static void
+on_map_change(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	if (filewatch_changed(P.map.watch) &&
+	    !event_pending(P.map.timer, EV_TIMEOUT, NULL))
+		arm(P.map.timer, MAP_SETTLE_MS);
+}
+
+static void
+watch_map(void)
+{
+	const char *path = P.given->conf.access_map;
+
+	if (P.map.ev != NULL)
+		event_free(P.map.ev);
+	P.map.ev = NULL;
+	filewatch_free(&P.map.watch);
+	if (path[0] == '\0')
+		return;
+	if ((P.map.watch = filewatch_new(path)) == NULL) {
+		log_warn("access-map", "file=%s error=%s action=%s", path,
+		    strerror(errno), "changes are seen at SIGHUP only");
+		return;
+	}
+	P.map.ev = event_new(P.base, filewatch_fd(P.map.watch),
+	    EV_READ | EV_PERSIST, on_map_change, NULL);
+	event_add(P.map.ev, NULL);
+}
+
+/* Watched anew before it is read, so that no change is lost in between. */
+static void
+on_map_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	watch_map();
+	read_map();
+}
+
+/* The store role has ended. */
+static void
+map_was_read(bool well)
+{
+	if (!well && P.given->conf.access_map[0] != '\0')
+		arm(P.map.timer, MAP_RETRY_MS);
+	if (!P.map.again)
+		return;
+	P.map.again = false;
+	read_map();
+}
+
 static void
 apply_conf(enum role role)
 {
@@ -733,7 +809,8 @@ reload_begin(void)
 	given_hold(g);
 	P.reload.before = P.given;
 	P.given = g;
-	repair_store();
+	watch_map();
+	read_map();
 	reload_apply();
 }
 
@@ -778,6 +855,8 @@ reload_undo(const char *why)
 	given_release(&P.given);
 	P.given = P.reload.before;
 	P.reload.before = NULL;
+	watch_map();
+	read_map();
 	TAILQ_FOREACH(p, &P.procs, link) {
 		if (p->set != NULL || p->role == ROLE_STORE || p->ipc == NULL)
 			continue;
@@ -990,12 +1069,16 @@ on_death(struct proc *p, int status)
 	p->pid = 0;
 	ipc_free(&p->ipc);
 	if (p->state == PROC_DRAINING || p->role == ROLE_STORE) {
-		if (p->role == ROLE_STORE && p->state != PROC_DRAINING &&
-		    !P.up) {
+		bool store = p->role == ROLE_STORE;
+		bool well = p->state == PROC_DRAINING;
+
+		if (store && !well && !P.up) {
 			start_failed(p);
 			return;
 		}
 		free_proc(p);
+		if (store)
+			map_was_read(well);
 		if (!P.up && P.stage == RUNNING)
 			check_start();
 		advance();
@@ -1108,6 +1191,8 @@ parent_main(const struct parent_options *opt)
 		close_all();
 		return EX_OSERR;
 	}
+	P.map.timer = event_new(P.base, -1, EV_TIMEOUT, on_map_timer, NULL);
+	watch_map();
 	start_proc(new_proc(ROLE_STORE, NULL));
 	start_proc(new_proc(ROLE_QUEUE, NULL));
 	start_proc(new_proc(ROLE_RESOLVER, NULL));

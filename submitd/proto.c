@@ -45,7 +45,9 @@ FIELDS(f_peer) = {
 	F(U8, m_peer, role, ROLE_COUNT - 1),
 	F(U32, m_peer, instance, NUM_MAX), { 0 } };
 FIELDS(f_start) = { F(U32, m_start, instance, NUM_MAX), { 0 } };
-FIELDS(f_drain) = { F(U32, m_drain, grace_ms, NUM_MAX), { 0 } };
+FIELDS(f_drain) = {
+	F(U32, m_drain, grace_ms, NUM_MAX),
+	F(U8, m_drain, stop, 1), { 0 } };
 FIELDS(f_role) = {
 	F(U8, m_role, role, ROLE_COUNT - 1),
 	F(U32, m_role, instance, NUM_MAX),

@@ -166,6 +166,7 @@ struct m_start {
 
 struct m_drain {
 	uint32_t grace_ms; /* what runs may take so long */
+	uint8_t stop;	   /* the service ends: idle sessions, too */
 };
 
 struct m_role {

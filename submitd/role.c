@@ -159,6 +159,7 @@ on_drain(struct ipc *p, const struct ipc_in *in)
 {
 	(void)p;
 	setup.grace_ms = in->m->drain.grace_ms;
+	setup.stopping = in->m->drain.stop;
 	ops->drain(&setup);
 }
 

@@ -33,6 +33,7 @@ struct role_setup {
 	} listen[ROLE_LISTEN_MAX];
 	size_t listens;
 	int64_t grace_ms; /* drain: how long what runs may still take */
+	bool stopping;	  /* drain: the whole service ends, no new set came */
 };
 
 struct role_ops {

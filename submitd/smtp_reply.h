@@ -33,7 +33,7 @@ X(R_NOOP, 250, "2.0.0", "OK") \
 X(R_RSET, 250, "2.0.0", "Forgotten; begin again with MAIL") \
 X(R_VRFY, 252, "2.5.2", "Addresses are not verified here; send the message and it will be tried") \
 X(R_HELP, 214, "2.0.0", \
-    "Commands: EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\n" \
+    "Commands: EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\n" \
     "This server takes mail from its own users only, over TLS and with a login\n" \
     "or a client certificate. Ask your administrator for the settings") \
 \

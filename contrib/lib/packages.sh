@@ -9,7 +9,7 @@ PACKAGES_BUILD="autoconf automake gcc libc6-dev make pkg-config xz-utils
 # What the playground runs: programs that make certificates and send mail.
 PACKAGES_PLAY="ca-certificates msmtp openssl python3 util-linux"
 # More mail programs, which only the tests run.
-PACKAGES_TEST="curl libnet-ssleay-perl swaks"
+PACKAGES_TEST="curl mandoc libnet-ssleay-perl swaks"
 
 # Prints the packages of a list that are not installed.
 packages_missing() { # PACKAGE ...
