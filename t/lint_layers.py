@@ -28,7 +28,7 @@ ROLES = ("submitd/%s.[ch]" % role for role in (
 DOORS = {
     "sqlite3*.h": ("store/*.[ch]",),
     "sasl/*": ("auth/sasl.c", "auth/mech_*.c", "auth/mech.h",
-               "submitd/sasl_client.c"),
+               "auth/saslauthd.c", "submitd/sasl_client.c"),
     "security/*": ("auth/pam.c",),
     "confuse.h": ("submitd/conf.c",),
     "openssl/*": ("submitd/tls.c", "submitd/stream.c", "auth/cert.c",
