@@ -9,9 +9,7 @@
  */
 #include <sys/random.h>
 
-#include <arpa/inet.h>
 #include <event2/event.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +17,7 @@
 #include <unistd.h>
 
 #include "authd.h"
+#include "facts.h"
 #include "log.h"
 #include "store/db.h"
 
@@ -138,36 +137,6 @@ session_make(struct authd_front *front, uint64_t sid)
 }
 
 /* ---- facts of a session ---- */
-
-/* The forms of an address that policy.h asks for. */
-static char *
-map_address(const char *addr)
-{
-	struct in6_addr in6;
-	const unsigned char *b = in6.s6_addr;
-
-	if (inet_pton(AF_INET6, addr, &in6) != 1)
-		return xstrdup(addr);
-	if (IN6_IS_ADDR_V4MAPPED(&in6))
-		return xasprintf("%u.%u.%u.%u", b[12], b[13], b[14], b[15]);
-	return xasprintf("IPv6:%x:%x:%x:%x:%x:%x:%x:%x",
-	    (unsigned)(b[0] << 8 | b[1]), (unsigned)(b[2] << 8 | b[3]),
-	    (unsigned)(b[4] << 8 | b[5]), (unsigned)(b[6] << 8 | b[7]),
-	    (unsigned)(b[8] << 8 | b[9]), (unsigned)(b[10] << 8 | b[11]),
-	    (unsigned)(b[12] << 8 | b[13]), (unsigned)(b[14] << 8 | b[15]));
-}
-
-static char *
-map_host(const struct m_session *m, const char *map_addr)
-{
-	size_t n = strlen(m->client_name);
-
-	if (m->resolve != RESOLVE_OK || n == 0)
-		return xasprintf("[%s]", map_addr);
-	if (m->client_name[n - 1] == '.')
-		n--;
-	return xstrndup(m->client_name, n);
-}
 
 static enum policy_resolve
 map_resolve(uint8_t status)
@@ -318,8 +287,9 @@ take_facts(struct authd_session *s, const struct m_session *m)
 
 	facts_clear(f);
 	f->client_addr = xstrdup(m->client_addr);
-	f->map_addr = map_address(m->client_addr);
-	f->map_name = map_host(m, f->map_addr);
+	f->map_addr = facts_addr(m->client_addr);
+	f->map_name = facts_host(
+	    m->resolve == RESOLVE_OK ? m->client_name : "", f->map_addr);
 	f->resolve = map_resolve(m->resolve);
 	f->tls_bits = m->tls_bits;
 	f->tls13 = strcmp(m->tls_version, "TLSv1.3") == 0;

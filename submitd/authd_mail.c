@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "authd.h"
+#include "facts.h"
 #include "log.h"
 
 /* Who the session is, from its login or its certificate. */
@@ -233,32 +234,6 @@ answer_code(const struct authd_session *s, uint32_t txn, enum verdict_on on,
 	ipc_send(s->front->ipc, M_VERDICT, s->sid, &m);
 }
 
-/* The reply to a situation that the policy leaves to us. */
-static enum smtp_reply
-reply_for(enum policy_why why)
-{
-	switch (why) {
-	case POLICY_WHY_NOBODY:
-	case POLICY_WHY_NEED_CERT:
-	case POLICY_WHY_NEED_PASSWORD:
-		return R_AUTH_NEEDED;
-	case POLICY_WHY_NEED_BOTH:
-		return R_AUTH_NEEDED_BOTH;
-	case POLICY_WHY_SUSPENDED:
-		return R_USER_SUSPENDED;
-	case POLICY_WHY_DISABLED:
-		return R_USER_DISABLED;
-	case POLICY_WHY_SENDER:
-		return R_MAIL_NOT_OWNED;
-	case POLICY_WHY_SENDER_LOOKUP:
-		return R_AUTH_DOWN;
-	case POLICY_WHY_RCPT_NO_DOMAIN:
-		return R_RCPT_UNQUALIFIED;
-	default:
-		return R_TEMP;
-	}
-}
-
 static void
 refuse(const struct authd_session *s, enum verdict_on on, const struct who *w,
     const struct policy_verdict *v)
@@ -274,7 +249,7 @@ refuse(const struct authd_session *s, enum verdict_on on, const struct who *w,
 	else if (v->why == POLICY_WHY_SUSPENDED)
 		text = w->user.reason[0] != '\0' ? w->user.reason
 						 : "no reason was given";
-	answer(s, s->txn.number, on, false, reply_for(v->why), text, "");
+	answer(s, s->txn.number, on, false, facts_reply(v->why), text, "");
 }
 
 /* ---- what queue is told ---- */

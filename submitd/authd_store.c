@@ -10,10 +10,9 @@
 #include <time.h>
 
 #include "authd.h"
+#include "facts.h"
 #include "log.h"
 #include "store/access.h"
-#include "store/accessmap.h"
-#include "store/accessval.h"
 #include "store/cert.h"
 #include "store/device.h"
 
@@ -65,25 +64,8 @@ static int
 note_relay(const struct store_access *row, void *arg)
 {
 	unsigned *kinds = arg;
-	struct accessval_reply value;
-	const char *operand;
 
-	if (accessval_reply(row->value, &value, NULL) == -1 ||
-	    value.kind != ACCESSVAL_RELAY)
-		return 0;
-	switch (accessmap_tag(row->key, &operand)) {
-	case ACCESSMAP_CONNECT:
-		*kinds |= POLICY_RELAYS_BY_NAME;
-		break;
-	case ACCESSMAP_TO:
-		*kinds |= POLICY_RELAYS_BY_RCPT;
-		break;
-	case ACCESSMAP_UNTAGGED:
-		*kinds |= POLICY_RELAYS_BY_NAME | POLICY_RELAYS_BY_RCPT;
-		break;
-	default:
-		break;
-	}
+	*kinds |= facts_relays(row->key, row->value);
 	return 0;
 }
 

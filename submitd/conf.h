@@ -35,6 +35,7 @@ struct conf {
 
 	/* files */
 	char *users_db, *spool, *control_socket, *pid_file, *chroot_dir;
+	char *access_map;	   /* mirrored into users_db; "" none */
 
 	/* users of the roles when started as root: name or uid[:gid] */
 	char *user_front, *user_auth, *user_queue, *user_relay, *user_resolver;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "mapfile.h"
 #include "sandbox.h"
 #include "store/db.h"
 #include "tls.h"
@@ -433,6 +434,50 @@ check_store(const struct check *c)
 	}
 }
 
+/* Whether rows of this map are in the store; also if that can't be said now:
+ * the store role, which mends the store, looks again. */
+static bool
+may_be_imported(const struct conf *cf)
+{
+	struct store *st = NULL;
+	enum store_rc rc = store_open(cf->users_db, STORE_RO, &st);
+	bool yes = rc != STORE_OK || mapfile_is_imported(st, cf->access_map);
+
+	store_close(&st);
+	return yes;
+}
+
+/* A map that is broken now is no reason not to serve by its last good rows;
+ * one that never was read would leave the server without its rules. */
+static int
+check_access_map(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+	const char *path = cf->access_map;
+	struct accessmap *map;
+	char why[768], text[512];
+	bool bad;
+
+	if (path[0] == '\0')
+		return 0;
+	if (path[0] != '/')
+		return wrong(c, "access_map",
+		    "\"%s\" is no absolute path, expected one such as "
+		    "/etc/mail/access",
+		    path);
+	map = mapfile_read(path, true, text, sizeof(text));
+	bad = map == NULL || mapfile_first_error(map, path, why, sizeof(why));
+	if (map == NULL)
+		snprintf(why, sizeof(why), "%s %s", path, text);
+	accessmap_free(&map);
+	if (!bad || may_be_imported(cf))
+		return 0;
+	return wrong(c, "access_map",
+	    "%s; nothing of it is in force yet, so the server would run "
+	    "without its rules",
+	    why);
+}
+
 static int
 check_directory(const struct check *c, const char *key, const char *path)
 {
@@ -475,7 +520,7 @@ check_all(const struct check *c)
 		return -1;
 	if (check_directory(c, "spool", cf->spool) == -1)
 		return -1;
-	return check_store(c);
+	return check_store(c) == -1 ? -1 : check_access_map(c);
 }
 
 struct given *

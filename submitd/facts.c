@@ -1,0 +1,84 @@
+/* Facts for the decision, and replies: see facts.h. */
+#include "facts.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "mem.h"
+#include "store/accessmap.h"
+#include "store/accessval.h"
+
+char *
+facts_addr(const char *addr)
+{
+	struct in6_addr in6;
+	const unsigned char *b = in6.s6_addr;
+
+	if (inet_pton(AF_INET6, addr, &in6) != 1)
+		return xstrdup(addr);
+	if (IN6_IS_ADDR_V4MAPPED(&in6))
+		return xasprintf("%u.%u.%u.%u", b[12], b[13], b[14], b[15]);
+	return xasprintf("IPv6:%x:%x:%x:%x:%x:%x:%x:%x",
+	    (unsigned)(b[0] << 8 | b[1]), (unsigned)(b[2] << 8 | b[3]),
+	    (unsigned)(b[4] << 8 | b[5]), (unsigned)(b[6] << 8 | b[7]),
+	    (unsigned)(b[8] << 8 | b[9]), (unsigned)(b[10] << 8 | b[11]),
+	    (unsigned)(b[12] << 8 | b[13]), (unsigned)(b[14] << 8 | b[15]));
+}
+
+char *
+facts_host(const char *name, const char *map_addr)
+{
+	size_t n = strlen(name);
+
+	if (n == 0)
+		return xasprintf("[%s]", map_addr);
+	if (name[n - 1] == '.')
+		n--;
+	return xstrndup(name, n);
+}
+
+unsigned
+facts_relays(const char *key, const char *value)
+{
+	struct accessval_reply reply;
+	const char *operand;
+
+	if (accessval_reply(value, &reply, NULL) == -1 ||
+	    reply.kind != ACCESSVAL_RELAY)
+		return 0;
+	switch (accessmap_tag(key, &operand)) {
+	case ACCESSMAP_CONNECT:
+		return POLICY_RELAYS_BY_NAME;
+	case ACCESSMAP_TO:
+		return POLICY_RELAYS_BY_RCPT;
+	case ACCESSMAP_UNTAGGED:
+		return POLICY_RELAYS_BY_NAME | POLICY_RELAYS_BY_RCPT;
+	default:
+		return 0;
+	}
+}
+
+enum smtp_reply
+facts_reply(enum policy_why why)
+{
+	switch (why) {
+	case POLICY_WHY_NOBODY:
+	case POLICY_WHY_NEED_CERT:
+	case POLICY_WHY_NEED_PASSWORD:
+		return R_AUTH_NEEDED;
+	case POLICY_WHY_NEED_BOTH:
+		return R_AUTH_NEEDED_BOTH;
+	case POLICY_WHY_SUSPENDED:
+		return R_USER_SUSPENDED;
+	case POLICY_WHY_DISABLED:
+		return R_USER_DISABLED;
+	case POLICY_WHY_SENDER:
+		return R_MAIL_NOT_OWNED;
+	case POLICY_WHY_SENDER_LOOKUP:
+		return R_AUTH_DOWN;
+	case POLICY_WHY_RCPT_NO_DOMAIN:
+		return R_RCPT_UNQUALIFIED;
+	default:
+		return R_TEMP;
+	}
+}
