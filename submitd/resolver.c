@@ -8,9 +8,10 @@
  * either file changes, questions go to a new context; the old one goes once
  * its last lookup has come back.
  *
- * Every question is answered within RESOLVER_DEADLINE.  Questions in flight
- * are bounded by kind, so that strangers whose reverse names never resolve
- * cannot shut out the smarthost's.
+ * Every question is answered within RESOLVER_DEADLINE.  Each kind of question
+ * has its own context and its own bound: strangers whose reverse names never
+ * resolve make libunbound think that the servers are slow, and must not delay
+ * the smarthost's name by that.
  */
 #include <sys/queue.h>
 #include <sys/stat.h>
@@ -39,6 +40,7 @@ enum {
 	PTRS_MAX = 5,      /* names of an address that are confirmed */
 	ADDRS_MAX = 900,   /* bytes of addresses in one answer */
 	LOOK_AGAIN = 5,    /* s between looks at resolv.conf and hosts */
+	KINDS = RESOLVE_CLIENT + 1,
 	CLASS_IN = 1
 };
 
@@ -90,12 +92,12 @@ struct asker {
 };
 
 static struct role_setup *setup;
-static struct dns *dns;
+static struct dns *dns[KINDS]; /* by enum resolve_kind */
 static struct file_mark marks[FILES];
 static time_t looked;
 static TAILQ_HEAD(, question) questions = TAILQ_HEAD_INITIALIZER(questions);
 static TAILQ_HEAD(, asker) askers = TAILQ_HEAD_INITIALIZER(askers);
-static size_t in_flight[RESOLVE_CLIENT + 1];
+static size_t in_flight[KINDS];
 static size_t unanswered;
 static bool draining;
 
@@ -192,6 +194,28 @@ dns_open(const char *server, char *err, size_t errlen)
 	return d;
 }
 
+/* Puts contexts with these servers in place; 0, or -1: nothing changed. */
+static int
+use_servers(const char *server, char *err, size_t errlen)
+{
+	struct dns *fresh[KINDS] = { NULL };
+	int i;
+
+	for (i = 0; i < KINDS; i++) {
+		if ((fresh[i] = dns_open(server, err, errlen)) != NULL)
+			continue;
+		while (--i >= 0)
+			dns_close(fresh[i]);
+		return -1;
+	}
+	for (i = 0; i < KINDS; i++) {
+		if (dns[i] != NULL)
+			dns_retire(dns[i]);
+		dns[i] = fresh[i];
+	}
+	return 0;
+}
+
 static void
 take_marks(struct file_mark *m)
 {
@@ -213,7 +237,6 @@ look_at_files(void)
 {
 	struct file_mark fresh[FILES];
 	struct timespec now;
-	struct dns *next;
 	char err[256];
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
@@ -224,14 +247,11 @@ look_at_files(void)
 	if (memcmp(fresh, marks, sizeof(marks)) == 0)
 		return;
 	memcpy(marks, fresh, sizeof(marks));
-	next = dns_open(setup->conf.resolver, err, sizeof(err));
-	if (next == NULL) {
+	if (use_servers(setup->conf.resolver, err, sizeof(err)) == -1)
 		log_warn("resolver", "error=%s", err);
-		return;
-	}
-	log_info("resolver", "changed=%s", "resolv.conf or hosts, read again");
-	dns_retire(dns);
-	dns = next;
+	else
+		log_info("resolver", "changed=%s",
+		    "resolv.conf or hosts, read again");
 }
 
 /* ---- questions ---- */
@@ -337,15 +357,16 @@ static void
 look_up(struct question *q, const char *name, enum dns_type type)
 {
 	struct lookup *l = xmalloc(sizeof(*l));
+	struct dns *d = dns[q->kind];
 
-	*l = (struct lookup){ .dns = dns, .q = q, .type = type, .name = name };
-	dns->lookups++;
+	*l = (struct lookup){ .dns = d, .q = q, .type = type, .name = name };
+	d->lookups++;
 	q->lookups++;
 	/* The hosts file's names are answered before this returns. */
 	if (ub_resolve_event(
-		dns->ctx, name, (int)type, CLASS_IN, l, on_lookup, NULL) == 0)
+		d->ctx, name, (int)type, CLASS_IN, l, on_lookup, NULL) == 0)
 		return;
-	dns->lookups--; /* a name that cannot be asked does not exist */
+	d->lookups--; /* a name that cannot be asked does not exist */
 	q->lookups--;
 	free(l);
 }
@@ -444,7 +465,7 @@ static struct question *
 question_new(struct ipc *asker, const struct ipc_in *in, const char *name)
 {
 	static const struct timeval limit = { RESOLVER_DEADLINE / 1000,
-		RESOLVER_DEADLINE % 1000 * 1000 };
+		RESOLVER_DEADLINE % 1000 * 1000L };
 	struct question *q = xcalloc(1, sizeof(*q));
 
 	q->asker = asker;
@@ -556,23 +577,16 @@ resolver_start(struct role_setup *s, char *err, size_t errlen)
 {
 	setup = s;
 	take_marks(marks);
-	dns = dns_open(s->conf.resolver, err, errlen);
-	return dns != NULL ? 0 : -1;
+	return use_servers(s->conf.resolver, err, errlen);
 }
 
 static int
 resolver_reload(
     struct role_setup *s, const struct conf *next, char *err, size_t errlen)
 {
-	struct dns *d = dns_open(next->resolver, err, errlen);
-
 	(void)s;
-	if (d == NULL)
-		return -1;
 	take_marks(marks);
-	dns_retire(dns);
-	dns = d;
-	return 0;
+	return use_servers(next->resolver, err, errlen);
 }
 
 static void

@@ -505,7 +505,7 @@ static const struct scenario {
 	{ "hung up in the handshake", { 0 }, { "--drop", "handshake" }, BODY,
 	    "1/100 deferred tls 0 4.7.5\n1/101 deferred tls 0 4.7.5\n",
 	    "closed the connection during the handshake", false },
-	{ "silent in the handshake", { .timeout_ms = 300 },
+	{ "silent in the handshake", { .timeout_ms = 1000 },
 	    { "--hang", "handshake" }, BODY,
 	    "1/100 deferred connect 0 4.4.2\n1/101 deferred connect 0 4.4.2\n",
 	    "no answer in time while waiting for the TLS handshake", false },
@@ -517,7 +517,7 @@ static const struct scenario {
 	    "1/100 deferred connect 0 4.3.2\n"
 	    "1/101 deferred connect 0 4.3.2\n",
 	    "refused the connection: 554 5.3.2 no", false },
-	{ "a silent smarthost", { .timeout_ms = 300 }, { "--hang", "connect" },
+	{ "a silent smarthost", { .timeout_ms = 1000 }, { "--hang", "connect" },
 	    BODY,
 	    "1/100 deferred connect 0 4.4.2\n1/101 deferred connect 0 4.4.2\n",
 	    "no answer in time while waiting for the greeting", false },
@@ -576,7 +576,7 @@ static const struct scenario {
 	    "1/100 deferred connect 0 4.4.2 the smarthost closed\n"
 	    "1/101 deferred connect 0 4.4.2 the smarthost closed\n",
 	    "up", true },
-	{ "silent after the dot", { .timeout_ms = 300 }, { "--hang", "dot" },
+	{ "silent after the dot", { .timeout_ms = 1000 }, { "--hang", "dot" },
 	    BODY,
 	    "1/100 deferred connect 0 4.4.2 no answer in time\n"
 	    "1/101 deferred connect 0 4.4.2 no answer in time\n",
@@ -832,7 +832,7 @@ static void
 queue_comes_back(void **st)
 {
 	static const char *const args[] = { "--hang", "dot/1", NULL };
-	struct options o = { .connections = 1, .timeout_ms = 500 };
+	struct options o = { .connections = 1, .timeout_ms = 1000 };
 
 	(void)st;
 	start_relay(&o, start_host(args));
