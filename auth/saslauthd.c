@@ -58,19 +58,27 @@ cb_getconfpath(void *context, char **path)
 	return SASL_OK;
 }
 
+/* Cyrus takes the length of a password, but sends what comes before a NUL. */
 static int
 ask(const char *user, const char *password, size_t len)
 {
 	sasl_conn_t *conn = NULL;
+	char *text;
 	int rc;
 
+	if (memchr(password, '\0', len) != NULL)
+		return SASL_BADAUTH;
+	if ((text = strndup(password, len)) == NULL)
+		return SASL_NOMEM;
 	rc = sasl_server_new(
 	    "smtp", "localhost", NULL, NULL, NULL, NULL, 0, &conn);
 	if (rc == SASL_OK)
-		rc = sasl_checkpass(conn, user, (unsigned)strlen(user),
-		    password, (unsigned)len);
+		rc = sasl_checkpass(
+		    conn, user, (unsigned)strlen(user), text, (unsigned)len);
 	if (conn != NULL)
 		sasl_dispose(&conn);
+	explicit_bzero(text, len);
+	free(text);
 	return rc;
 }
 
