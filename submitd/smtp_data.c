@@ -312,6 +312,23 @@ smtp_data_file(struct session *s, const struct m_txn *m)
 		session_enter(s, ST_DATA);
 }
 
+/* Queue has no file for the body: the transaction is over with its reply, the
+ * rest of the message is only consumed. */
+void
+smtp_data_no_file(struct session *s, const struct m_submitted *m)
+{
+	struct txn *t = &s->txn;
+
+	if (m->txn != t->number)
+		return;
+	t->qid = 0; /* nothing is left to abort */
+	refuse(t, (enum smtp_reply)m->reply);
+	if (t->dots.done)
+		end_refused(s);
+	else
+		session_enter(s, ST_DATA);
+}
+
 void
 smtp_data_submitted(struct session *s, const struct m_submitted *m)
 {

@@ -138,6 +138,7 @@ void smtp_txn_end(struct session *);
 void smtp_data_ready(struct session *, const struct m_data_ready *);
 size_t smtp_data_input(struct session *, const void *, size_t);
 void smtp_data_file(struct session *, const struct m_txn *);
+void smtp_data_no_file(struct session *, const struct m_submitted *);
 void smtp_data_submitted(struct session *, const struct m_submitted *);
 void smtp_data_queue_gone(struct session *);
 

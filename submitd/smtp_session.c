@@ -281,6 +281,8 @@ session_from_queue(struct session *s, enum msg_type type, const union msg *m)
 		smtp_data_ready(s, &m->data_ready);
 	else if (type == M_BODY_FD && s->state == ST_FILE_WAIT)
 		smtp_data_file(s, &m->txn);
+	else if (type == M_SUBMITTED && s->state == ST_FILE_WAIT)
+		smtp_data_no_file(s, &m->submitted);
 	else if (type == M_SUBMITTED && s->state == ST_SUBMIT_WAIT)
 		smtp_data_submitted(s, &m->submitted);
 }

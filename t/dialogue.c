@@ -16,7 +16,7 @@
  * before the first line), "whole" (segments only), "auth down", "queue
  * down|up|full|file|dead", "cert USER", "refuse CODE ESC TEXT", "errors N",
  * "size N", "rcpts N", "timeout", "closed" (the server has hung up), "kill",
- * "drain", "trace", "normalize".
+ * "drain", "trace", "normalize"; "fill N" is N C lines of 100 bytes.
  *
  * The user ann has the password "secret" and owns ann@example.org; the
  * recipient no@example.net is refused with 550 5.7.1.
@@ -258,6 +258,10 @@ answer_queue(void)
 		m.data_ready.reply = P.queue == QUEUE_FULL ? R_NO_SPACE :
 							     R_DATA_GO;
 		session_from_queue(P.s, M_DATA_READY, &m);
+	} else if (asked == M_BODY_FILE && P.queue == QUEUE_FULL) {
+		m.submitted.txn = P.txn;
+		m.submitted.reply = R_NO_SPACE;
+		session_from_queue(P.s, M_SUBMITTED, &m);
 	} else if (asked == M_BODY_FILE) {
 		m.txn.txn = P.txn;
 		session_from_queue(P.s, M_BODY_FD, &m);
@@ -590,6 +594,17 @@ prepare(size_t piece)
 	snprintf(P.client.addr, sizeof(P.client.addr), "192.0.2.7");
 }
 
+static void
+fill(struct buf *seg, int lines)
+{
+	char line[101];
+
+	memset(line, 'x', sizeof(line));
+	memcpy(line + 98, "\r\n", 3);
+	while (lines-- > 0)
+		buf_add(seg, line, 100);
+}
+
 /* One line of the script; seg collects what the client says. */
 static void
 play_line(char *line, struct buf *seg, bool *begun)
@@ -608,6 +623,10 @@ play_line(char *line, struct buf *seg, bool *begun)
 	}
 	if (strncmp(line, "C: ", 3) == 0) {
 		unescape(seg, line + 3);
+		return;
+	}
+	if (strncmp(line, "! fill ", 7) == 0) {
+		fill(seg, atoi(line + 7));
 		return;
 	}
 	send_segment(seg);
