@@ -3,11 +3,14 @@
  * from a map file are shown but not changed; an entry set here wins over one
  * of the file with the same key.
  */
+#include "ctl_access.h"
+
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
-#include "ctl.h"
+#include "ctl_facts.h"
 #include "mem.h"
 #include "store/access.h"
 #include "store/accesscheck.h"
@@ -17,11 +20,14 @@ static int set_run(struct ctl *);
 static int get_run(struct ctl *);
 static int list_run(struct ctl *);
 static int del_run(struct ctl *);
-
-static const struct ctl_opt list_opts[] = { { "--source", true },
-	{ .name = NULL } };
+static int test_run(struct ctl *);
 
 /* clang-format off */
+static const struct ctl_opt list_opts[] = { { "--source", true },
+	{ .name = NULL } };
+static const struct ctl_opt test_opts[] = { { "--phase", true },
+	CTL_FACTS_OPTS, { .name = NULL } };
+
 const struct ctl_verb ctl_access_verbs[] = {
 	{ "access", "set", "KEY VALUE...",
 	  "add an entry, or replace the one with this key",
@@ -32,6 +38,16 @@ const struct ctl_verb ctl_access_verbs[] = {
 	  list_run, CTL_READ, 0, 1, list_opts },
 	{ "access", "del", "KEY", "delete an entry that was set here",
 	  del_run, CTL_WRITE, 1, 1, NULL },
+	{ "access", "test", "--phase PHASE " CTL_FACTS_ARGS,
+	  "say what would be decided, by which entry, and why",
+	  test_run, CTL_READ, 0, 0, test_opts },
+	{ "access", "import", "FILE",
+	  "take the entries of a map file in place of those of the last",
+	  ctl_access_import, CTL_WRITE, 1, 1, NULL },
+	{ "access", "export", "[FILE]", "write all entries as a map file",
+	  ctl_access_export, CTL_READ, 0, 1, NULL },
+	{ "access", "diff", "FILE", "say what import would change",
+	  ctl_access_diff, CTL_READ, 1, 1, NULL },
 	{ .noun = NULL },
 };
 
@@ -41,23 +57,40 @@ static const struct ctl_column columns[] = {
 	{ "source", "SOURCE", CTL_TEXT, NULL },
 	{ "line", "LINE", CTL_NUMBER, NULL },
 	{ "created", "CREATED", CTL_TIME, NULL },
+	{ "note", "NOTE", CTL_TEXT, NULL },
 	{ .key = NULL },
 };
 /* clang-format on */
 
-/* The words after the key, with blanks between: no need to quote a text. */
+static bool
+is_blank(char c)
+{
+	return c == ' ' || c == '\t';
+}
+
+/*
+ * The words after the key, with blanks between: no need to quote a text. Like
+ * a line of a map file a value neither begins nor ends with a blank.
+ */
 static char *
 join_value(const struct ctl *ctl)
 {
 	struct buf out = { 0 };
+	char *value;
 
 	for (size_t i = 1; i < ctl->words; i++) {
 		if (i > 1)
 			buf_add(&out, " ", 1);
 		buf_add(&out, ctl->word[i], strlen(ctl->word[i]));
 	}
+	while (out.len > 0 && is_blank((char)buf_head(&out)[0]))
+		buf_drop(&out, 1);
+	while (out.len > 0 && is_blank((char)buf_head(&out)[out.len - 1]))
+		out.len--;
 	buf_add(&out, "", 1);
-	return (char *)buf_head(&out);
+	value = xstrdup((char *)buf_head(&out));
+	buf_clear(&out);
+	return value;
 }
 
 static void
@@ -87,6 +120,32 @@ check_entry(const char *key, const char *value)
 	    : 0;
 }
 
+/*
+ * A client can break its own reverse DNS. Whether that evades this entry is
+ * seen beside the default, so both are looked at as a map of two lines.
+ */
+static void
+warn_of_evasion(const struct ctl *ctl, const char *key, const char *value)
+{
+	char def[STORE_ACCESS_VALUE_MAX + 1] = "OK";
+	struct accessmap *map;
+	const char *operand;
+	char *text;
+
+	if (accessmap_tag(key, &operand) != ACCESSMAP_TLS_CLT ||
+	    operand[0] == '\0')
+		return;
+	store_access_lookup(ctl->st, "TLS_Clt:", def, sizeof(def));
+	text = xasprintf("TLS_Clt: %s\n%s %s\n", def, key, value);
+	map = accessmap_parse(text, strlen(text));
+	for (size_t i = 0; i < map->nnotes; i++)
+		if (map->note[i].line == 2)
+			tell_finding(
+			    NULL, map->note[i].level, map->note[i].text);
+	accessmap_free(&map);
+	free(text);
+}
+
 static int
 set_entry(struct ctl *ctl, const char *key, const char *value)
 {
@@ -98,6 +157,7 @@ set_entry(struct ctl *ctl, const char *key, const char *value)
 		return status;
 	if ((rc = store_access_set(ctl->st, key, value)) != STORE_OK)
 		return ctl_store_fail(ctl, rc);
+	warn_of_evasion(ctl, key, value);
 	ctl_done(ctl,
 	    json_pack(
 		"{s:s, s:s, s:s}", "key", key, "value", value, "source", "cli"),
@@ -133,28 +193,49 @@ get_run(struct ctl *ctl)
 struct listing {
 	const char *source; /* NULL: both */
 	json_t *rows;
+	json_t *cli; /* the last cli row */
+	char *key;   /* and its folded key */
 };
+
+/* The row of a file behind the cli row of the same key. */
+static void
+note_hidden(struct listing *l, const struct store_access *row, json_t *json)
+{
+	if (l->key == NULL || strcmp(l->key, row->key) != 0)
+		return;
+	json_object_set_new(json, "note",
+	    json_string("without effect: hidden by the entry of cli"));
+	json_object_set_new(l->cli, "note",
+	    json_sprintf("hides line %d of the file", row->line));
+}
 
 static int
 list_one(const struct store_access *row, void *arg)
 {
 	const char *source = store_access_source_text(row->source);
 	struct listing *l = arg;
+	json_t *json = json_pack("{s:s, s:s, s:s, s:o, s:o, s:n}", "key",
+	    row->shown, "value", row->value, "source", source, "line",
+	    row->line > 0 ? json_integer(row->line) : json_null(), "created",
+	    ctl_json_time(row->created), "note");
 
-	if (l->source != NULL && strcmp(l->source, source) != 0)
-		return 0;
-	json_array_append_new(l->rows,
-	    json_pack("{s:s, s:s, s:s, s:o, s:o}", "key", row->shown, "value",
-		row->value, "source", source, "line",
-		row->line > 0 ? json_integer(row->line) : json_null(),
-		"created", ctl_json_time(row->created)));
+	if (row->source == STORE_ACCESS_CLI) {
+		free(l->key);
+		l->key = xstrdup(row->key);
+		json_decref(l->cli);
+		l->cli = json_incref(json);
+	} else
+		note_hidden(l, row, json);
+	if (l->source == NULL || strcmp(l->source, source) == 0)
+		json_array_append(l->rows, json);
+	json_decref(json);
 	return 0;
 }
 
 static int
 list_run(struct ctl *ctl)
 {
-	struct listing l = { ctl_opt(ctl, "--source"), NULL };
+	struct listing l = { .source = ctl_opt(ctl, "--source") };
 	const char *key = ctl->words > 0 ? ctl->word[0] : NULL;
 	enum store_rc rc;
 
@@ -164,6 +245,8 @@ list_run(struct ctl *ctl)
 		    ctl, "\"%s\" is no source, expected cli or file", l.source);
 	l.rows = json_array();
 	rc = store_access_list(ctl->st, key, list_one, &l);
+	json_decref(l.cli);
+	free(l.key);
 	if (rc != STORE_OK) {
 		json_decref(l.rows);
 		return ctl_store_fail(ctl, rc);
@@ -186,4 +269,25 @@ del_run(struct ctl *ctl)
 	ctl_done(ctl, json_pack("{s:s, s:b}", "key", key, "deleted", 1),
 	    "%s is deleted", key);
 	return 0;
+}
+
+static int
+test_run(struct ctl *ctl)
+{
+	const char *word = ctl_opt(ctl, "--phase");
+	struct policy_verdict verdict;
+	enum policy_phase phase;
+	struct ctl_facts facts;
+	int status;
+
+	if (word == NULL)
+		return ctl_usage(ctl, "--phase is needed");
+	if ((status = ctl_facts_phase(ctl, word, &phase)) != 0)
+		return status;
+	if ((status = ctl_facts_take(ctl, &facts)) == 0 &&
+	    (status = ctl_facts_decide(ctl, phase, &facts, &verdict)) == 0)
+		ctl_show(ctl, ctl_facts_verdict(phase, &facts, &verdict),
+		    ctl_facts_columns);
+	ctl_facts_clear(&facts);
+	return status;
 }

@@ -1,0 +1,479 @@
+/*
+ * Dry runs of the decision: see ctl_facts.h. What the server takes from a
+ * session comes from options here; everything else is the server's own code.
+ */
+#include "ctl_facts.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sysexits.h>
+
+#include "facts.h"
+#include "mem.h"
+#include "store/access.h"
+
+enum { BITS_DEFAULT = 256 }; /* of a session with TLS */
+
+/* ---- phases ---- */
+
+enum side { SIDE_CLIENT, SIDE_SERVER };
+
+static const struct {
+	const char *word;
+	enum policy_phase phase;
+	enum side side;
+	bool rcpt; /* needed */
+} phases[] = {
+	{ "connect", POLICY_CONNECT, SIDE_CLIENT, false },
+	{ "tls_client", POLICY_TLS, SIDE_CLIENT, false },
+	{ "mail", POLICY_MAIL, SIDE_CLIENT, false },
+	{ "rcpt", POLICY_RCPT, SIDE_CLIENT, true },
+	{ "tls_server", POLICY_TLS_SERVER, SIDE_SERVER, false },
+	{ "tls_rcpt", POLICY_TLS_RCPT, SIDE_SERVER, true },
+	{ "try_tls", POLICY_TRY_TLS, SIDE_SERVER, false },
+	{ "srv_features", POLICY_SRV_FEATURES, SIDE_CLIENT, false },
+};
+#define PHASES (sizeof(phases) / sizeof(phases[0]))
+
+int
+ctl_facts_phase(
+    const struct ctl *ctl, const char *word, enum policy_phase *phase)
+{
+	for (size_t i = 0; i < PHASES; i++) {
+		if (strcasecmp(word, phases[i].word) == 0) {
+			*phase = phases[i].phase;
+			return 0;
+		}
+	}
+	return ctl_usage(ctl,
+	    "\"%s\" is no phase, expected connect, tls_client, mail, rcpt, "
+	    "tls_server, tls_rcpt, try_tls or srv_features",
+	    word);
+}
+
+static size_t
+index_of(enum policy_phase phase)
+{
+	size_t i;
+
+	for (i = 0; phases[i].phase != phase; i++)
+		continue;
+	return i;
+}
+
+const char *
+ctl_facts_phase_name(enum policy_phase phase)
+{
+	return phases[index_of(phase)].word;
+}
+
+/* ---- facts from options ---- */
+
+/* The index of a word in a list, or -1. */
+static int
+word_index(const char *word, const char *const *words, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcasecmp(word, words[i]) == 0)
+			return (int)i;
+	return -1;
+}
+#define WORD_INDEX(word, words)                                                \
+	word_index(word, words, sizeof(words) / sizeof((words)[0]))
+
+static int
+take_addr(const struct ctl *ctl, const char *opt, char **out)
+{
+	const char *addr = ctl_opt(ctl, opt);
+	unsigned char b[sizeof(struct in6_addr)];
+
+	if (addr == NULL)
+		return 0;
+	if (strncasecmp(addr, "IPv6:", 5) == 0)
+		addr += 5;
+	if (inet_pton(AF_INET, addr, b) != 1 &&
+	    inet_pton(AF_INET6, addr, b) != 1)
+		return ctl_usage(
+		    ctl, "%s: \"%s\" is no address", opt, ctl_opt(ctl, opt));
+	*out = facts_addr(addr);
+	return 0;
+}
+
+/* A host without a usable name is "[address]". */
+static char *
+host(const char *name, const char *addr)
+{
+	if (name == NULL && addr == NULL)
+		return NULL;
+	return facts_host(name != NULL ? name : "", addr != NULL ? addr : "");
+}
+
+static int
+take_client(const struct ctl *ctl, struct ctl_facts *c)
+{
+	static const char *const words[] = {
+		[POLICY_RESOLVE_OK] = "ok",
+		[POLICY_RESOLVE_FAIL] = "fail",
+		[POLICY_RESOLVE_TEMP] = "temp",
+		[POLICY_RESOLVE_FORGED] = "forged",
+	};
+	const char *name = ctl_opt(ctl, "--client-name");
+	const char *word = ctl_opt(ctl, "--resolve");
+	int resolve, status;
+
+	if (word == NULL)
+		word = name != NULL ? "ok" : "fail";
+	if ((resolve = WORD_INDEX(word, words)) == -1)
+		return ctl_usage(ctl,
+		    "--resolve: \"%s\", expected ok, fail, temp or forged",
+		    word);
+	if ((status = take_addr(ctl, "--client-addr", &c->client_addr)) != 0)
+		return status;
+	c->f.resolve = (enum policy_resolve)resolve;
+	c->client_name =
+	    host(resolve == POLICY_RESOLVE_OK ? name : NULL, c->client_addr);
+	c->f.client_name = c->client_name;
+	c->f.client_addr = c->client_addr;
+	return 0;
+}
+
+static int
+take_server(const struct ctl *ctl, struct ctl_facts *c)
+{
+	int status = take_addr(ctl, "--server-addr", &c->server_addr);
+
+	c->server_name = host(ctl_opt(ctl, "--server-name"), c->server_addr);
+	c->f.server_name = c->server_name;
+	c->f.server_addr = c->server_addr;
+	return status;
+}
+
+static int
+take_bits(const struct ctl *ctl, int *bits)
+{
+	const char *text = ctl_opt(ctl, "--bits");
+
+	if (text == NULL)
+		return 0;
+	if (strlen(text) > 5 || strspn(text, "0123456789") != strlen(text) ||
+	    text[0] == '\0')
+		return ctl_usage(
+		    ctl, "--bits: \"%s\" is no number of bits", text);
+	*bits = atoi(text) > 0 ? atoi(text) : POLICY_NO_TLS;
+	return 0;
+}
+
+/*
+ * TLS as the options say it: --bits or a word for a session under TLS; none
+ * without both. The word is made fit for the side when the policy is asked.
+ */
+static int
+take_tls(const struct ctl *ctl, struct ctl_facts *c)
+{
+	static const char *const under_tls[] = { "OK", "TRUSTED", "NO", "NOT",
+		"FAIL" };
+	static const char *const others[] = { "NONE", "CLEAR", "TEMP",
+		"FAILURE", "SOFTWARE", "PROTOCOL", "CONFIG", "DANE_FAIL" };
+	const char *word = ctl_opt(ctl, "--verify");
+	int status, bits = 0;
+
+	if ((status = take_bits(ctl, &bits)) != 0)
+		return status;
+	if (word == NULL || word[0] == '\0')
+		word = bits > 0 ? "NO" : "NONE";
+	if (WORD_INDEX(word, under_tls) == -1 && WORD_INDEX(word, others) == -1)
+		return ctl_usage(ctl,
+		    "--verify: \"%s\", expected OK, TRUSTED, NO, NOT, FAIL, "
+		    "NONE, CLEAR, TEMP, FAILURE, SOFTWARE, PROTOCOL, CONFIG "
+		    "or DANE_FAIL",
+		    word);
+	if (bits == 0)
+		bits = WORD_INDEX(word, under_tls) != -1 ? BITS_DEFAULT
+							 : POLICY_NO_TLS;
+	c->verify = xstrdup(word);
+	for (char *p = c->verify; *p != '\0'; p++)
+		*p = (char)toupper((unsigned char)*p);
+	c->f.verify = c->verify;
+	c->f.cipher_bits = bits;
+	c->f.cert_subject = ctl_opt(ctl, "--cert-subject");
+	c->f.cert_issuer = ctl_opt(ctl, "--cert-issuer");
+	c->f.cn_subject = ctl_opt(ctl, "--cn");
+	c->f.cn_issuer = ctl_opt(ctl, "--cn-issuer");
+	return 0;
+}
+
+static void
+set_user(struct policy_facts *f, const struct store_user *u)
+{
+	static const enum policy_user_state states[] = {
+		[STORE_USER_ACTIVE] = POLICY_USER_ACTIVE,
+		[STORE_USER_SUSPENDED] = POLICY_USER_SUSPENDED,
+		[STORE_USER_DISABLED] = POLICY_USER_DISABLED,
+	};
+	static const enum policy_user_auth auths[] = {
+		[STORE_AUTH_ANY] = POLICY_AUTH_ANY,
+		[STORE_AUTH_CERT] = POLICY_AUTH_CERT,
+		[STORE_AUTH_PASSWORD] = POLICY_AUTH_PASSWORD,
+		[STORE_AUTH_BOTH] = POLICY_AUTH_BOTH,
+	};
+
+	f->user = u->name;
+	f->user_state = states[u->state];
+	f->user_auth = auths[u->policy];
+}
+
+static int
+take_user(const struct ctl *ctl, struct ctl_facts *c)
+{
+	static const char *const words[] = {
+		[POLICY_BY_CERT] = "cert",
+		[POLICY_BY_PASSWORD] = "password",
+		[POLICY_BY_CERT | POLICY_BY_PASSWORD] = "both",
+		[0] = "-",
+	};
+	const char *name = ctl_opt(ctl, "--user"), *by = ctl_opt(ctl, "--by");
+	int how, status;
+
+	if (name == NULL && by != NULL)
+		return ctl_usage(ctl, "--by says how --user has logged in");
+	if (name == NULL)
+		return 0;
+	how = by == NULL ? (int)POLICY_BY_PASSWORD : WORD_INDEX(by, words);
+	if (how <= 0)
+		return ctl_usage(
+		    ctl, "--by: \"%s\", expected cert, password or both", by);
+	if ((status = ctl_user(ctl, name, &c->user)) != 0)
+		return status;
+	set_user(&c->f, &c->user);
+	c->f.how = (unsigned)how;
+	return 0;
+}
+
+/* With or without its angle brackets. */
+static char *
+take_address(const struct ctl *ctl, const char *opt)
+{
+	const char *text = ctl_opt(ctl, opt);
+	size_t n;
+
+	if (text == NULL)
+		return NULL;
+	n = strlen(text);
+	if (n >= 2 && text[0] == '<' && text[n - 1] == '>')
+		return xstrndup(text + 1, n - 2);
+	return xstrdup(text);
+}
+
+static int
+note_relay(const struct store_access *row, void *arg)
+{
+	unsigned *kinds = arg;
+
+	*kinds |= facts_relays(row->key, row->value);
+	return 0;
+}
+
+int
+ctl_facts_take(const struct ctl *ctl, struct ctl_facts *c)
+{
+	enum store_rc rc;
+	int status;
+
+	memset(c, 0, sizeof(*c));
+	if ((status = take_client(ctl, c)) != 0 ||
+	    (status = take_server(ctl, c)) != 0 ||
+	    (status = take_tls(ctl, c)) != 0 ||
+	    (status = take_user(ctl, c)) != 0)
+		return status;
+	c->f.sender = c->sender = take_address(ctl, "--from");
+	c->f.rcpt = c->rcpt = take_address(ctl, "--rcpt");
+	rc = store_access_list(ctl->st, NULL, note_relay, &c->f.map_relays);
+	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);
+}
+
+void
+ctl_facts_clear(struct ctl_facts *c)
+{
+	free(c->client_name);
+	free(c->client_addr);
+	free(c->server_name);
+	free(c->server_addr);
+	free(c->sender);
+	free(c->rcpt);
+	free(c->verify);
+	memset(c, 0, sizeof(*c));
+}
+
+/* ---- the policy ---- */
+
+struct asked {
+	struct store *st;
+	enum store_rc rc; /* the first failure */
+};
+
+static enum policy_found
+failed(struct asked *a, enum store_rc rc)
+{
+	if (a->rc == STORE_OK)
+		a->rc = rc;
+	return POLICY_TEMPFAIL;
+}
+
+static enum policy_found
+lookup(void *arg, const char *key, char *value, size_t size)
+{
+	struct asked *a = arg;
+	enum store_rc rc = store_access_lookup(a->st, key, value, size);
+
+	if (rc == STORE_OK)
+		return POLICY_FOUND;
+	return rc == STORE_NONE ? POLICY_ABSENT : failed(a, rc);
+}
+
+static int
+owns(void *arg, const char *user, const char *address)
+{
+	struct asked *a = arg;
+	struct store_user u;
+	bool yes = false;
+	enum store_rc rc;
+
+	if ((rc = store_user_get(a->st, user, &u)) == STORE_OK)
+		rc = store_user_owns(a->st, u.id, address, &yes);
+	if (rc == STORE_OK || rc == STORE_NONE)
+		return yes;
+	failed(a, rc);
+	return -1;
+}
+
+static int
+check_facts(
+    const struct ctl *ctl, enum policy_phase phase, const struct ctl_facts *c)
+{
+	size_t i = index_of(phase);
+
+	if (phases[i].side == SIDE_CLIENT && c->f.client_name == NULL)
+		return ctl_usage(ctl,
+		    "phase %s needs --client-name or --client-addr",
+		    phases[i].word);
+	if (phases[i].side == SIDE_SERVER && c->f.server_name == NULL)
+		return ctl_usage(ctl,
+		    "phase %s needs --server-name or --server-addr",
+		    phases[i].word);
+	if (phases[i].rcpt && c->f.rcpt == NULL)
+		return ctl_usage(ctl, "phase %s needs --rcpt", phases[i].word);
+	return 0;
+}
+
+int
+ctl_facts_decide(const struct ctl *ctl, enum policy_phase phase,
+    const struct ctl_facts *c, struct policy_verdict *v)
+{
+	const struct policy_options options = { 0 };
+	struct asked asked = { ctl->st, STORE_OK };
+	const struct policy_store store = { lookup, owns, &asked };
+	struct policy_facts f = c->f;
+	int status;
+
+	if ((status = check_facts(ctl, phase, c)) != 0)
+		return status;
+	/* To our server a client without TLS has no word at all. */
+	if (phases[index_of(phase)].side == SIDE_CLIENT &&
+	    strcmp(f.verify, "NONE") == 0)
+		f.verify = "";
+	policy_decide(phase, &f, &options, &store, v);
+	return asked.rc == STORE_OK ? 0 : ctl_store_fail(ctl, asked.rc);
+}
+
+/* ---- the verdict ---- */
+
+static const struct ctl_column step_columns[] = {
+	{ "rule", "RULE", CTL_TEXT, NULL },
+	{ "met", "RESULT", CTL_TEXT, NULL },
+	{ "key", "KEY", CTL_TEXT, NULL },
+	{ "value", "VALUE", CTL_TEXT, NULL },
+	{ .key = NULL },
+};
+
+const struct ctl_column ctl_facts_columns[] = {
+	{ "phase", "Phase", CTL_TEXT, NULL },
+	{ "decision", "Decision", CTL_TEXT, NULL },
+	{ "code", "Code", CTL_TEXT, NULL },
+	{ "enhanced", "Enhanced code", CTL_TEXT, NULL },
+	{ "text", "Text", CTL_TEXT, NULL },
+	{ "why", "Reason", CTL_TEXT, NULL },
+	{ "key", "Entry", CTL_TEXT, NULL },
+	{ "relay_as", "Relays as", CTL_TEXT, NULL },
+	{ "ladder", "Rules", CTL_TABLE, step_columns },
+	{ .key = NULL },
+};
+
+static json_t *
+text_or_null(const char *text)
+{
+	return text != NULL && text[0] != '\0' ? json_string(text)
+					       : json_null();
+}
+
+static json_t *
+ladder(const struct policy_verdict *v)
+{
+	json_t *steps = json_array();
+
+	for (size_t i = 0; i < v->nsteps; i++) {
+		const struct policy_step *s = &v->steps[i];
+
+		json_array_append_new(steps,
+		    json_pack("{s:s, s:s, s:o, s:o}", "rule",
+			policy_rule_name(s->rule), "met",
+			policy_met_name(s->met), "key", text_or_null(s->key),
+			"value", text_or_null(s->value)));
+	}
+	return steps;
+}
+
+/* The sentence of a reply out of the table, without code and line ends. */
+static void
+own_text(const struct ctl_facts *c, enum policy_why why, char *out, size_t size)
+{
+	char reply[SMTP_REPLY_MAX];
+	enum smtp_reply id = facts_reply(why);
+	size_t skip = strlen("530 ") + strlen(smtp_reply_status(id)) + 1;
+
+	smtp_reply_format(reply, sizeof(reply), id,
+	    why == POLICY_WHY_SENDER        ? c->sender
+		: c->user.reason[0] != '\0' ? c->user.reason
+					    : "no reason was given",
+	    NULL);
+	reply[strcspn(reply, "\r\n")] = '\0';
+	snprintf(out, size, "%s", strlen(reply) > skip ? reply + skip : "");
+}
+
+json_t *
+ctl_facts_verdict(enum policy_phase phase, const struct ctl_facts *c,
+    const struct policy_verdict *v)
+{
+	const char *esc = v->esc;
+	char text[SMTP_REPLY_MAX];
+	bool refused = v->decision == POLICY_REFUSE_PERM ||
+	    v->decision == POLICY_REFUSE_TEMP;
+	int code = v->code;
+
+	snprintf(text, sizeof(text), "%s", v->text);
+	if (refused && code == 0) {
+		code = smtp_reply_code(facts_reply(v->why));
+		esc = smtp_reply_status(facts_reply(v->why));
+		own_text(c, v->why, text, sizeof(text));
+	}
+	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o}",
+	    "phase", ctl_facts_phase_name(phase), "decision",
+	    policy_decision_name(v->decision), "code",
+	    refused ? json_integer(code) : json_null(), "enhanced",
+	    text_or_null(refused ? esc : NULL), "text", text_or_null(text),
+	    "why", policy_why_name(v->why), "key", text_or_null(v->key),
+	    "relay_as", text_or_null(v->relay_as), "ladder", ladder(v));
+}
