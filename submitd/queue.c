@@ -553,9 +553,13 @@ queue_other(struct role_setup *s, const struct ipc_in *in)
 {
 	const struct m_role *m = &in->m->role;
 	struct queue *q = self;
+	struct queue_peer *p;
 	struct queue_role *r;
 
 	(void)s;
+	p = queue_find_peer(q, (enum role)m->role, m->instance);
+	if (p != NULL)
+		p->draining = strcmp(m->state, "draining") == 0;
 	TAILQ_FOREACH(r, &q->roles, link)
 		if (r->role == (enum role)m->role && r->instance == m->instance)
 			break;

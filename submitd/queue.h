@@ -45,6 +45,7 @@ struct queue_peer {
 	unsigned sessions;    /* front: sessions granted */
 	unsigned jobs;        /* relay: in flight */
 	uint32_t connections; /* relay: as it said last */
+	bool draining;        /* relay: it gets no new jobs */
 };
 TAILQ_HEAD(queue_peers, queue_peer);
 

@@ -136,15 +136,20 @@ window(const struct queue *q)
 	return (unsigned)(2 * q->setup->conf.smarthost_connections + 8);
 }
 
+static bool
+takes_jobs(const struct queue *q, const struct queue_peer *p)
+{
+	return p->role == ROLE_RELAY && !p->draining && p->jobs < window(q) &&
+	    !ipc_congested(p->ipc);
+}
+
 static struct queue_peer *
 free_relay(struct queue *q)
 {
 	struct queue_peer *p, *best = NULL;
 
 	TAILQ_FOREACH(p, &q->peers, link)
-		if (p->role == ROLE_RELAY && p->jobs < window(q) &&
-		    !ipc_congested(p->ipc) &&
-		    (best == NULL || p->jobs < best->jobs))
+		if (takes_jobs(q, p) && (best == NULL || p->jobs < best->jobs))
 			best = p;
 	return best;
 }
@@ -156,8 +161,7 @@ room(struct queue *q)
 	unsigned n = 0;
 
 	TAILQ_FOREACH(p, &q->peers, link)
-		if (p->role == ROLE_RELAY && p->jobs < window(q) &&
-		    !ipc_congested(p->ipc))
+		if (takes_jobs(q, p))
 			n += window(q) - p->jobs;
 	return n;
 }

@@ -807,6 +807,26 @@ test_relay_gone(void **state)
 	assert_int_equal(messages(), 0);
 }
 
+static void tell_role(enum role, uint32_t, uint32_t, const char *);
+
+/* A relay that is being replaced finishes what it has and gets no more. */
+static void
+test_relay_draining(void **state)
+{
+	(void)state;
+	rig_send(&rig, RIG_SID(1), 1, ANN, BO, HELLO);
+	job(0);
+	tell_role(ROLE_RELAY, RIG_FRONT, 100, "draining");
+	rig_send(&rig, RIG_SID(1), 2, ANN, BO, HELLO);
+	deliver(0);
+	assert_int_equal(rig.njobs, 1);
+	assert_state("waiting");
+	rig_disconnect(&rig, ROLE_RELAY);
+	rig_connect(&rig, ROLE_RELAY);
+	deliver(1);
+	assert_int_equal(messages(), 0);
+}
+
 /* ---- the smarthost ---- */
 
 static void
@@ -1320,6 +1340,7 @@ main(void)
 		T(test_relay_without_result),
 		T(test_relay_lies),
 		T(test_relay_gone),
+		T(test_relay_draining),
 		T(test_smarthost_down),
 		T(test_alarm),
 		T(test_poisonous_mail),
