@@ -12,6 +12,7 @@ import glob
 import json
 import os
 import random
+import re
 import select
 import shutil
 import signal
@@ -30,6 +31,7 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(
 ROLES = ("front", "auth", "queue", "relay", "resolver")
 FIRST_UID = 64901  # the users of the roles, in the order of ROLES
 PR_SET_PDEATHSIG = 1
+SANITIZER = re.compile(r"(ERROR|WARNING): \w*Sanitizer|runtime error: ")
 IN_NEW = 0x100 | 0x80  # IN_CREATE, IN_MOVED_TO
 
 
@@ -203,10 +205,15 @@ class Playground:
         return self
 
     def __exit__(self, kind, _value, _traceback):
-        if self.tap and (kind is not None or self.tap.failed):
-            for line in self.log.tail():
-                self.tap.note("log: " + line)
         self.stop()
+        self.log.end()
+        if self.tap:
+            for line in self.log.lines:
+                if SANITIZER.search(line):
+                    self.tap.ok(False, "no sanitizer complains", line)
+            if kind is not None or self.tap.failed:
+                for line in self.log.tail():
+                    self.tap.note("log: " + line)
         self.remove()
 
     # The files.

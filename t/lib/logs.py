@@ -99,6 +99,11 @@ class Log:
                     raise TimeoutError("the log has no %s" % fields)
                 self.changed.wait(left)
 
+    def end(self, timeout=30):
+        """Waits until nobody can write any more."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.pipes == 0, timeout)
+
     def tail(self, count=60):
         """The last lines, for whoever looks for the reason of a failure."""
         with self.changed:
