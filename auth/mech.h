@@ -1,7 +1,7 @@
 /*
  * What is behind sasl.h: a conversation from the inside, shared by sasl.c,
  * by what Cyrus calls back (mech_user.c) and by our own mechanisms
- * (mech_plain.c, mech_login.c).  A verdict is kept in the conversation, since
+ * (mech_plain.c, mech_login.c, mech_oauth.c).  A verdict is kept in the conversation, since
  * Cyrus turns the codes of its own password check into others.
  */
 #ifndef AUTH_MECH_H
@@ -19,16 +19,18 @@
 	    SASL_MECH_SCRAM_SHA_1_PLUS | SASL_MECH_SCRAM_SHA_1))
 #define PLUS_BITS                                                              \
 	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_1_PLUS))
+#define OAUTH_BITS  ((uint32_t)(SASL_MECH_OAUTHBEARER | SASL_MECH_XOAUTH2))
 #define BINDING_MAX 64 /* octets of a value */
 #define FQDN_MAX    255
 
 enum mech_state {
-	ST_NEW,   /* Cyrus has not been started */
-	ST_FIRST, /* it waits for the client's first message */
-	ST_NEXT,  /* it waits for a later one */
-	ST_WAIT,  /* it waits for sasl_conv_resume() */
-	ST_LAST,  /* SCRAM: the server's proof is sent, an empty line is due */
-	ST_DONE   /* there was a verdict */
+	ST_NEW,    /* Cyrus has not been started */
+	ST_FIRST,  /* it waits for the client's first message */
+	ST_NEXT,   /* it waits for a later one */
+	ST_WAIT,   /* it waits for sasl_conv_resume() */
+	ST_ANSWER, /* which was called: the mechanism is stepped again */
+	ST_LAST,   /* SCRAM: the server's proof is sent, an empty line is due */
+	ST_DONE    /* there was a verdict */
 };
 
 struct mech_binding {
@@ -57,7 +59,8 @@ struct sasl_conv {
 	char user[SASL_USER_MAX + 1]; /* canonical; "" before it is known */
 	enum sasl_user known;
 	struct sasl_account account;
-	enum sasl_pw pw;  /* SASL_PW_WRONG until a check said otherwise */
+	enum sasl_pw pw; /* SASL_PW_WRONG until a check said otherwise */
+	char token_user[SASL_USER_MAX + 1]; /* whose token it is */
 	bool real_record; /* SCRAM runs on the account's own record */
 	int64_t device;
 
@@ -122,12 +125,16 @@ bool mech_waiting(const struct sasl_conv *);
 /* The code that stands for the answer; mech_waiting() was true. */
 int mech_answer(struct sasl_conv *);
 
+/* The same two for a token; with SASL_OK token_user says whose it is. */
+int mech_token(struct sasl_conv *, const char *token, size_t len);
+int mech_token_answer(struct sasl_conv *);
+
 /* The response breaks the mechanism's syntax: returns the code. */
 int mech_malformed(struct sasl_conv *, const char *why);
 
 /* Fills the out parameters of a finished exchange; returns SASL_OK. */
 int mech_done(sasl_out_params_t *);
 
-sasl_server_plug_init_t mech_plain_init, mech_login_init;
+sasl_server_plug_init_t mech_plain_init, mech_login_init, mech_oauth_init;
 
 #endif

@@ -28,6 +28,8 @@ static const struct row {
 	{ SASL_MECH_EXTERNAL,		"EXTERNAL",		NEEDS_CERT },
 	{ SASL_MECH_PLAIN,		"PLAIN",		PLAINTEXT },
 	{ SASL_MECH_LOGIN,		"LOGIN",		PLAINTEXT },
+	{ SASL_MECH_OAUTHBEARER,	"OAUTHBEARER",		0 },
+	{ SASL_MECH_XOAUTH2,		"XOAUTH2",		0 },
 	/* clang-format on */
 };
 

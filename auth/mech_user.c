@@ -338,10 +338,42 @@ mech_password(struct sasl_conv *conv, const char *password, size_t len)
 	return mech_answer(conv);
 }
 
+int
+mech_token_answer(struct sasl_conv *conv)
+{
+	switch (conv->pw) {
+	case SASL_PW_OK:
+		if (conv->token_user[0] != '\0')
+			return SASL_OK;
+		break;
+	case SASL_PW_LATER:
+		conv->state = ST_WAIT;
+		return SASL_CONTINUE;
+	case SASL_PW_TEMP:
+		mech_detail(conv, "token can't be checked for now");
+		conv->temp = true;
+		return SASL_UNAVAIL;
+	case SASL_PW_WRONG:
+		break;
+	}
+	mech_detail(conv, "token refused");
+	return SASL_BADAUTH;
+}
+
+int
+mech_token(struct sasl_conv *conv, const char *token, size_t len)
+{
+	conv->pw = SASL_PW_WRONG;
+	if (mech_global.cb.token != NULL)
+		conv->pw = mech_global.cb.token(
+		    conv->arg, conv, token, len, conv->token_user);
+	return mech_token_answer(conv);
+}
+
 bool
 mech_waiting(const struct sasl_conv *conv)
 {
-	return conv->state == ST_WAIT;
+	return conv->state == ST_ANSWER;
 }
 
 int

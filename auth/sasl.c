@@ -110,6 +110,8 @@ global_start(char *err, size_t errlen)
 		rc = sasl_server_add_plugin("submitd-plain", mech_plain_init);
 	if (rc == SASL_OK)
 		rc = sasl_server_add_plugin("submitd-login", mech_login_init);
+	if (rc == SASL_OK)
+		rc = sasl_server_add_plugin("submitd-oauth", mech_oauth_init);
 	if (rc != SASL_OK) {
 		snprintf(err, errlen, "SASL library: %s",
 		    sasl_errstring(rc, NULL, NULL));
@@ -226,7 +228,7 @@ borne_out(const struct sasl_conv *conv)
 		return false;
 	if (is_scram(conv))
 		return conv->real_record && conv->state == ST_LAST;
-	if (sasl_mech_is_plaintext(conv->bit))
+	if (sasl_mech_is_plaintext(conv->bit) || (conv->bit & OAUTH_BITS) != 0)
 		return conv->pw == SASL_PW_OK;
 	return conv->bit == SASL_MECH_EXTERNAL && conv->cert_user[0] != '\0';
 }
@@ -586,8 +588,25 @@ sasl_conv_resume(struct sasl_conv *conv, enum sasl_pw pw, int64_t device)
 		return verdict_why(conv, SASL_RC_BAD, "answer out of turn");
 	conv->pw = pw == SASL_PW_LATER ? SASL_PW_TEMP : pw;
 	conv->device = device;
+	conv->state = ST_ANSWER;
 	r = sasl_server_step(conv->conn, "", 0, &out, &outlen);
 	return turn(conv, r, out, outlen);
+}
+
+enum sasl_rc
+sasl_conv_resume_token(
+    struct sasl_conv *conv, enum sasl_pw pw, const char *user)
+{
+	snprintf(conv->token_user, sizeof(conv->token_user), "%s",
+	    pw == SASL_PW_OK ? user : "");
+	return sasl_conv_resume(conv, pw, 0);
+}
+
+void
+sasl_conv_note(struct sasl_conv *conv, const char *why)
+{
+	if (why[0] != '\0')
+		mech_detail(conv, "%s", why);
 }
 
 void

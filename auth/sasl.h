@@ -19,7 +19,7 @@
 
 #define SASL_USER_MAX   255  /* octets of a user name */
 #define SASL_CREDS_MAX  64   /* records of one user that are tried */
-#define SASL_LINE_MAX   4096 /* octets of a decoded response */
+#define SASL_LINE_MAX   9216 /* octets of a decoded response */
 #define SASL_RECORD_MAX 512  /* octets of a password record and its NUL */
 #define SASL_NAMES_MAX  160  /* octets of all mechanism names and the NUL */
 
@@ -31,10 +31,12 @@ enum sasl_mech {
 	SASL_MECH_SCRAM_SHA_1 = 1u << 3,
 	SASL_MECH_EXTERNAL = 1u << 4,
 	SASL_MECH_PLAIN = 1u << 5,
-	SASL_MECH_LOGIN = 1u << 6
+	SASL_MECH_LOGIN = 1u << 6,
+	SASL_MECH_OAUTHBEARER = 1u << 7,
+	SASL_MECH_XOAUTH2 = 1u << 8
 };
 
-/* All but SHA-1, which an administrator must ask for. */
+/* All but SHA-1, and tokens, which an administrator must ask for. */
 #define SASL_MECH_DEFAULT                                                      \
 	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_256 |   \
 	    SASL_MECH_EXTERNAL | SASL_MECH_PLAIN | SASL_MECH_LOGIN))
@@ -129,6 +131,13 @@ struct sasl_callbacks {
 	enum sasl_pw (*check)(void *arg, struct sasl_conv *, const char *user,
 	    const struct sasl_account *, const char *password, size_t len,
 	    int64_t *device);
+	/*
+	 * Checks a bearer token (OAUTHBEARER, XOAUTH2): SASL_PW_OK with the
+	 * name of its owner, as it would be typed at a login.  NULL: there
+	 * are no tokens.
+	 */
+	enum sasl_pw (*token)(void *arg, struct sasl_conv *, const char *token,
+	    size_t len, char user[SASL_USER_MAX + 1]);
 };
 
 /*
@@ -217,6 +226,13 @@ enum sasl_rc sasl_conv_cancel(struct sasl_conv *);
 
 /* The answer after SASL_RC_WAIT; SASL_PW_LATER is not one. */
 enum sasl_rc sasl_conv_resume(struct sasl_conv *, enum sasl_pw, int64_t device);
+
+/* The same after the check of a token; user is its owner with SASL_PW_OK. */
+enum sasl_rc sasl_conv_resume_token(
+    struct sasl_conv *, enum sasl_pw, const char *user);
+
+/* Says why it will fail, if nothing has been said yet: for the log. */
+void sasl_conv_note(struct sasl_conv *, const char *why);
 
 /* Wipes what is secret.  NULL in is fine; NULL out always. */
 void sasl_conv_free(struct sasl_conv **);

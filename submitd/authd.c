@@ -27,7 +27,9 @@ _Static_assert((int)MECH_SCRAM_SHA_256_PLUS == SASL_MECH_SCRAM_SHA_256_PLUS &&
 	(int)MECH_SCRAM_SHA_1 == SASL_MECH_SCRAM_SHA_1 &&
 	(int)MECH_EXTERNAL == SASL_MECH_EXTERNAL &&
 	(int)MECH_PLAIN == SASL_MECH_PLAIN &&
-	(int)MECH_LOGIN == SASL_MECH_LOGIN,
+	(int)MECH_LOGIN == SASL_MECH_LOGIN &&
+	(int)MECH_OAUTHBEARER == SASL_MECH_OAUTHBEARER &&
+	(int)MECH_XOAUTH2 == SASL_MECH_XOAUTH2,
     "messages and SASL have the same bits");
 
 enum {
@@ -396,7 +398,7 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		send_result(s, s->refusal, s->refusal_mech);
 	} else if (s->asked.ticket != 0) {
 		authd_resume(s,
-		    s->asked.pretended ? SASL_PW_WRONG : SASL_PW_TEMP);
+		    s->asked.pretended ? SASL_PW_WRONG : SASL_PW_TEMP, "");
 	} else if (s->conv != NULL) {
 		/* the next line of the client finds none: 454 */
 		log_auth(
@@ -490,16 +492,22 @@ go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
 
 /* Much may have happened to the user while somebody thought. */
 void
-authd_resume(struct authd_session *s, enum sasl_pw pw)
+authd_resume(struct authd_session *s, enum sasl_pw pw, const char *user)
 {
 	const char *mech = sasl_mech_name(sasl_conv_mech(s->conv));
+	bool token = s->asked.token;
+	enum sasl_rc rc;
 
 	if (pw == SASL_PW_OK && !authd_store_ready())
 		pw = SASL_PW_TEMP;
-	if (pw == SASL_PW_OK && !authd_user_stands(s->asked.user))
+	if (pw == SASL_PW_OK && !token && !authd_user_stands(s->asked.user))
 		pw = SASL_PW_WRONG;
 	memset(&s->asked, 0, sizeof(s->asked));
-	go_on(s, sasl_conv_resume(s->conv, pw, 0), mech, s->began_ms);
+	if (token)
+		rc = sasl_conv_resume_token(s->conv, pw, user);
+	else
+		rc = sasl_conv_resume(s->conv, pw, 0);
+	go_on(s, rc, mech, s->began_ms);
 }
 
 static void
@@ -869,6 +877,8 @@ auth_preload(struct role_setup *s, char *err, size_t errlen)
 		snprintf(err, errlen, "no memory");
 	else if (sasl_global_init(&cfg, err, errlen) == 0)
 		rc = make_trust(s, err, errlen);
+	if (rc == 0)
+		rc = authd_token_start(&s->pem[PEM_OAUTH_KEY], err, errlen);
 	explicit_bzero(random, sizeof(random));
 	return rc;
 }

@@ -1,7 +1,7 @@
 /*
  * The inside of the auth role: sessions and their logins (authd.c), what the
  * user store says (authd_store.c), the decisions on mail (authd_mail.c), what
- * is asked of others (authd_pam.c).
+ * is asked of others (authd_pam.c), tokens (authd_token.c).
  */
 #ifndef SUBMITD_AUTHD_H
 #define SUBMITD_AUTHD_H
@@ -70,6 +70,7 @@ struct authd_question {
 	uint32_t ticket; /* 0: there is none */
 	enum store_backend backend;
 	char user[STORE_NAME_MAX + 1];
+	bool token;
 	bool pretended; /* about nobody: the timer answers */
 	int64_t pretend_ms;
 };
@@ -119,6 +120,7 @@ struct authd {
 	struct passcache *cache;
 	struct cert_trust *trust;
 
+	struct jwt_keys *keys; /* whose tokens are believed; NULL: nobody's */
 	struct ipc *pam; /* NULL: it is not there */
 	uint32_t ticket; /* of the last question */
 	int64_t wrong_ms[AUTHD_BACKENDS]; /* how long the last no took */
@@ -141,8 +143,11 @@ void authd_recheck_soon(void);
 /* NULL: not known (any more). */
 struct authd_session *authd_find(uint64_t sid);
 
-/* The answer to the question of this session, which has one: go on. */
-void authd_resume(struct authd_session *, enum sasl_pw);
+/*
+ * The answer to the question of this session, which has one: go on.  user is
+ * the owner of a token, "" else.
+ */
+void authd_resume(struct authd_session *, enum sasl_pw, const char *user);
 
 /* Calls fn for every session; fn may free the one it gets. */
 void authd_each(void (*fn)(struct authd_session *, void *), void *arg);
@@ -159,8 +164,24 @@ enum sasl_pw authd_pretend(struct authd_session *, enum store_backend);
 /* The mechanisms that can work with this configuration. */
 uint32_t authd_mechs(void);
 
+/* Asks pam about a token; as authd_ask_password(). */
+enum sasl_pw authd_ask_token(
+    struct authd_session *, const char *token, size_t len);
+
 /* A pair to the role pam: takes fd. */
 void authd_set_pam(struct role_setup *, int fd);
+
+/* ---- authd_token.c ---- */
+
+/* Reads the keys, if there are any; 0, or -1 with a sentence. */
+int authd_token_start(const struct buf *keys, char *err, size_t errlen);
+
+/* Is anybody there to judge tokens? */
+bool authd_has_tokens(void);
+
+/* The callback of that name in sasl.h. */
+enum sasl_pw authd_token(void *session, struct sasl_conv *, const char *token,
+    size_t len, char user[SASL_USER_MAX + 1]);
 
 /* ---- authd_store.c ---- */
 

@@ -1,7 +1,7 @@
 /*
  * What auth can't judge itself and must not wait for: passwords of users
- * whose password_backend is PAM or saslauthd.  The role pam is asked, and the
- * login goes on when its answer comes, in any order.
+ * whose password_backend is PAM or saslauthd, and tokens for a command.  The
+ * role pam is asked, and the login goes on when its answer comes.
  *
  * Names that are nobody's are not asked about: a stranger could lock out
  * accounts of the system that have no business with mail.  Their refusal
@@ -50,6 +50,19 @@ authd_ask_password(struct authd_session *s, enum store_backend backend,
 }
 
 enum sasl_pw
+authd_ask_token(struct authd_session *s, const char *token, size_t len)
+{
+	const struct m_token_check m = { .ticket = next_ticket(),
+		.token = { token, len } };
+
+	if (A.pam == NULL || ipc_send(A.pam, M_TOKEN_CHECK, s->sid, &m) == -1)
+		return SASL_PW_TEMP;
+	s->asked.ticket = m.ticket;
+	s->asked.token = true;
+	return SASL_PW_LATER;
+}
+
+enum sasl_pw
 authd_pretend(struct authd_session *s, enum store_backend backend)
 {
 	s->asked.ticket = next_ticket();
@@ -68,6 +81,8 @@ authd_mechs(void)
 		mechs &= ~(uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS |
 		    SASL_MECH_SCRAM_SHA_256 | SASL_MECH_SCRAM_SHA_1_PLUS |
 		    SASL_MECH_SCRAM_SHA_1);
+	if (authd_has_tokens())
+		mechs |= SASL_MECH_OAUTHBEARER | SASL_MECH_XOAUTH2;
 	return mechs;
 }
 
@@ -80,7 +95,9 @@ log_answer(const struct authd_session *s, const struct m_pam_result *m)
 
 	log_event(m->verdict == PAM_TEMP ? LOG_WARNING : LOG_INFO, s->sid, 0,
 	    "pam", "result=%s user=%s ms=%lld detail=%s", words[m->verdict],
-	    s->asked.user[0] != '\0' ? s->asked.user : NULL,
+	    s->asked.token                 ? m->user
+		: s->asked.user[0] != '\0' ? s->asked.user
+					   : NULL,
 	    (long long)(authd_now_ms() - s->began_ms),
 	    m->detail[0] != '\0' ? m->detail : NULL);
 }
@@ -96,12 +113,14 @@ on_result(struct ipc *p, const struct ipc_in *in)
 	    s->asked.ticket != m->ticket)
 		return; /* the client has left, or gave up this login */
 	log_answer(s, m);
+	sasl_conv_note(s->conv, m->detail);
 	if (m->verdict == PAM_WRONG)
 		A.wrong_ms[s->asked.backend] = authd_now_ms() - s->began_ms;
 	authd_resume(s,
 	    m->verdict == PAM_RIGHT       ? SASL_PW_OK
 		: m->verdict == PAM_WRONG ? SASL_PW_WRONG
-					  : SASL_PW_TEMP);
+					  : SASL_PW_TEMP,
+	    m->user);
 }
 
 static const struct ipc_rule rules[] = {
@@ -115,7 +134,7 @@ give_up(struct authd_session *s, void *arg)
 {
 	(void)arg;
 	if (s->asked.ticket != 0 && !s->asked.pretended)
-		authd_resume(s, SASL_PW_TEMP);
+		authd_resume(s, SASL_PW_TEMP, "");
 }
 
 static void

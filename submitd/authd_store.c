@@ -347,7 +347,8 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 	return authd_ask_password(arg, backend, u.name, password, len);
 }
 
-const struct sasl_callbacks authd_sasl_callbacks = { resolve, lookup, check };
+const struct sasl_callbacks authd_sasl_callbacks = { resolve, lookup, check,
+	authd_token };
 
 /* ---- owners of certificates ---- */
 

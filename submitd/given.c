@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/jwt.h"
 #include "log.h"
 #include "mapfile.h"
 #include "sandbox.h"
@@ -379,6 +380,37 @@ check_oauth_command(const struct check *c)
 }
 
 static int
+load_oauth_key(const struct check *c)
+{
+	const struct conf *cf = &c->g->conf;
+	const struct buf *b = &c->g->pem[PEM_OAUTH_KEY];
+	struct jwt_keys *keys;
+	char why[256];
+
+	if (cf->oauth_key_file[0] == '\0')
+		return 0;
+	if (cf->oauth_issuer[0] == '\0')
+		return wrong(c, "oauth_issuer",
+		    "is not set, expected what the tokens have in \"iss\"");
+	if (cf->oauth_audience[0] == '\0')
+		return wrong(c, "oauth_audience",
+		    "is not set, expected what the tokens have in \"aud\"");
+	if (cf->oauth_user_claim[0] == '\0')
+		return wrong(c, "oauth_user_claim",
+		    "is empty, expected the claim that names the user");
+	if (read_pem(c, "oauth_key_file", cf->oauth_key_file, false,
+		PEM_OAUTH_KEY) == -1)
+		return -1;
+	keys = jwt_keys_new(
+	    (const char *)buf_head(b), b->len, why, sizeof(why));
+	if (keys == NULL)
+		return wrong(
+		    c, "oauth_key_file", "%s %s", cf->oauth_key_file, why);
+	jwt_keys_free(&keys);
+	return 0;
+}
+
+static int
 check_pam(const struct check *c)
 {
 	const struct conf *cf = &c->g->conf;
@@ -399,6 +431,8 @@ check_pam(const struct check *c)
 		return wrong(c, "saslauthd_socket",
 		    "\"%s\" is no absolute path", cf->saslauthd_socket);
 	if (cf->oauth_command[0] != '\0' && check_oauth_command(c) == -1)
+		return -1;
+	if (load_oauth_key(c) == -1)
 		return -1;
 	if (geteuid() == 0 && given_wants_pam(c->g) &&
 	    sandbox_user_or_root(cf->pam_user, &uid, &gid, why, sizeof(why)) ==

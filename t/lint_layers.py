@@ -32,12 +32,13 @@ DOORS = {
     "security/*": ("auth/pam.c",),
     "confuse.h": ("submitd/conf.c",),
     "openssl/*": ("submitd/tls.c", "submitd/stream.c", "auth/cert.c",
-                  "auth/certfile.c", "auth/ca.c", "auth/scram.c"),
+                  "auth/certfile.c", "auth/ca.c", "auth/scram.c",
+                  "auth/jwt.c"),
     "crypt.h": ("auth/cryptpw.c",),
     "event*.h": ("submitd/stream.c", "submitd/ipc.c", "submitd/control.c")
     + tuple(ROLES),
     "event2/*": (),  # as event*.h
-    "jansson.h": ("submitd/control.[ch]", "submitd/queue*.[ch]",
+    "jansson.h": ("auth/jwt.c", "submitd/control.[ch]", "submitd/queue*.[ch]",
                   "submitd/submitctl.c", "submitd/ctl*.[ch]"),
     "unbound.h": ("submitd/resolver.c",),
     "seccomp.h": ("submitd/sandbox.c",),

@@ -25,8 +25,8 @@
 #define ITER     4096u
 #define BITS     256u
 
-static const uint32_t everything =
-    SASL_MECH_DEFAULT | SASL_MECH_SCRAM_SHA_1 | SASL_MECH_SCRAM_SHA_1_PLUS;
+static const uint32_t everything = SASL_MECH_DEFAULT | SASL_MECH_SCRAM_SHA_1 |
+    SASL_MECH_SCRAM_SHA_1_PLUS | SASL_MECH_OAUTHBEARER | SASL_MECH_XOAUTH2;
 
 /* ---- the accounts ---- */
 
@@ -113,6 +113,25 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 	return sasl_account_check(a, password, len, device);
 }
 
+/* "TOKEN-name" is that user's; some say something else. */
+static enum sasl_pw
+token(void *arg, struct sasl_conv *conv, const char *text, size_t len,
+    char user[SASL_USER_MAX + 1])
+{
+	world.arg = arg;
+	world.checks++;
+	assert_non_null(conv);
+	if (world.temp)
+		return SASL_PW_TEMP;
+	if (world.later)
+		return SASL_PW_LATER;
+	if (len < 7 || len > 100 || memcmp(text, "TOKEN-", 6) != 0)
+		return SASL_PW_WRONG;
+	memcpy(user, text + 6, len - 6);
+	user[len - 6] = '\0';
+	return SASL_PW_OK;
+}
+
 static void
 make_records(void)
 {
@@ -158,7 +177,7 @@ setup(void **state)
 		{ SASL_CB_LIST_END, NULL, NULL },
 	};
 	const struct sasl_config cfg = {
-		.cb = { resolve, lookup, check },
+		.cb = { resolve, lookup, check, token },
 		.fqdn = "mail.example.org",
 		.secret = secret,
 		.iterations = ITER,
@@ -831,6 +850,162 @@ answer_comes_later(void **state)
 	sasl_conv_free(&conv);
 }
 
+/* ---- tokens ---- */
+
+#define BEARER "auth=Bearer TOKEN-"
+
+static const struct token_row {
+	const char *name, *mech, *msg;
+	enum sasl_rc rc; /* CONTINUE: the error is told, then BAD */
+	const char *user;
+} token_rows[] = {
+	{ "owner of the token", "OAUTHBEARER", "n,,\1" BEARER "alice\1\1",
+	    SASL_RC_OK, "alice" },
+	{ "host and port", "OAUTHBEARER",
+	    "n,a=alice,\1host=mail.example.org\1port=587\1" BEARER "alice\1\1",
+	    SASL_RC_OK, "alice" },
+	{ "address for the name", "OAUTHBEARER",
+	    "n,a=alice@example.org,\1" BEARER "alice\1\1", SASL_RC_OK,
+	    "alice" },
+	{ "could bind", "OAUTHBEARER", "y,,\1" BEARER "alice\1\1", SASL_RC_OK,
+	    "alice" },
+	{ "scheme in other case", "OAUTHBEARER",
+	    "n,,\1auth=bEARER  TOKEN-alice\1\1", SASL_RC_OK, "alice" },
+	{ "encoded name that is another", "OAUTHBEARER",
+	    "n,a=comma=2Cequals=3D,\1" BEARER "alice\1\1", SASL_RC_CONTINUE,
+	    NULL },
+	{ "name of another", "OAUTHBEARER", "n,a=bob,\1" BEARER "alice\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "name of nobody", "OAUTHBEARER", "n,a=nobody,\1" BEARER "alice\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "owner is nobody", "OAUTHBEARER", "n,,\1" BEARER "nobody\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "owner is disabled", "OAUTHBEARER", "n,,\1" BEARER "carol\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "owner is no name", "OAUTHBEARER", "n,,\1" BEARER "-~+/==\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "store fails", "OAUTHBEARER", "n,,\1" BEARER "flaky\1\1",
+	    SASL_RC_TEMP, NULL },
+	{ "not allowed to the owner", "OAUTHBEARER", "n,,\1" BEARER "erin\1\1",
+	    SASL_RC_WEAK, NULL },
+	{ "wrong token", "OAUTHBEARER", "n,,\1auth=Bearer x\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "no token", "OAUTHBEARER", "n,,\1\1", SASL_RC_CONTINUE, NULL },
+	{ "two tokens", "OAUTHBEARER",
+	    "n,,\1" BEARER "alice\1" BEARER "bob\1\1", SASL_RC_MALFORMED,
+	    NULL },
+	{ "other scheme", "OAUTHBEARER", "n,,\1auth=Basic x\1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "blank in the token", "OAUTHBEARER",
+	    "n,,\1auth=Bearer TOKEN alice\1\1", SASL_RC_MALFORMED, NULL },
+	{ "empty token", "OAUTHBEARER", "n,,\1auth=Bearer \1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "binding", "OAUTHBEARER", "p=tls-exporter,,\1" BEARER "alice\1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "one comma", "OAUTHBEARER", "n,\1" BEARER "alice\1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "bad escape", "OAUTHBEARER", "n,a==2,\1" BEARER "alice\1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "name that is none", "OAUTHBEARER", "n,b=alice,\1" BEARER "alice\1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "no end", "OAUTHBEARER", "n,,\1" BEARER "alice\1", SASL_RC_MALFORMED,
+	    NULL },
+	{ "text behind the end", "OAUTHBEARER", "n,,\1" BEARER "alice\1\1x",
+	    SASL_RC_MALFORMED, NULL },
+	{ "nothing", "OAUTHBEARER", "", SASL_RC_MALFORMED, NULL },
+	{ "form of XOAUTH2", "OAUTHBEARER", "user=alice\1" BEARER "alice\1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "owner of the token", "XOAUTH2",
+	    "user=alice@example.org\1" BEARER "alice\1\1", SASL_RC_OK,
+	    "alice" },
+	{ "name of another", "XOAUTH2", "user=bob\1" BEARER "alice\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "no name", "XOAUTH2", "user=\1" BEARER "alice\1\1", SASL_RC_MALFORMED,
+	    NULL },
+	{ "form of OAUTHBEARER", "XOAUTH2", "n,,\1" BEARER "alice\1\1",
+	    SASL_RC_MALFORMED, NULL },
+	{ "no end", "XOAUTH2", "user=alice\1" BEARER "alice", SASL_RC_MALFORMED,
+	    NULL },
+};
+
+/* After a refusal any answer of the client ends the exchange. */
+static void
+error_is_told(struct sasl_conv *conv, const char *name)
+{
+	const unsigned char *text;
+	size_t len;
+
+	text = sasl_conv_challenge(conv, &len);
+	if (len < 20 || memcmp(text, "{\"status\":\"", 11) != 0 ||
+	    text[len - 1] != '}')
+		fail_msg("%s: no error in JSON", name);
+	assert_int_equal(step(conv, "\1"), SASL_RC_BAD);
+	assert_null(sasl_conv_user(conv));
+}
+
+static void
+tokens(void **state)
+{
+	const struct token_row *row;
+	struct sasl_conv *conv;
+	struct sasl_params p;
+	enum sasl_rc rc;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(token_rows); i++) {
+		row = &token_rows[i];
+		print_message("# %s: %s\n", row->mech, row->name);
+		p = params(row->mech);
+		rc = start(&conv, &p, row->msg, strlen(row->msg));
+		assert_int_equal(rc, row->rc);
+		if (rc == SASL_RC_OK)
+			assert_string_equal(sasl_conv_user(conv), row->user);
+		if (rc == SASL_RC_CONTINUE)
+			error_is_told(conv, row->name);
+		assert_false(sasl_conv_is_guess(conv));
+		sasl_conv_free(&conv);
+	}
+}
+
+static void
+token_is_judged_later(void **state)
+{
+	static const struct {
+		const char *name;
+		enum sasl_pw pw;
+		const char *user;
+		enum sasl_rc rc;
+	} rows[] = {
+		{ "good", SASL_PW_OK, "alice@example.org", SASL_RC_OK },
+		{ "good, but whose?", SASL_PW_OK, "", SASL_RC_CONTINUE },
+		{ "of nobody", SASL_PW_OK, "nobody", SASL_RC_CONTINUE },
+		{ "refused", SASL_PW_WRONG, "alice", SASL_RC_CONTINUE },
+		{ "not known now", SASL_PW_TEMP, "alice", SASL_RC_TEMP },
+		{ "still later", SASL_PW_LATER, "alice", SASL_RC_TEMP },
+	};
+	static const char msg[] = "n,,\1auth=Bearer opaque\1\1";
+	struct sasl_params p = params("OAUTHBEARER");
+	struct sasl_conv *conv;
+	size_t i;
+
+	(void)state;
+	world.later = true;
+	for (i = 0; i < COUNT(rows); i++) {
+		print_message("# %s\n", rows[i].name);
+		assert_int_equal(
+		    start(&conv, &p, msg, sizeof(msg) - 1), SASL_RC_WAIT);
+		assert_int_equal(
+		    sasl_conv_resume_token(conv, rows[i].pw, rows[i].user),
+		    rows[i].rc);
+		if (rows[i].rc == SASL_RC_OK)
+			assert_string_equal(sasl_conv_user(conv), "alice");
+		if (rows[i].rc == SASL_RC_CONTINUE)
+			error_is_told(conv, rows[i].name);
+		sasl_conv_free(&conv);
+	}
+}
+
 /* Cyrus leaks its buffer with names of 1024 octets and more. */
 static void
 long_names_are_refused_and_freed(void **state)
@@ -1346,7 +1521,7 @@ offers(void **state)
 		    "SCRAM-SHA-256 EXTERNAL PLAIN LOGIN" },
 		{ "everything", { ~0u, true, true, true },
 		    "SCRAM-SHA-256-PLUS SCRAM-SHA-256 SCRAM-SHA-1-PLUS "
-		    "SCRAM-SHA-1 EXTERNAL PLAIN LOGIN" },
+		    "SCRAM-SHA-1 EXTERNAL PLAIN LOGIN OAUTHBEARER XOAUTH2" },
 		{ "nothing enabled", { 0, true, true, true }, "" },
 		{ "only what can bind",
 		    { SASL_MECH_SCRAM_SHA_256 | SASL_MECH_SCRAM_SHA_256_PLUS,
@@ -1384,6 +1559,8 @@ seen(server_sasl_mechanism_t *m, sasl_info_callback_stage_t stage, void *arg)
 		count[0]++;
 	else if (strcmp(m->plug->mech_name, "PLAIN") == 0 ||
 	    strcmp(m->plug->mech_name, "LOGIN") == 0 ||
+	    strcmp(m->plug->mech_name, "OAUTHBEARER") == 0 ||
+	    strcmp(m->plug->mech_name, "XOAUTH2") == 0 ||
 	    strcmp(m->plug->mech_name, "EXTERNAL") == 0)
 		count[1]++;
 	else
@@ -1399,7 +1576,7 @@ only_our_mechanisms_are_loaded(void **state)
 	(void)state;
 	assert_int_equal(sasl_server_plugin_info(NULL, seen, count), SASL_OK);
 	assert_true(count[0] > 0);
-	assert_int_equal(count[1], 3);
+	assert_int_equal(count[1], 5);
 	assert_int_equal(count[2], 0);
 	assert_null(getenv("SASL_PATH"));
 	assert_null(getenv("SASL_CONF_PATH"));
@@ -1597,6 +1774,8 @@ main(void)
 		TEST(unknown_user_costs_the_same),
 		TEST(check_of_an_unknown_user_is_overruled),
 		TEST(answer_comes_later),
+		TEST(tokens),
+		TEST(token_is_judged_later),
 		TEST(long_names_are_refused_and_freed),
 		TEST(too_long_a_response),
 		TEST(scram_handmade),
