@@ -16,7 +16,7 @@
 
 /* PRAGMA application_id: tells it from any other SQLite file. */
 #define APPLICATION_ID 0x73626868 /* "sbhh" */
-#define VERSION        1
+#define SCHEMA_VERSION        1
 
 /* clang-format off */
 static const char schema[] =
@@ -111,7 +111,7 @@ make_schema(struct history *h)
 
 	snprintf(tail, sizeof(tail),
 	    "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
-	    APPLICATION_ID, VERSION);
+	    APPLICATION_ID, SCHEMA_VERSION);
 	return exec(h, "BEGIN IMMEDIATE") == -1 || exec(h, schema) == -1
 	    ? -1
 	    : exec(h, tail);
@@ -123,7 +123,7 @@ check_schema(struct history *h)
 	if (pragma(h, "SELECT count(*) FROM sqlite_schema") == 0)
 		return make_schema(h);
 	if (pragma(h, "PRAGMA application_id") != APPLICATION_ID ||
-	    pragma(h, "PRAGMA user_version") != VERSION ||
+	    pragma(h, "PRAGMA user_version") != SCHEMA_VERSION ||
 	    pragma(h,
 		"SELECT count(*) FROM pragma_quick_check"
 		" WHERE quick_check = 'ok'") != 1)
