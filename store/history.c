@@ -16,7 +16,7 @@
 
 /* PRAGMA application_id: tells it from any other SQLite file. */
 #define APPLICATION_ID 0x73626868 /* "sbhh" */
-#define SCHEMA_VERSION        1
+#define SCHEMA_VERSION 1
 
 /* clang-format off */
 static const char schema[] =
