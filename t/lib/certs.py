@@ -36,12 +36,12 @@ def openssl(*args):
 
 
 class CA:
-    """A private certificate authority in a directory of its own."""
+    """A private certificate authority, its files in a directory."""
 
-    def __init__(self, directory, name="Playground CA"):
+    def __init__(self, directory, name="Playground CA", file="ca"):
         os.makedirs(directory, exist_ok=True)
         self.directory = directory
-        self.pair = Pair(self._path("ca.pem"), self._path("ca.key"))
+        self.pair = Pair(self._path(file + ".pem"), self._path(file + ".key"))
         self.cert = self.pair.cert
         self._self_signed(self.pair, name, (
             "basicConstraints=critical,CA:TRUE",
@@ -88,6 +88,6 @@ class CA:
     def self_signed(self, file, name, san=""):
         """A certificate that nobody but itself vouches for."""
         pair = Pair(self._path(file + ".pem"), self._path(file + ".key"))
-        self._self_signed(pair, name,
-                          ("subjectAltName=" + san,) if san else ())
+        self._self_signed(pair, name, ("basicConstraints=critical,CA:FALSE",)
+                          + (("subjectAltName=" + san,) if san else ()))
         return pair

@@ -73,53 +73,11 @@ import os
 import signal
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 import time
 
-EXT = """[v]
-subjectAltName=%s
-basicConstraints=critical,CA:FALSE
-extendedKeyUsage=serverAuth,clientAuth
-"""
-
-
-def _openssl(*args):
-    subprocess.run(("openssl",) + args, check=True, stdin=subprocess.DEVNULL,
-                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def _key(path):
-    _openssl("genpkey", "-algorithm", "EC", "-pkeyopt",
-             "ec_paramgen_curve:P-256", "-out", path)
-    os.chmod(path, 0o600)
-
-
-def _ca(folder, stem, name):
-    key, crt = (os.path.join(folder, stem + e) for e in (".key", ".pem"))
-    _key(key)
-    _openssl("req", "-x509", "-new", "-key", key, "-subj", "/CN=" + name,
-             "-days", "30", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
-             "-out", crt)
-    return crt, key
-
-
-def _leaf(folder, stem, san, cn, ca=None, days="20"):
-    key, crt, req, ext = (os.path.join(folder, stem + e)
-                          for e in (".key", ".pem", ".csr", ".ext"))
-    _key(key)
-    with open(ext, "w", encoding="ascii") as f:
-        f.write(EXT % san)
-    _openssl("req", "-new", "-key", key, "-subj", "/CN=" + cn, "-out", req)
-    sign = ("-signkey", key) if ca is None else ("-CA", ca[0], "-CAkey", ca[1],
-                                                 "-CAcreateserial")
-    _openssl("x509", "-req", "-in", req, "-days", days, "-extfile", ext,
-             "-extensions", "v", "-out", crt, *sign)
-    os.unlink(req)
-    os.unlink(ext)
-    return crt, key
-
+from certs import CA
 
 def make_certs(folder, name="localhost", addrs=("127.0.0.1", "::1")):
     """Makes a CA and the certificates a test needs, once: {kind: (cert, key)}.
@@ -140,17 +98,15 @@ def make_certs(folder, name="localhost", addrs=("127.0.0.1", "::1")):
                 return out
     except OSError:
         pass
-    os.makedirs(folder, exist_ok=True)
     san = ",".join(["DNS:" + name] + ["IP:" + a for a in addrs])
-    ca = _ca(folder, "ca", "test CA")
-    other = _ca(folder, "foreign", "foreign CA")
-    _leaf(folder, "good", san, name, ca)
-    _leaf(folder, "wrong-name", "DNS:elsewhere.invalid", name, ca)
-    _leaf(folder, "expired", san, name, ca, days="-1")
-    _leaf(folder, "self-signed", san, name)
-    _leaf(folder, "other-ca", san, name, other)
-    _leaf(folder, "no-san", "email:postmaster@" + name, name, ca)
-    _leaf(folder, "client", "DNS:client.test", "client", ca)
+    ca, other = CA(folder, "test CA"), CA(folder, "foreign CA", "foreign")
+    ca.issue("good", name, san)
+    ca.issue("wrong-name", name, "DNS:elsewhere.invalid")
+    ca.issue("expired", name, san, days=-1)
+    ca.self_signed("self-signed", name, san)
+    other.issue("other-ca", name, san)
+    ca.issue("no-san", name, "email:postmaster@" + name)
+    ca.issue("client", "client", "DNS:client.test")
     with open(done, "w", encoding="utf-8") as f:
         f.write(want)
     return out
