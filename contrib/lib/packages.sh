@@ -4,12 +4,12 @@
 
 # What configure asks for, and the plugins of SASL.
 PACKAGES_BUILD="autoconf automake gcc libc6-dev make pkg-config xz-utils
-    libcmocka-dev libconfuse-dev libevent-dev libjansson-dev libsasl2-dev
-    libsasl2-modules libsqlite3-dev libssl-dev libunbound-dev"
+    libcmocka-dev libconfuse-dev libevent-dev libjansson-dev libpam0g-dev
+    libsasl2-dev libsasl2-modules libsqlite3-dev libssl-dev libunbound-dev"
 # What the playground runs: programs that make certificates and send mail.
 PACKAGES_PLAY="ca-certificates msmtp openssl python3 util-linux"
-# More mail programs, which only the tests run.
-PACKAGES_TEST="curl mandoc libnet-ssleay-perl swaks"
+# More mail programs and judges of passwords, which only the tests run.
+PACKAGES_TEST="curl db-util mandoc libnet-ssleay-perl sasl2-bin swaks"
 
 # Prints the packages of a list that are not installed.
 packages_missing() { # PACKAGE ...
@@ -52,17 +52,17 @@ packages_apt() { # uses $become and $missing
 
 # Builds the tree in whose top we are, below build/.  An older build is kept
 # if it was configured with at least these options.
-build_tree() { # CONFIGURE-OPTION ...
+build_tree() ( # CONFIGURE-OPTION ...
 	if [ ! -x configure ] || [ ! -f Makefile.in ]; then
-		autoreconf -i || return 1
+		autoreconf -i || exit 1
 	fi
-	mkdir -p build && cd build || return 1
+	mkdir -p build && cd build || exit 1
 	if [ ! -f Makefile ] || ! build_has "$@"; then
-		../configure -q "$@" || return 1
-		make -s clean || return 1
+		../configure -q "$@" || exit 1
+		make -s clean || exit 1
 	fi
-	make -s -j2 && cd ..
-}
+	make -s -j2
+)
 
 # Whether build/ was configured with all these options.
 build_has() { # CONFIGURE-OPTION ...
