@@ -95,6 +95,13 @@ static const struct key keys[] = {
 	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH) },
 	{ K(auth_fail_delay), NUM(T_TIME, "500ms", 0, MINUTE, AUTH) },
 
+	{ K(throttle_user), NUM(T_INT, "10", 0, 100, QUEUE) },
+	{ K(throttle_address), NUM(T_INT, "30", 0, 1000, QUEUE) },
+	{ K(throttle_window), NUM(T_TIME, "1h", MINUTE, DAY, QUEUE) },
+	{ K(throttle_refuse), NUM(T_TIME, "15m", SECOND, DAY, QUEUE) },
+	{ K(throttle_trust), NUM(T_TIME, "30d", 0, 365 * DAY, QUEUE) },
+	{ K(throttle_exempt), TEXT("", QUEUE) },
+
 	{ K(password_backend), NUM(T_ENUM, "store", 0, 0, AUTH), .words = "store pam saslauthd" },
 	{ K(pam_service), TEXT("", AUTH | PAM) },
 	{ K(pam_confdir), TEXT("", PAM) },

@@ -59,6 +59,11 @@ struct conf {
 	int64_t scram_iterations;
 	int64_t auth_fail_delay;  /* ms */
 
+	/* guessing (auth/throttle.h); times in ms */
+	int64_t throttle_user, throttle_address;
+	int64_t throttle_window, throttle_refuse, throttle_trust;
+	char *throttle_exempt;	  /* networks, blanks between; "" none */
+
 	/* who checks passwords, and tokens; times in ms */
 	int64_t password_backend; /* enum password_backend */
 	char *pam_service;	  /* file in pam_confdir; "": PAM is not used */

@@ -112,6 +112,15 @@ static const struct ctl_column alarm_columns[] = {
 	{ .key = NULL },
 };
 
+static const struct ctl_column throttled_columns[] = {
+	{ "user", "USER", CTL_TEXT, NULL },
+	{ "addr", "ADDRESS", CTL_TEXT, NULL },
+	{ "wrong", "WRONG", CTL_NUMBER, NULL },
+	{ "state", "STATE", CTL_TEXT, NULL },
+	{ "until", "UNTIL", CTL_TIME, NULL },
+	{ .key = NULL },
+};
+
 static const struct ctl_column status_columns[] = {
 	{ "version", "Version", CTL_TEXT, NULL },
 	{ "uptime_s", "Up for", CTL_SPAN, NULL },
@@ -129,6 +138,7 @@ static const struct ctl_column status_columns[] = {
 	{ "smarthost.connections", "Connections", CTL_NUMBER, NULL },
 	{ "roles", "Roles", CTL_TABLE, role_columns },
 	{ "alarms", "Alarms", CTL_TABLE, alarm_columns },
+	{ "throttled", "Throttled", CTL_TABLE, throttled_columns },
 	{ .key = NULL },
 };
 /* clang-format on */

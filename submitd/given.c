@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "auth/jwt.h"
+#include "auth/throttle.h"
 #include "log.h"
 #include "mapfile.h"
 #include "sandbox.h"
@@ -373,8 +374,8 @@ check_oauth_command(const struct check *c)
 		    path);
 	else if ((st.st_mode & 022) != 0)
 		rc = wrong(c, "oauth_command",
-		    "%s is writable by others (mode %04o): chmod go-w %s",
-		    path, (unsigned)st.st_mode & 07777, path);
+		    "%s is writable by others (mode %04o): chmod go-w %s", path,
+		    (unsigned)st.st_mode & 07777, path);
 	free(path);
 	return rc;
 }
@@ -401,8 +402,8 @@ load_oauth_key(const struct check *c)
 	if (read_pem(c, "oauth_key_file", cf->oauth_key_file, false,
 		PEM_OAUTH_KEY) == -1)
 		return -1;
-	keys = jwt_keys_new(
-	    (const char *)buf_head(b), b->len, why, sizeof(why));
+	keys =
+	    jwt_keys_new((const char *)buf_head(b), b->len, why, sizeof(why));
 	if (keys == NULL)
 		return wrong(
 		    c, "oauth_key_file", "%s %s", cf->oauth_key_file, why);
@@ -534,6 +535,21 @@ check_directory(const struct check *c, const char *key, const char *path)
 }
 
 static int
+check_throttle(const struct check *c)
+{
+	const char *bad;
+	size_t len;
+
+	if (throttle_in_networks(
+		c->g->conf.throttle_exempt, NULL, &bad, &len) != -1)
+		return 0;
+	return wrong(c, "throttle_exempt",
+	    "\"%.*s\" is not valid, expected addresses and networks such as "
+	    "192.0.2.1 or 2001:db8::/32, with blanks between",
+	    (int)len, bad);
+}
+
+static int
 check_all(const struct check *c)
 {
 	const struct conf *cf = &c->g->conf;
@@ -545,6 +561,8 @@ check_all(const struct check *c)
 		    cf->log_level);
 	if (cf->retry_max < cf->retry_min)
 		return wrong(c, "retry_max", "is less than retry_min");
+	if (check_throttle(c) == -1)
+		return -1;
 	if (check_listen(c) == -1 || check_users(c) == -1 || check_pam(c) == -1)
 		return -1;
 	if (load_pair(c, "server_cert", cf->server_cert, "server_key",

@@ -80,7 +80,8 @@ FIELDS(f_session_facts) = {
 FIELDS(f_auth_start) = {
 	F(STR, m_auth_start, mech, 32),
 	F(U8, m_auth_start, has_initial, 1),
-	F(BLOB, m_auth_start, data, SASL_MAX), { 0 } };
+	F(BLOB, m_auth_start, data, SASL_MAX),
+	F(STR, m_auth_start, helo, NAME_MAX_LEN), { 0 } };
 FIELDS(f_auth_step) = { F(BLOB, m_auth_step, data, SASL_MAX), { 0 } };
 FIELDS(f_auth_challenge) = { F(BLOB, m_auth_challenge, data, SASL_MAX), { 0 } };
 FIELDS(f_auth_result) = {
@@ -91,7 +92,8 @@ FIELDS(f_mail) = {
 	F(U32, m_mail, txn, NUM_MAX),
 	F(STR, m_mail, from, PATH_MAX_LEN),
 	F(U64, m_mail, size, 0),
-	F(U8, m_mail, body, BODY_8BITMIME), { 0 } };
+	F(U8, m_mail, body, BODY_8BITMIME),
+	F(STR, m_mail, helo, NAME_MAX_LEN), { 0 } };
 FIELDS(f_rcpt) = {
 	F(U32, m_rcpt, txn, NUM_MAX),
 	F(STR, m_rcpt, to, PATH_MAX_LEN), { 0 } };
@@ -133,6 +135,22 @@ FIELDS(f_envelope_rcpt) = {
 	F(STR, m_envelope_rcpt, to, PATH_MAX_LEN),
 	F(U8, m_envelope_rcpt, flags, 3),
 	F(STR, m_envelope_rcpt, note, TEXT_MAX), { 0 } };
+FIELDS(f_throttle_ask) = {
+	F(U32, m_throttle_ask, ticket, NUM_MAX),
+	F(STR, m_throttle_ask, user, NAME_MAX_LEN),
+	F(STR, m_throttle_ask, client_addr, ADDR_MAX), { 0 } };
+FIELDS(f_auth_seen) = {
+	F(U32, m_auth_seen, ticket, NUM_MAX),
+	F(U8, m_auth_seen, result, SEEN_OTHER),
+	F(STR, m_auth_seen, user, NAME_MAX_LEN),
+	F(I64, m_auth_seen, device, 0),
+	F(STR, m_auth_seen, client_addr, ADDR_MAX),
+	F(STR, m_auth_seen, client, NAME_MAX_LEN),
+	F(U64, m_auth_seen, wrong, 0), { 0 } };
+FIELDS(f_throttle_answer) = {
+	F(U32, m_throttle_answer, ticket, NUM_MAX),
+	F(U8, m_throttle_answer, refuse, 1),
+	F(U32, m_throttle_answer, delay_ms, NUM_MAX), { 0 } };
 FIELDS(f_txn) = { F(U32, m_txn, txn, NUM_MAX), { 0 } };
 FIELDS(f_data_ready) = {
 	F(U32, m_data_ready, txn, NUM_MAX),
@@ -221,6 +239,9 @@ static const struct {
 	[M_GRANT] = { "GRANT", f_grant, false },
 	[M_ENVELOPE] = { "ENVELOPE", f_envelope, false },
 	[M_ENVELOPE_RCPT] = { "ENVELOPE_RCPT", f_envelope_rcpt, false },
+	[M_THROTTLE_ASK] = { "THROTTLE_ASK", f_throttle_ask, false },
+	[M_AUTH_SEEN] = { "AUTH_SEEN", f_auth_seen, false },
+	[M_THROTTLE_ANSWER] = { "THROTTLE_ANSWER", f_throttle_answer, false },
 	[M_DATA_OPEN] = { "DATA_OPEN", f_txn, false },
 	[M_BODY_FILE] = { "BODY_FILE", f_txn, false },
 	[M_SUBMIT] = { "SUBMIT", f_submit, false },

@@ -92,6 +92,11 @@ enum msg_type {
 	M_ENVELOPE,
 	M_ENVELOPE_RCPT,
 
+	/* auth to queue: logins, against guessing; and the answer to both */
+	M_THROTTLE_ASK,
+	M_AUTH_SEEN,
+	M_THROTTLE_ANSWER,
+
 	/* front to queue */
 	M_DATA_OPEN,   /* DATA was asked: answer M_DATA_READY */
 	M_BODY_FILE,   /* the body grows past BODY_INLINE_MAX: M_BODY_FD */
@@ -233,6 +238,7 @@ struct m_auth_start {
 	const char *mech;    /* upper case, as sent by the client */
 	uint8_t has_initial; /* an initial response came ("=" is an empty one) */
 	struct blob data;    /* decoded */
+	const char *helo;    /* the client's name as in EHLO */
 };
 
 struct m_auth_step {
@@ -256,6 +262,7 @@ struct m_mail {
 	const char *from; /* "" is the null reverse-path */
 	uint64_t size;	  /* SIZE=, 0 if not given */
 	uint8_t body;	  /* enum body_kind */
+	const char *helo; /* the client's name as in EHLO */
 };
 
 struct m_rcpt {
@@ -330,6 +337,36 @@ struct m_envelope_rcpt {
 	const char *to;
 	uint8_t flags;	  /* enum envelope_flag, from the access map */
 	const char *note; /* reason of a hold, "" else */
+};
+
+/* Before a password is looked at.  The user's name, or what was claimed. */
+struct m_throttle_ask {
+	uint32_t ticket; /* not 0; comes back in the answer */
+	const char *user;
+	const char *client_addr;
+};
+
+enum seen_result {
+	SEEN_RIGHT, /* logged in */
+	SEEN_WRONG, /* a wrong password, or nobody's name */
+	SEEN_OTHER  /* refused for another reason, with the right password */
+};
+
+/* What came of a login, before the client hears of it. */
+struct m_auth_seen {
+	uint32_t ticket; /* 0: no answer is wanted */
+	uint8_t result;	 /* enum seen_result */
+	const char *user;
+	int64_t device; /* 0: none */
+	const char *client_addr;
+	const char *client; /* its name as in EHLO */
+	uint64_t wrong; /* SEEN_WRONG: which password, a keyed digest */
+};
+
+struct m_throttle_answer {
+	uint32_t ticket;
+	uint8_t refuse; /* whatever the password is */
+	uint32_t delay_ms;
 };
 
 /* ---- front and queue ---- */
@@ -473,6 +510,9 @@ union msg {
 	struct m_grant grant;
 	struct m_envelope envelope;
 	struct m_envelope_rcpt envelope_rcpt;
+	struct m_throttle_ask throttle_ask;
+	struct m_auth_seen auth_seen;
+	struct m_throttle_answer throttle_answer;
 	struct m_txn txn;
 	struct m_data_ready data_ready;
 	struct m_submit submit;

@@ -352,6 +352,7 @@ queue_free(struct queue *q)
 	event_free(q->ev_due);
 	event_free(q->ev_sweep);
 	event_free(q->ev_leave);
+	queue_login_free(q); /* before the lock of the spool goes */
 	mailq_close(&q->mq);
 	free(q->gone_fronts);
 	free(q->dest.text);
@@ -489,6 +490,7 @@ on_sweep(evutil_socket_t fd, short what, void *arg)
 	struct queue *q = arg;
 
 	(void)fd, (void)what;
+	queue_login_configure(q); /* after a reload */
 	queue_arm(q->ev_sweep, queue_sweep(q));
 	queue_schedule(q);
 }
@@ -526,6 +528,7 @@ queue_start(struct role_setup *s, char *err, size_t errlen)
 		queue_free(q);
 		return -1;
 	}
+	queue_login_start(q);
 	for (i = 0; i < s->listens; i++)
 		if (s->listen[i].kind == LISTEN_CONTROL)
 			queue_ctl_listen(q, s->listen[i].fd);

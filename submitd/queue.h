@@ -7,6 +7,7 @@
  *	queue_dest.c	whether the smarthost can be used at all
  *	queue_bounce.c	reports to senders; mail that is too old
  *	queue_ctl.c	what submitctl asks
+ *	queue_login.c	logins: guessing, last use of devices
  *
  * Everything that changes the database on its way in or out is an operation
  * (struct queue_op) and waits for the commit group: all that is there when the
@@ -19,11 +20,14 @@
 
 #include <sys/queue.h>
 
+#include <jansson.h>
+
 #include "ipc.h"
 #include "role.h"
 #include "store/mailq.h"
 
 struct control;
+struct control_conn;
 struct event;
 struct queue;
 
@@ -176,6 +180,7 @@ struct queue {
 	unsigned njobs;     /* in the table */
 	unsigned in_flight; /* of these with a relay */
 	struct queue_dest dest;
+	struct queue_login *login;
 	uint64_t proof; /* counts signs of life of the smarthost */
 
 	uint64_t last_qid;
@@ -261,5 +266,23 @@ int64_t queue_sweep(struct queue *);
 /* ---- queue_ctl.c ---- */
 
 void queue_ctl_listen(struct queue *, int fd);
+/* A text of strangers, and a time (null for 0), as values of an answer. */
+json_t *queue_json_text(const char *);
+json_t *queue_json_time(int64_t ms);
+
+/* ---- queue_login.c ---- */
+
+/* After the spool: reads what earlier processes counted. */
+void queue_login_start(struct queue *);
+/* Takes over the keys of the configuration. */
+void queue_login_configure(struct queue *);
+void queue_login_free(struct queue *);
+ipc_handler queue_on_throttle_ask, queue_on_auth_seen;
+/* Who is slowed down or refused, for the status. */
+json_t *queue_login_throttled(struct queue *);
+/* Answers to submitctl (control.h). */
+void queue_ctl_throttle_list(struct control_conn *, const json_t *request);
+void queue_ctl_throttle_clear(struct control_conn *, const json_t *request);
+void queue_ctl_device_seen(struct control_conn *, const json_t *request);
 
 #endif

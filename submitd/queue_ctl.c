@@ -8,6 +8,8 @@
  *	queue.stats			"messages", "bytes", "oldest",
  *					"recipients": number by state
  *	status				see status() below
+ *	throttle.list, throttle.clear, device.seen
+ *					see queue_login.c
  *
  * An item: qid, from, user, size, arrived, state, next_try (null if nothing is
  * scheduled), rcpts: [to, state, attempts, next_try, last, code, esc, text,
@@ -47,8 +49,8 @@ set(json_t *o, const char *key, json_t *v)
 }
 
 /* Replies of strangers are bytes; JSON wants UTF-8. */
-static json_t *
-text(const char *s)
+json_t *
+queue_json_text(const char *s)
 {
 	char *copy, *p;
 	json_t *v = json_string(s);
@@ -76,8 +78,8 @@ hex(uint64_t qid)
 	return json_sprintf("%013llx", (unsigned long long)qid);
 }
 
-static json_t *
-iso(int64_t ms)
+json_t *
+queue_json_time(int64_t ms)
 {
 	time_t t = (time_t)(ms / 1000);
 	char buf[32];
@@ -108,17 +110,17 @@ rcpt_item(const struct queue_job *j, const struct mailq_rcpt *r)
 	bool open = r->state == MAILQ_WAITING || r->state == MAILQ_DEFERRED;
 	json_t *o = json_object();
 
-	set(o, "to", text(r->address));
+	set(o, "to", queue_json_text(r->address));
 	set(o, "state",
 	    json_string(
 		in_flight(j, r) ? "in flight" : mailq_state_name(r->state)));
 	set(o, "attempts", json_integer(r->attempts));
-	set(o, "next_try", open ? iso(r->next_ms) : json_null());
-	set(o, "last", iso(r->last_ms));
+	set(o, "next_try", open ? queue_json_time(r->next_ms) : json_null());
+	set(o, "last", queue_json_time(r->last_ms));
 	set(o, "code", json_integer(r->code));
-	set(o, "esc", text(r->esc));
-	set(o, "text", text(r->text));
-	set(o, "mta", text(r->mta));
+	set(o, "esc", queue_json_text(r->esc));
+	set(o, "text", queue_json_text(r->text));
+	set(o, "mta", queue_json_text(r->mta));
 	return o;
 }
 
@@ -158,22 +160,23 @@ message_item(struct queue *q, const struct mailq_mail *mail, bool all)
 			next = r->next_ms;
 	}
 	set(o, "qid", hex(m->qid));
-	set(o, "from", text(m->from));
-	set(o, "user", text(m->user));
+	set(o, "from", queue_json_text(m->from));
+	set(o, "user", queue_json_text(m->user));
 	set(o, "size", number(m->size));
-	set(o, "arrived", iso(m->arrived_ms));
+	set(o, "arrived", queue_json_time(m->arrived_ms));
 	set(o, "state", json_string(message_state(j, mail)));
-	set(o, "next_try", iso(next));
+	set(o, "next_try", queue_json_time(next));
 	set(o, "rcpts", rcpts);
 	if (!all)
 		return o;
 	set(o, "sid", json_sprintf("%016llx", (unsigned long long)m->sid));
-	set(o, "how", text(m->how));
-	set(o, "client", text(m->client_addr));
+	set(o, "how", queue_json_text(m->how));
+	set(o, "client", queue_json_text(m->client_addr));
 	set(o, "body", json_string(m->body ? "8BITMIME" : "7BIT"));
 	set(o, "in_file", json_boolean(m->in_file));
-	set(o, "since", iso(m->since_ms));
-	set(o, "expires", iso(m->since_ms + q->setup->conf.bounce_after));
+	set(o, "since", queue_json_time(m->since_ms));
+	set(o, "expires",
+	    queue_json_time(m->since_ms + q->setup->conf.bounce_after));
 	set(o, "delay_notice_sent", json_boolean(m->delay_sent));
 	return o;
 }
@@ -385,7 +388,7 @@ stats_object(struct queue *q, enum mailq_rc *rc)
 	set(o, "messages", number(s.messages));
 	set(o, "bytes", number(s.bytes));
 	set(o, "in_flight", json_integer(q->in_flight));
-	set(o, "oldest", iso(s.oldest_ms));
+	set(o, "oldest", queue_json_time(s.oldest_ms));
 	set(o, "oldest_age_s",
 	    json_integer(
 		s.oldest_ms == 0 ? 0 : (queue_now_ms() - s.oldest_ms) / 1000));
@@ -417,7 +420,7 @@ role_object(
 	set(o, "role", json_string(role));
 	set(o, "instance", json_integer(instance));
 	set(o, "pid", pid != 0 ? json_integer(pid) : json_null());
-	set(o, "state", text(state));
+	set(o, "state", queue_json_text(state));
 	return o;
 }
 
@@ -453,16 +456,17 @@ smarthost_object(const struct queue *q)
 
 	TAILQ_FOREACH(p, &q->peers, link)
 		connections += p->connections;
-	set(o, "host", text(conf->smarthost_host));
+	set(o, "host", queue_json_text(conf->smarthost_host));
 	set(o, "state", json_string(states[d->state]));
-	set(o, "since", iso(d->since_ms));
+	set(o, "since", queue_json_time(d->since_ms));
 	set(o, "connections", json_integer(connections));
 	set(o, "trouble",
 	    d->state == DEST_DOWN ? json_string(queue_trouble_name(d->trouble))
 				  : json_null());
-	set(o, "text", d->text != NULL ? text(d->text) : json_null());
+	set(o, "text",
+	    d->text != NULL ? queue_json_text(d->text) : json_null());
 	set(o, "next_try",
-	    d->state == DEST_DOWN ? iso(d->probe_ms) : json_null());
+	    d->state == DEST_DOWN ? queue_json_time(d->probe_ms) : json_null());
 	return o;
 }
 
@@ -477,8 +481,8 @@ alarms_array(const struct queue *q)
 	o = json_object();
 	set(o, "what", json_string("smarthost"));
 	set(o, "trouble", json_string(queue_trouble_name(d->trouble)));
-	set(o, "text", text(d->text));
-	set(o, "since", iso(d->since_ms));
+	set(o, "text", queue_json_text(d->text));
+	set(o, "since", queue_json_time(d->since_ms));
 	json_array_append_new(a, o);
 	return a;
 }
@@ -487,7 +491,8 @@ alarms_array(const struct queue *q)
  * "version", "uptime_s", "roles": [role, instance, pid, state], "sessions"
  * (those that may submit), "queue": as queue.stats, "smarthost": host, state
  * (up, down, unknown), since, connections, trouble, text, next_try,
- * "alarms": [what, trouble, text, since].
+ * "alarms": [what, trouble, text, since], "throttled": the newest of those who
+ * are slowed down or refused, as throttle.list (queue_login.c).
  */
 static void
 status(struct control_conn *c, const json_t *request)
@@ -505,6 +510,7 @@ status(struct control_conn *c, const json_t *request)
 	set(o, "queue", stats_object(q, &rc));
 	set(o, "smarthost", smarthost_object(q));
 	set(o, "alarms", alarms_array(q));
+	set(o, "throttled", queue_login_throttled(q));
 	control_ok(c, o);
 }
 
@@ -517,6 +523,9 @@ static const struct control_verb verbs[] = {
 	{ "queue.del", queue_del },
 	{ "queue.stats", queue_stats },
 	{ "status", status },
+	{ "throttle.list", queue_ctl_throttle_list },
+	{ "throttle.clear", queue_ctl_throttle_clear },
+	{ "device.seen", queue_ctl_device_seen },
 	{ NULL, NULL },
 };
 

@@ -43,7 +43,9 @@ static void
 start(struct session *s, const char *p, size_t n, bool initial)
 {
 	unsigned char data[AUTH_LINE_LIMIT];
-	struct m_auth_start m = { .mech = s->mech, .has_initial = initial };
+	struct m_auth_start m = {
+		.mech = s->mech, .has_initial = initial, .helo = s->helo
+	};
 	bool sent;
 
 	if (initial && n == 1 && p[0] == '=')

@@ -42,8 +42,8 @@ mail_param(const struct smtp_param *p, struct mail_params *out)
 	char who[SMTP_PARAM_VALUE_MAX + 1];
 
 	if (strcmp(p->key, "SIZE") == 0) {
-		if (p->value == NULL || smtp_size_parse(p->value, p->value_len,
-			&out->size) == -1)
+		if (p->value == NULL ||
+		    smtp_size_parse(p->value, p->value_len, &out->size) == -1)
 			return R_PARAM_VALUE;
 		return R_MAIL_OK;
 	}
@@ -57,16 +57,17 @@ mail_param(const struct smtp_param *p, struct mail_params *out)
 		return R_MAIL_OK;
 	}
 	if (strcmp(p->key, "AUTH") == 0) /* RFC 4954 5: taken, not trusted */
-		return p->value != NULL && smtp_xtext_decode(p->value,
-		    p->value_len, who, sizeof(who)) == 0 ? R_MAIL_OK :
-							   R_PARAM_VALUE;
+		return p->value != NULL &&
+			smtp_xtext_decode(
+			    p->value, p->value_len, who, sizeof(who)) == 0
+		    ? R_MAIL_OK
+		    : R_PARAM_VALUE;
 	return R_PARAM_UNKNOWN;
 }
 
 /* All parameters; replies itself and returns -1 when one is wrong. */
 static int
-mail_params(struct session *s, const char *p, size_t n,
-    struct mail_params *out)
+mail_params(struct session *s, const char *p, size_t n, struct mail_params *out)
 {
 	struct smtp_params it;
 	struct smtp_param one;
@@ -79,8 +80,8 @@ mail_params(struct session *s, const char *p, size_t n,
 		if (rc == SMTP_PARAM_OK)
 			reply = mail_param(&one, out);
 		else
-			reply = rc == SMTP_PARAM_TWICE ? R_PARAM_TWICE :
-							 R_PARAM_SYNTAX;
+			reply = rc == SMTP_PARAM_TWICE ? R_PARAM_TWICE
+						       : R_PARAM_SYNTAX;
 	}
 	if (reply == R_MAIL_OK)
 		return 0;
@@ -116,7 +117,9 @@ size_fits(struct session *s, uint64_t size)
 static void
 ask_mail(struct session *s, const char *from, const struct mail_params *p)
 {
-	struct m_mail m = { .from = from, .size = p->size, .body = p->body };
+	struct m_mail m = {
+		.from = from, .size = p->size, .body = p->body, .helo = s->helo
+	};
 
 	if (++s->txns == 0)
 		s->txns = 1; /* 0 means: no transaction */
@@ -145,7 +148,7 @@ smtp_mail(struct session *s, const struct arg *a)
 	else if (p == NULL)
 		session_error(s, R_MAIL_KEYWORD, NULL);
 	else if ((rc = smtp_addr_path(p, n, SMTP_ADDR_ALLOW_NULL, &from,
-		  &used)) != SMTP_ADDR_OK)
+		      &used)) != SMTP_ADDR_OK)
 		session_error(s, smtp_addr_reply(rc, false), NULL);
 	else if (mail_params(s, p + used, n - used, &params) == 0 &&
 	    size_fits(s, params.size))
@@ -180,8 +183,8 @@ smtp_rcpt(struct session *s, const struct arg *a)
 	}
 	smtp_params_init(&it, p + used, n - used, false);
 	if ((prc = smtp_params_next(&it, &one)) != SMTP_PARAM_END) {
-		session_error(s, prc == SMTP_PARAM_OK ? R_PARAM_UNKNOWN :
-							R_PARAM_SYNTAX,
+		session_error(s,
+		    prc == SMTP_PARAM_OK ? R_PARAM_UNKNOWN : R_PARAM_SYNTAX,
 		    one.key);
 		return;
 	}
@@ -207,8 +210,8 @@ say_verdict(struct session *s, const struct m_verdict *m)
 		code = smtp_reply_code((enum smtp_reply)m->reply);
 		session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);
 	} else
-		session_raw(s, out, smtp_reply_custom(out, sizeof(out), code,
-		    m->esc, m->text));
+		session_raw(s, out,
+		    smtp_reply_custom(out, sizeof(out), code, m->esc, m->text));
 	if (code >= 500)
 		session_count_error(s);
 }

@@ -36,6 +36,7 @@ static const struct ctl_verb *const tables[] = {
 	ctl_cert_verbs,
 	ctl_access_verbs,
 	ctl_queue_verbs,
+	ctl_throttle_verbs,
 	ctl_status_verbs,
 	help_verbs,
 };

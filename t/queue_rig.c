@@ -144,7 +144,19 @@ static const struct ipc_rule front_rules[] = {
 	{ M_BODY_FD, on_body_fd },
 	{ 0, NULL },
 };
-static const struct ipc_rule auth_rules[] = { { 0, NULL } };
+static void
+on_throttle(struct ipc *p, const struct ipc_in *in)
+{
+	struct rig *r = ipc_arg(p);
+
+	r->throttle = in->m->throttle_answer;
+	r->nthrottle++;
+}
+
+static const struct ipc_rule auth_rules[] = {
+	{ M_THROTTLE_ANSWER, on_throttle },
+	{ 0, NULL },
+};
 static const struct ipc_rule relay_rules[] = {
 	{ M_JOB, on_job },
 	{ M_JOB_RCPT, on_job_rcpt },
@@ -406,6 +418,27 @@ rig_envelope(struct rig *r, uint64_t sid, uint32_t txn, const char *from,
 		ipc_send(r->auth, M_ENVELOPE_RCPT, sid, &m);
 	}
 	free(copy);
+}
+
+void
+rig_throttle_ask(struct rig *r, const char *user, const char *address)
+{
+	const struct m_throttle_ask m = {
+		.ticket = r->nthrottle + 1, .user = user, .client_addr = address
+	};
+
+	ipc_send(r->auth, M_THROTTLE_ASK, RIG_SID(1), &m);
+	rig_wait(r, &r->nthrottle, m.ticket);
+}
+
+void
+rig_auth_seen(struct rig *r, const struct m_auth_seen *m)
+{
+	unsigned n = r->nthrottle + (m->ticket != 0);
+
+	ipc_send(r->auth, M_AUTH_SEEN, RIG_SID(1), m);
+	rig_wait(r, &r->nthrottle, n);
+	rig_settle(r);
 }
 
 void

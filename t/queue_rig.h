@@ -53,6 +53,10 @@ struct rig {
 	struct rig_job job[RIG_JOBS];
 	unsigned njobs; /* complete ones */
 
+	/* the last answer to auth, and how many there were */
+	struct m_throttle_answer throttle;
+	unsigned nthrottle;
+
 	/* called for each complete job and each answer, if set */
 	void (*on_job)(struct rig *, struct rig_job *);
 	void (*on_submitted)(struct rig *, uint64_t sid);
@@ -85,6 +89,9 @@ void rig_settle(struct rig *);
 void rig_grant(struct rig *, uint64_t sid, const char *user);
 void rig_envelope(struct rig *, uint64_t sid, uint32_t txn, const char *from,
     const char *to, uint8_t flags);
+/* auth: asks for, or tells of, a login; the answer is in throttle. */
+void rig_throttle_ask(struct rig *, const char *user, const char *address);
+void rig_auth_seen(struct rig *, const struct m_auth_seen *);
 /* front */
 void rig_data_open(struct rig *, uint64_t sid, uint32_t txn);
 void rig_submit(

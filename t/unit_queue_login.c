@@ -1,0 +1,340 @@
+/* Tests of submitd/queue_login.c: the queue role among peers that this test
+ * plays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <sys/stat.h>
+
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "queue_rig.h"
+#include "submitd/log.h"
+
+static struct rig rig;
+
+static int
+up(void **state)
+{
+	rig_init(&rig);
+	*state = &rig;
+	rig.setup.conf.throttle_user = 3;
+	rig.setup.conf.throttle_address = 5;
+	rig_up(&rig);
+	return 0;
+}
+
+static int
+down(void **state)
+{
+	rig_down(*state);
+	return 0;
+}
+
+static void
+restart(void)
+{
+	rig_stop(&rig);
+	rig_up(&rig);
+}
+
+/* The items of an answer, the last line in *end (which may be NULL). */
+static json_t *
+ask(const char *request, json_t **end)
+{
+	char *text = rig_ask(&rig, request), *save = NULL, *line;
+	json_t *all = json_array(), *o = NULL, *item;
+
+	for (line = strtok_r(text, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		json_decref(o);
+		o = json_loads(line, 0, NULL);
+		assert_non_null(o);
+		if ((item = json_object_get(o, "item")) != NULL)
+			json_array_append(all, item);
+	}
+	free(text);
+	assert_non_null(o);
+	if (end != NULL)
+		*end = json_incref(o);
+	json_decref(o);
+	return all;
+}
+
+static const char *
+member(const json_t *items, size_t i, const char *key)
+{
+	const char *s =
+	    json_string_value(json_object_get(json_array_get(items, i), key));
+
+	return s != NULL ? s : "";
+}
+
+static json_int_t
+cleared(const char *request)
+{
+	json_t *end;
+	json_int_t n;
+
+	json_decref(ask(request, &end));
+	assert_true(json_is_true(json_object_get(end, "ok")));
+	n = json_integer_value(json_object_get(end, "cleared"));
+	json_decref(end);
+	return n;
+}
+
+static void
+wrong(const char *user, const char *address, uint64_t password)
+{
+	const struct m_auth_seen m = { .ticket = 9,
+		.result = SEEN_WRONG,
+		.user = user,
+		.client_addr = address,
+		.client = "laptop",
+		.wrong = password };
+
+	rig_auth_seen(&rig, &m);
+	assert_int_equal(rig.throttle.ticket, 9);
+}
+
+static void
+right(const char *user, int64_t device, const char *address, const char *client,
+    uint32_t ticket)
+{
+	const struct m_auth_seen m = { .ticket = ticket,
+		.result = SEEN_RIGHT,
+		.user = user,
+		.device = device,
+		.client_addr = address,
+		.client = client };
+
+	rig_auth_seen(&rig, &m);
+}
+
+static bool
+refused(const char *user, const char *address)
+{
+	rig_throttle_ask(&rig, user, address);
+	return rig.throttle.refuse;
+}
+
+static void
+guesses(const char *user, const char *address, uint64_t n)
+{
+	while (n > 0)
+		wrong(user, address, n--);
+}
+
+static void
+refuses_after_too_many(void **state)
+{
+	(void)state;
+	assert_false(refused("ann", "192.0.2.7"));
+	guesses("ann", "192.0.2.7", 2);
+	wrong("ann", "192.0.2.7", 2); /* again: counts once */
+	assert_false(refused("ann", "192.0.2.7"));
+	wrong("ann", "192.0.2.7", 7);
+	assert_false(rig.throttle.refuse);
+	assert_true(refused("ann", "192.0.2.7"));
+	assert_false(refused("bob", "192.0.2.7"));
+	/* others only slow the user down */
+	assert_false(refused("ann", "192.0.2.8"));
+	assert_int_equal(rig.throttle.delay_ms, 1000);
+	/* a right guess is refused, too, and makes no trust */
+	right("ann", 0, "192.0.2.7", "laptop", 4);
+	assert_true(rig.throttle.refuse);
+	assert_true(refused("ann", "192.0.2.7"));
+}
+
+static void
+counts_networks(void **state)
+{
+	(void)state;
+	wrong("ann", "2001:db8:0:1::1", 1);
+	wrong("ann", "2001:db8:0:1::2", 2);
+	wrong("ann", "2001:db8:0:1:ffff::3", 3);
+	assert_true(refused("ann", "2001:db8:0:1:abcd::"));
+	assert_false(refused("ann", "2001:db8:0:2::1"));
+	wrong("bob", "::ffff:192.0.2.7", 1);
+	wrong("bob", "192.0.2.7", 2);
+	wrong("bob", "192.0.2.7", 3);
+	assert_true(refused("bob", "::ffff:192.0.2.7"));
+}
+
+static void
+exempt_networks_count_nothing(void **state)
+{
+	(void)state;
+	free(rig.setup.conf.throttle_exempt);
+	rig.setup.conf.throttle_exempt = xstrdup("192.0.2.0/24 ::1");
+	guesses("ann", "192.0.2.7", 9);
+	assert_false(refused("ann", "192.0.2.7"));
+	guesses("ann", "198.51.100.1", 3);
+	assert_true(refused("ann", "198.51.100.1"));
+}
+
+static void
+survives_a_restart(void **state)
+{
+	(void)state;
+	guesses("ann", "192.0.2.7", 3);
+	wrong("cid", "192.0.2.7", 1);
+	right("bob", 0, "192.0.2.9", "phone", 1);
+	restart();
+	assert_true(refused("ann", "192.0.2.7"));
+	guesses("bob", "192.0.2.9", 9); /* trusted */
+	assert_false(refused("bob", "192.0.2.9"));
+	wrong("cid", "192.0.2.7", 1); /* the same one */
+	assert_int_equal(cleared("{\"cmd\":\"throttle.clear\","
+				 "\"what\":\"ann\"}"),
+	    2);
+	restart();
+	assert_false(refused("ann", "192.0.2.7"));
+}
+
+static void
+lists_and_clears(void **state)
+{
+	json_t *items, *end;
+
+	(void)state;
+	items = ask("{\"cmd\":\"throttle.list\"}", &end);
+	assert_int_equal(json_array_size(items), 0);
+	assert_true(json_is_false(json_object_get(end, "more")));
+	json_decref(items);
+	json_decref(end);
+	guesses("ann", "192.0.2.7", 3);
+	items = ask("{\"cmd\":\"throttle.list\"}", NULL);
+	assert_int_equal(json_array_size(items), 3);
+	assert_string_equal(member(items, 0, "kind"), "address");
+	assert_string_equal(member(items, 0, "addr"), "192.0.2.7");
+	assert_string_equal(member(items, 0, "state"), "counted");
+	assert_string_equal(member(items, 1, "kind"), "pair");
+	assert_string_equal(member(items, 1, "user"), "ann");
+	assert_string_equal(member(items, 1, "state"), "refused");
+	assert_int_equal(strlen(member(items, 1, "until")), 20);
+	assert_int_equal(strlen(member(items, 1, "last")), 20);
+	assert_string_equal(member(items, 2, "kind"), "user");
+	assert_string_equal(member(items, 2, "state"), "slowed");
+	assert_string_equal(member(items, 2, "until"), "");
+	json_decref(items);
+	json_decref(ask("{\"cmd\":\"status\"}", &end));
+	items = json_object_get(end, "throttled");
+	assert_int_equal(json_array_size(items), 2);
+	assert_string_equal(member(items, 0, "kind"), "pair");
+	json_decref(end);
+	assert_int_equal(cleared("{\"cmd\":\"throttle.clear\","
+				 "\"what\":\"192.0.2.8\"}"),
+	    0);
+	assert_int_equal(cleared("{\"cmd\":\"throttle.clear\","
+				 "\"what\":\"::ffff:192.0.2.7\"}"),
+	    2);
+	assert_false(refused("ann", "192.0.2.7"));
+	assert_int_equal(
+	    cleared("{\"cmd\":\"throttle.clear\",\"all\":true}"), 1);
+	assert_false(refused("ann", "192.0.2.7"));
+	assert_int_equal(rig.throttle.delay_ms, 0);
+}
+
+static void
+clear_wants_one_of_both(void **state)
+{
+	static const char *const requests[] = {
+		"{\"cmd\":\"throttle.clear\"}",
+		"{\"cmd\":\"throttle.clear\",\"what\":1}",
+		"{\"cmd\":\"throttle.clear\",\"what\":\"ann\",\"all\":true}",
+	};
+	json_t *end;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		json_decref(ask(requests[i], &end));
+		if (json_integer_value(json_object_get(end, "exit")) !=
+		    EX_USAGE)
+			fail_msg("%s", requests[i]);
+		json_decref(end);
+	}
+}
+
+static void
+knows_the_last_use(void **state)
+{
+	json_t *items;
+	int i;
+
+	(void)state;
+	right("ann", 7, "192.0.2.7", "phone.local", 1);
+	right("ann", 7, "2001:db8::1", "phone.lan", 0); /* a certificate */
+	right("bob", 0, "192.0.2.8", "\xff\"", 0);
+	guesses("cid", "192.0.2.9", 3);
+	right("cid", 8, "192.0.2.9", "robot", 1); /* refused */
+	for (i = 0; i < 2; i++) {
+		items = ask("{\"cmd\":\"device.seen\"}", NULL);
+		assert_int_equal(json_array_size(items), 2);
+		assert_int_equal(json_integer_value(json_object_get(
+				     json_array_get(items, 0), "device")),
+		    7);
+		assert_string_equal(member(items, 0, "user"), "ann");
+		assert_string_equal(member(items, 0, "addr"), "2001:db8::1");
+		assert_string_equal(member(items, 0, "client"), "phone.lan");
+		assert_int_equal(strlen(member(items, 0, "time")), 20);
+		assert_string_equal(member(items, 1, "user"), "bob");
+		assert_string_equal(member(items, 1, "client"), "?\"");
+		json_decref(items);
+		restart();
+	}
+}
+
+/* Mail goes on without a history. */
+static void
+counts_without_a_file(void **state)
+{
+	static const char *const dirs[] = { "history.db", "history.db.bad",
+		"history.db.bad/full" };
+	char path[128];
+	size_t i;
+
+	(void)state;
+	rig_stop(&rig);
+	snprintf(path, sizeof(path), "%s/history.db", rig.setup.conf.spool);
+	assert_int_equal(remove(path), 0);
+	/* it can't be opened, and not be put aside */
+	for (i = 0; i < sizeof(dirs) / sizeof(dirs[0]); i++) {
+		snprintf(
+		    path, sizeof(path), "%s/%s", rig.setup.conf.spool, dirs[i]);
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	rig_up(&rig);
+	guesses("ann", "192.0.2.7", 3);
+	assert_true(refused("ann", "192.0.2.7"));
+	right("bob", 7, "192.0.2.8", "phone", 1);
+	json_decref(ask("{\"cmd\":\"device.seen\"}", NULL));
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, up, down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(refuses_after_too_many),
+		T(counts_networks),
+		T(exempt_networks_count_nothing),
+		T(survives_a_restart),
+		T(lists_and_clears),
+		T(clear_wants_one_of_both),
+		T(knows_the_last_use),
+		T(counts_without_a_file),
+	};
+
+	log_set_level(LOG_ERR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
