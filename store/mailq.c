@@ -18,13 +18,6 @@
 #include "mailq_private.h"
 
 void
-mailq_no_memory(const void *p)
-{
-	if (p == NULL)
-		abort();
-}
-
-void
 mailq_ids_add(struct mailq_ids *ids, uint64_t qid)
 {
 	if (ids->n == ids->size) {

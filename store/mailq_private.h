@@ -6,6 +6,7 @@
 #define STORE_MAILQ_PRIVATE_H
 
 #include <sqlite3.h>
+#include <stdlib.h>
 
 #include "mailq.h"
 
@@ -62,7 +63,13 @@ enum mailq_rc mailq_int(
     struct mailq *mq, int64_t *value, const char *sql, const char *fmt, ...);
 
 void mailq_ids_add(struct mailq_ids *ids, uint64_t qid);
-void mailq_no_memory(const void *p); /* aborts if p is NULL */
+
+static inline void
+mailq_no_memory(const void *p)
+{
+	if (p == NULL)
+		abort();
+}
 
 /* mailq_schema.c: checks what the file is and brings it to the latest version;
  * each step is a transaction of its own. */

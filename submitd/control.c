@@ -43,7 +43,7 @@ struct control {
 	struct event *ev_accept;
 	const struct control_verb *verbs;
 	void *arg;
-	LIST_HEAD(, control_conn) conns;
+	LIST_HEAD(control_conns, control_conn) conns;
 	unsigned nconns;
 };
 

@@ -168,7 +168,7 @@ struct queue {
 	struct event *ev_leave;  /* end of a drain */
 
 	struct queue_peers peers;
-	TAILQ_HEAD(, queue_role) roles;
+	TAILQ_HEAD(queue_roles, queue_role) roles;
 	struct queue_sessions sessions[QUEUE_BUCKETS];
 	unsigned nsessions;
 	uint32_t *gone_fronts; /* instances that never come again */

@@ -11,6 +11,7 @@
  *	ev=bounce qid= sid= bounce= to= rcpts=	as in queue_job.c
  *	ev=double-bounce qid= sid= rcpts=	as there
  *	ev=delay-notice qid= sid= notice= to=	the sender was told of a delay
+ *	ev=database error=	old mail cannot be looked for (warning)
  *	ev=bounce-lost qid= error=	no report can be made (warning)
  */
 #include <sys/random.h>

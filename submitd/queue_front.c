@@ -23,6 +23,8 @@
  *		not accepted; the client gets 4xx (warning)
  *	ev=not-allowed sid= front= asked=
  *		a front asked for what nobody allowed (warning)
+ *	ev=sessions front= error=
+ *		auth granted more sessions of a front than are kept (warning)
  *	ev=space free= needed=
  *		submissions are refused for lack of disk space (warning)
  */

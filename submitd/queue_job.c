@@ -14,6 +14,10 @@
  *	ev=bounce qid= sid= bounce= to= rcpts=	the report that was enqueued
  *	ev=double-bounce qid= rcpts=	a report failed, there is nobody to tell;
  *		it is dropped (warning)
+ *	ev=body-lost qid= error=
+ *		held: its body cannot be had (warning)
+ *	ev=database error=
+ *		the schedule cannot be read; again in a second (warning)
  *	ev=relay-result instance= qid= error=	a relay spoke out of turn (warning)
  */
 #include <event2/event.h>

@@ -32,7 +32,8 @@ static struct {
 	bool granted;
 	uint32_t txn; /* of the envelope */
 	unsigned rcpts;
-	bool allowed[TXNS]; /* accepted at most once from now on */
+	bool counted;           /* the envelope is in allowed[] */
+	unsigned allowed[TXNS]; /* envelopes, each good for one message */
 } model[SESSIONS];
 
 struct script {
@@ -74,18 +75,17 @@ on_submitted(struct rig *r, uint64_t sid)
 	if (r->submitted.reply != R_QUEUED)
 		return;
 	if (n >= SESSIONS || r->submitted.txn >= TXNS ||
-	    !model[n].allowed[r->submitted.txn])
+	    model[n].allowed[r->submitted.txn]-- == 0)
 		abort(); /* nobody allowed it */
-	model[n].allowed[r->submitted.txn] = false;
-	if (model[n].txn == r->submitted.txn)
-		model[n].rcpts = 0;
 }
 
 static void
 allow(unsigned n)
 {
-	if (model[n].granted && model[n].rcpts > 0)
-		model[n].allowed[model[n].txn] = true;
+	if (!model[n].granted || model[n].rcpts == 0 || model[n].counted)
+		return;
+	model[n].counted = true;
+	model[n].allowed[model[n].txn]++;
 }
 
 /* ---- auth ---- */
@@ -108,6 +108,7 @@ do_envelope(unsigned n, struct script *s)
 	rig_envelope(&rig, sid_of(n), txn, from[byte(s) % 2], "", 0);
 	model[n].txn = txn;
 	model[n].rcpts = 0;
+	model[n].counted = false;
 }
 
 static void
