@@ -38,7 +38,7 @@ class Clients:
 
     def msmtp(self, token, mechanism, device, implicit):
         """msmtp reads lines that end with LF."""
-        command = ["msmtp", "-C", "/dev/null", "--host=localhost",
+        command = ["msmtp", "-C", "/dev/null", "--host=127.0.0.1",
                    "--port=%d" % self.port(implicit), "--tls=on",
                    "--tls-starttls=" + ("off" if implicit else "on"),
                    "--tls-trust-file=" + self.scene.ca.cert,
@@ -80,10 +80,10 @@ class Clients:
         if device:
             command += ["--cert", device.cert, "--key", device.key]
         if implicit:
-            command += ["smtps://localhost:%d/laptop" % self.port(True)]
+            command += ["smtps://127.0.0.1:%d/laptop" % self.port(True)]
         else:
             command += ["--ssl-reqd",
-                        "smtp://localhost:%d/laptop" % self.port(False)]
+                        "smtp://127.0.0.1:%d/laptop" % self.port(False)]
         run(*command, given=message(token))
 
     def smtplib(self, token, mechanism, device, implicit):

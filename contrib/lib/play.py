@@ -122,7 +122,7 @@ class Play(harness.Playground):
         self.write("password", self.password + "\n")
         self.write("msmtprc", """\
 defaults
-host localhost
+host 127.0.0.1
 port %d
 tls on
 tls_starttls on
@@ -183,7 +183,9 @@ tls_key_file %s
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
             check=False)
         if done.returncode != 0:
-            raise Failed("msmtp could not submit the mail:\n" + done.stdout)
+            raise Failed("msmtp could not submit the mail:\n" + "\n".join(
+                line for line in done.stdout.splitlines()
+                if line.startswith(("msmtp:", "<--"))))
         taken = [line[4:] for line in done.stdout.splitlines()
                  if line.startswith("<-- 250 2.0.0")]
         return taken[-1] if taken else "accepted"
