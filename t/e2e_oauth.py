@@ -203,6 +203,39 @@ def mail(tap, scene, issuer):
         tap.ok(True, "and log in by password")
 
 
+def programs(tap, scene, issuer):
+    """Real mail programs with a token."""
+    token = issuer.token("ES256")
+    with open(scene.path("token"), "w", encoding="ascii") as f:
+        f.write(token + "\n")
+    for mechanism in ("OAUTHBEARER", "XOAUTH2"):
+        for name, command in (
+                ("curl", ("curl", "-sS", "--cacert", scene.ca.cert,
+                          "--ssl-reqd", "--mail-from", "ann@play.example",
+                          "--mail-rcpt", "bo@example.net",
+                          "--upload-file", "-",
+                          "--login-options", "AUTH=" + mechanism,
+                          "--user", "ann", "--oauth2-bearer", token,
+                          "smtp://localhost:%d/laptop" % scene.port)),
+                ("msmtp", ("msmtp", "-C", "/dev/null", "--host=localhost",
+                           "--port=%d" % scene.port, "--tls=on",
+                           "--tls-trust-file=" + scene.ca.cert,
+                           "--from=ann@play.example", "--user=ann",
+                           "--auth=" + mechanism.lower(),
+                           "--passwordeval=cat " + scene.path("token"),
+                           "bo@example.net"))):
+            subject = "%s-%s" % (name, mechanism)
+            text = message(subject)
+            if name == "msmtp":
+                text = text.replace(b"\r\n", b"\n")
+            done = subprocess.run(command, input=text, timeout=60,
+                                  stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, check=False)
+            if tap.equal((done.returncode, done.stdout), (0, b""),
+                         "%s sends by %s" % (name, mechanism)):
+                scene.delivered(subject)
+
+
 def policy(tap, scene, issuer):
     """Mechanisms that a user may not use."""
     scene.submitctl("user", "set", "ann", "--policy", "cert")
@@ -315,7 +348,7 @@ def test(tap):
         scene.submitctl("user", "set", "closed", "--state", "disabled")
         scene.start()
         tap.equal(scene.pids("pam"), [], "keys alone: no role pam")
-        for part in (tokens, mail, policy):
+        for part in (tokens, mail, programs, policy):
             part(tap, scene, issuer)
         refused(tap, scene)
         command(tap, scene, issuer)
