@@ -1031,6 +1031,149 @@ drains_when_sessions_end(void **state)
 	assert_true(event_base_got_break(R.setup.base));
 }
 
+/* ---- passwords that pam judges ---- */
+
+static struct ipc *
+pam_comes(void)
+{
+	struct ipc *mine;
+	int role_end;
+
+	mine = pair(&role_end, NULL);
+	auth_ops.peer(&R.setup, ROLE_PAM, 9, role_end);
+	return mine;
+}
+
+/* What pam is asked; the ticket to answer with. */
+static uint32_t
+asked(struct ipc *pam, uint64_t sid, const char *user, const char *password)
+{
+	const struct m_pam_check *m = &next(pam, M_PAM_CHECK, sid)->pam_check;
+
+	assert_int_equal(m->how, PAM_BY_PAM);
+	assert_string_equal(m->user, user);
+	assert_string_equal(m->client_addr, "192.0.2.7");
+	assert_int_equal(m->password.len, strlen(password));
+	assert_memory_equal(m->password.p, password, m->password.len);
+	return m->ticket;
+}
+
+static void
+pam_says(struct ipc *pam, uint64_t sid, uint32_t ticket, enum pam_verdict v)
+{
+	const struct m_pam_result m = { .ticket = ticket,
+		.verdict = (uint8_t)v,
+		.user = "",
+		.detail = v == PAM_RIGHT ? "" : "because" };
+
+	ipc_send(pam, M_PAM_RESULT, sid, &m);
+}
+
+static void
+start_plain(uint64_t sid, const char *user, const char *password)
+{
+	char msg[600];
+	int n = snprintf(msg, sizeof(msg), "%c%s%c%s", 0, user, 0, password);
+
+	start_auth(sid, "PLAIN", msg, (size_t)n, true);
+}
+
+static void
+pam_judges(void **state)
+{
+	static const struct {
+		enum pam_verdict verdict;
+		enum smtp_reply reply;
+	} rows[] = { { PAM_WRONG, R_AUTH_BAD }, { PAM_TEMP, R_AUTH_TEMP },
+		{ PAM_RIGHT, R_AUTH_OK } };
+	struct ipc *pam = pam_comes();
+	uint32_t ticket, other;
+	size_t i;
+
+	(void)state;
+	R.setup.conf.password_backend = BACKEND_PAM;
+	come(SID(1));
+	come(SID(2));
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		start_plain(SID(1), "ann@example.org", "secret");
+		ticket = asked(pam, SID(1), "ann", "secret");
+		print_message("# answers to other questions\n");
+		pam_says(pam, SID(1), ticket + 1, PAM_RIGHT);
+		pam_says(pam, SID(1), ticket - 1, PAM_RIGHT);
+		pam_says(pam, SID(2), ticket, PAM_RIGHT);
+		pam_says(pam, SID(3), ticket, PAM_RIGHT);
+		nothing(R.front);
+		pam_says(pam, SID(1), ticket, rows[i].verdict);
+		assert_int_equal(result(SID(1)), rows[i].reply);
+		pam_says(pam, SID(1), ticket, PAM_RIGHT);
+		nothing(R.front);
+	}
+	print_message("# two at one time, answered the other way round\n");
+	come(SID(3));
+	start_plain(SID(2), "ann", "one");
+	ticket = asked(pam, SID(2), "ann", "one");
+	start_plain(SID(3), "bob", "two");
+	other = asked(pam, SID(3), "bob", "two");
+	pam_says(pam, SID(3), other, PAM_RIGHT);
+	assert_int_equal(result(SID(3)), R_AUTH_OK);
+	pam_says(pam, SID(2), ticket, PAM_WRONG);
+	assert_int_equal(result(SID(2)), R_AUTH_BAD);
+	ipc_free(&pam);
+}
+
+static void
+pam_is_not_asked(void **state)
+{
+	struct ipc *pam = pam_comes();
+
+	(void)state;
+	R.setup.conf.password_backend = BACKEND_PAM;
+	come(SID(1));
+	print_message("# nobody, and a user who is closed\n");
+	assert_int_equal(plain(SID(1), "root", "secret"), R_AUTH_BAD);
+	assert_int_equal(
+	    store_user_set_state(R.rw, R.bob, STORE_USER_DISABLED, NULL),
+	    STORE_OK);
+	assert_int_equal(plain(SID(1), "bob", "bobby"), R_AUTH_BAD);
+	print_message("# a user whose password is the store's\n");
+	assert_int_equal(
+	    store_user_set_backend(R.rw, R.ann, STORE_BACKEND_STORE), STORE_OK);
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	nothing(pam);
+	ipc_free(&pam);
+}
+
+static void
+pam_goes_away(void **state)
+{
+	struct ipc *pam = pam_comes();
+	uint32_t ticket;
+
+	(void)state;
+	R.setup.conf.password_backend = BACKEND_PAM;
+	come(SID(1));
+	print_message("# its user is closed while it thinks\n");
+	start_plain(SID(1), "bob", "secret");
+	ticket = asked(pam, SID(1), "bob", "secret");
+	assert_int_equal(
+	    store_user_set_state(R.rw, R.bob, STORE_USER_DISABLED, NULL),
+	    STORE_OK);
+	pam_says(pam, SID(1), ticket, PAM_RIGHT);
+	assert_int_equal(result(SID(1)), R_AUTH_BAD);
+	print_message("# it dies\n");
+	start_plain(SID(1), "ann", "secret");
+	asked(pam, SID(1), "ann", "secret");
+	ipc_free(&pam);
+	assert_int_equal(result(SID(1)), R_AUTH_TEMP);
+	assert_int_equal(plain(SID(1), "ann", "secret"), R_AUTH_TEMP);
+	print_message("# the next one\n");
+	pam = pam_comes();
+	start_plain(SID(1), "ann", "secret");
+	pam_says(pam, SID(1), asked(pam, SID(1), "ann", "secret"), PAM_RIGHT);
+	assert_int_equal(result(SID(1)), R_AUTH_OK);
+	ipc_free(&pam);
+}
+
 static void
 no_store_no_start(void **state)
 {
@@ -1071,6 +1214,9 @@ main(void)
 		TEST(facts_again),
 		TEST(a_writer_was_killed),
 		TEST(drains_when_sessions_end),
+		TEST(pam_judges),
+		TEST(pam_is_not_asked),
+		TEST(pam_goes_away),
 		TEST(no_store_no_start),
 	};
 
