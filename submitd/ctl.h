@@ -48,7 +48,8 @@ struct ctl_verb {
 /* Each ends with a row whose noun is NULL. */
 extern const struct ctl_verb ctl_init_verbs[], ctl_user_verbs[],
     ctl_address_verbs[], ctl_cert_verbs[], ctl_access_verbs[],
-    ctl_queue_verbs[], ctl_throttle_verbs[], ctl_status_verbs[];
+    ctl_queue_verbs[], ctl_throttle_verbs[], ctl_status_verbs[],
+    ctl_device_verbs[], ctl_ca_verbs[];
 
 /* How a value of a result is shown to people. */
 enum ctl_kind {
@@ -143,6 +144,12 @@ json_t *ctl_json_time(int64_t when);
 int ctl_password(
     const struct ctl *, const char *user, char record[SCRAM_RECORD_MAX]);
 
+/*
+ * What is wrong with a password of so many bytes, NULL if nothing is. *ascii,
+ * which may be NULL, is whether it has no letters beyond ASCII.
+ */
+const char *ctl_bad_password(const char *password, size_t len, bool *ascii);
+
 /* Options for verbs that call ctl_password(). */
 #define CTL_PASSWORD_OPTS                                                      \
 	{ "--password-stdin", false },                                         \
@@ -160,5 +167,11 @@ int ctl_password(
  * EX_UNAVAILABLE.
  */
 int ctl_ask(const struct ctl *, json_t *request, json_t *items, json_t **end);
+
+/*
+ * The same where the server need not run: says nothing if there is no answer,
+ * or none that helps. Takes the request. 0, or -1.
+ */
+int ctl_try(const struct ctl *, json_t *request, json_t *items);
 
 #endif

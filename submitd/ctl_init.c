@@ -1,6 +1,7 @@
 /*
  * submitctl init: makes the user store. As root it belongs to root and is
  * readable for the group of the auth role only; as anybody else to them alone.
+ * Makes the server's certificate as well if that is asked for.
  */
 #include <sys/stat.h>
 
@@ -12,14 +13,18 @@
 #include <unistd.h>
 
 #include "ctl.h"
+#include "ctl_server.h"
 #include "mem.h"
 #include "sandbox.h"
 
 static int init_run(struct ctl *);
 
+static const struct ctl_opt init_opts[] = { CTL_SERVER_OPTS, { .name = NULL } };
+
 const struct ctl_verb ctl_init_verbs[] = {
-	{ "init", "", "", "make the user store named in the configuration",
-	    init_run, CTL_CONF, 0, 0, NULL },
+	{ "init", "", CTL_SERVER_ARGS,
+	    "make the user store, and the server's certificate", init_run,
+	    CTL_CONF, 0, 0, init_opts },
 	{ .noun = NULL },
 };
 
@@ -111,7 +116,7 @@ already_there(struct ctl *ctl)
 }
 
 static int
-init_run(struct ctl *ctl)
+make_store(struct ctl *ctl)
 {
 	const char *path = ctl->conf.users_db;
 	struct reader reader = { 0 }, *group = geteuid() == 0 ? &reader : NULL;
@@ -138,4 +143,20 @@ init_run(struct ctl *ctl)
 	    "Next: submitctl user add NAME --address ADDRESS",
 	    path);
 	return 0;
+}
+
+static int
+init_run(struct ctl *ctl)
+{
+	bool certificate = ctl_server_wanted(ctl);
+	int status;
+
+	if (ctl->opts > 0 && !certificate)
+		return ctl_usage(
+		    ctl, "these options need --self-signed or --from-ca");
+	if (certificate && (status = ctl_server_check(ctl)) != 0)
+		return status;
+	if ((status = make_store(ctl)) != 0 || !certificate)
+		return status;
+	return ctl_server_make(ctl);
 }

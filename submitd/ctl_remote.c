@@ -18,6 +18,7 @@
 
 enum {
 	ANSWER_S = 60,            /* without a byte from the server */
+	TRY_S = 5,                /* the same, where it is no matter */
 	LINE_MAX_BYTES = 4 << 20, /* of one line of the answer */
 };
 
@@ -39,10 +40,10 @@ no_server(const struct ctl *ctl, int e)
 
 /* A connected descriptor, or -1 with errno. */
 static int
-connect_to(const char *path)
+connect_to(const char *path, int limit_s)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
-	struct timeval limit = { .tv_sec = ANSWER_S };
+	struct timeval limit = { .tv_sec = limit_s };
 	int fd, e;
 
 	if (strlen(path) >= sizeof(sun.sun_path)) {
@@ -62,6 +63,7 @@ connect_to(const char *path)
 	return -1;
 }
 
+/* Takes the request. */
 static int
 send_request(int fd, json_t *request)
 {
@@ -165,7 +167,7 @@ ctl_ask(const struct ctl *ctl, json_t *request, json_t *items, json_t **end)
 	json_t *last = NULL;
 	int fd, status;
 
-	if ((fd = connect_to(ctl->conf.control_socket)) == -1) {
+	if ((fd = connect_to(ctl->conf.control_socket, ANSWER_S)) == -1) {
 		json_decref(request);
 		return no_server(ctl, errno);
 	}
@@ -179,4 +181,40 @@ ctl_ask(const struct ctl *ctl, json_t *request, json_t *items, json_t **end)
 		*end = json_incref(last);
 	json_decref(last);
 	return status;
+}
+
+/* Items up to the last line; whether that one says ok. */
+static bool
+take_items(int fd, json_t *items)
+{
+	struct buf in = { 0 };
+	json_t *line, *item;
+	bool more = true, ok = false;
+
+	while (more && (line = next_line(fd, &in)) != NULL) {
+		if ((item = json_object_get(line, "item")) != NULL)
+			json_array_append(items, item);
+		else {
+			ok = json_is_true(json_object_get(line, "ok"));
+			more = false;
+		}
+		json_decref(line);
+	}
+	buf_clear(&in);
+	return ok;
+}
+
+int
+ctl_try(const struct ctl *ctl, json_t *request, json_t *items)
+{
+	int fd = connect_to(ctl->conf.control_socket, TRY_S);
+	bool ok;
+
+	if (fd == -1) {
+		json_decref(request);
+		return -1;
+	}
+	ok = send_request(fd, request) == 0 && take_items(fd, items);
+	close(fd);
+	return ok ? 0 : -1;
 }

@@ -86,22 +86,22 @@ chomp(struct line *l)
 		l->len--;
 }
 
-/* NULL, or what is wrong. */
-static const char *
-bad_password(const struct line *l, bool *ascii)
+const char *
+ctl_bad_password(const char *password, size_t len, bool *ascii)
 {
 	uint32_t c;
 	size_t n;
 
-	*ascii = utf8_is_ascii(l->text, l->len);
-	if (l->len == 0)
+	if (ascii != NULL)
+		*ascii = utf8_is_ascii(password, len);
+	if (len == 0)
 		return "the password is empty";
-	if (l->len > PASSWORD_MAX)
+	if (len > PASSWORD_MAX)
 		return "the password is longer than 512 bytes";
-	if (memchr(l->text, '\n', l->len) != NULL)
+	if (memchr(password, '\n', len) != NULL)
 		return "the input has more than one line";
-	for (size_t i = 0; i < l->len; i += n) {
-		if ((n = utf8_next(l->text + i, l->len - i, &c)) == 0)
+	for (size_t i = 0; i < len; i += n) {
+		if ((n = utf8_next(password + i, len - i, &c)) == 0)
 			return "the password is not UTF-8";
 		if (c < 0x20 || (c >= 0x7f && c < 0xa0))
 			return "the password has a control character in it";
@@ -115,7 +115,7 @@ check_password(const struct line *l)
 	const char *why;
 	bool ascii;
 
-	if ((why = bad_password(l, &ascii)) != NULL)
+	if ((why = ctl_bad_password(l->text, l->len, &ascii)) != NULL)
 		return ctl_fail(EX_DATAERR, "%s", why);
 	if (!ascii)
 		ctl_note("note: the password has letters beyond ASCII. It is "

@@ -2,12 +2,16 @@
  * submitctl user: who may submit mail, and how they prove who they are.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <time.h>
 
+#include "auth/sasl.h"
 #include "ctl.h"
 #include "ctl_cert.h"
+#include "mem.h"
+#include "store/ca.h"
 #include "store/cert.h"
 #include "store/device.h"
 
@@ -149,8 +153,8 @@ user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
 	    "name", user->name, "state", store_user_state_text(user->state),
 	    "reason", user->reason, "policy",
 	    store_auth_policy_text(user->policy), "backend",
-	    store_backend_text(user->backend), "password", password,
-	    "created", ctl_json_time(user->created), "addresses", addresses,
+	    store_backend_text(user->backend), "password", password, "created",
+	    ctl_json_time(user->created), "addresses", addresses,
 	    "certificates", certs, "devices", devices);
 	return rc;
 }
@@ -211,6 +215,8 @@ show_run(struct ctl *ctl)
 	}
 	if (user.reason[0] == '\0' && !ctl->json)
 		json_object_del(object, "reason");
+	if (user.mechanisms[0] == '\0' && !ctl->json)
+		json_object_del(object, "mechanisms");
 	ctl_show(ctl, object, show_columns);
 	return 0;
 }
@@ -489,7 +495,11 @@ del_run(struct ctl *ctl)
 	if ((status = ctl_begin(ctl)) != 0 ||
 	    (status = ctl_user(ctl, ctl->word[0], &user)) != 0)
 		return status;
-	if ((rc = store_user_del(ctl->st, user.id)) != STORE_OK)
+	rc = store_ca_revoke_user(
+	    ctl->st, user.id, time(NULL), STORE_CA_CESSATION, NULL);
+	if (rc == STORE_OK)
+		rc = store_user_del(ctl->st, user.id);
+	if (rc != STORE_OK)
 		return ctl_store_fail(ctl, rc);
 	ctl_done(ctl, json_pack("{s:s, s:b}", "name", user.name, "deleted", 1),
 	    "user %s is deleted", user.name);
