@@ -393,33 +393,49 @@ mech_done(sasl_out_params_t *oparams)
 /* ---- the record for SCRAM ---- */
 
 /*
- * The account's own record of the running mechanism, or one of nobody: a
+ * The account's own record of the running mechanism, else that of its only
+ * device with a password: of several nothing says which one is meant.
+ */
+static const struct sasl_cred *
+scram_cred(const struct sasl_conv *conv)
+{
+	const struct sasl_cred *found = NULL;
+	struct scram_record r;
+	size_t i, devices = 0;
+
+	for (i = 0; i < conv->account.ncred; i++) {
+		const struct sasl_cred *c = &conv->account.cred[i];
+
+		if (scram_record_parse(c->record, &r) != SCRAM_OK ||
+		    strcmp(r.mech, conv->mech) != 0)
+			continue;
+		found = c;
+		if (c->device == 0)
+			break;
+		devices++;
+	}
+	explicit_bzero(&r, sizeof(r));
+	return found != NULL && found->device != 0 && devices > 1 ? NULL
+								  : found;
+}
+
+/*
+ * What to check a proof by: a record of the user, or one of nobody, since a
  * user without a record must not end the exchange a step earlier.
  */
 static int
 scram_value(struct sasl_conv *conv, char out[SCRAM_RECORD_MAX])
 {
-	struct scram_record r;
-	size_t i;
+	const struct sasl_cred *c = NULL;
 
 	if (fake_record(conv->user, conv->mech, out) == -1)
 		return -1;
-	conv->real_record = false;
-	if (conv->known != SASL_USER_FOUND)
-		return 0;
-	for (i = 0; i < conv->account.ncred; i++) {
-		const struct sasl_cred *c = &conv->account.cred[i];
-
-		if (c->device != 0 ||
-		    scram_record_parse(c->record, &r) != SCRAM_OK ||
-		    strcmp(r.mech, conv->mech) != 0)
-			continue;
-		/* what parses is shorter than SCRAM_RECORD_MAX */
+	if (conv->known == SASL_USER_FOUND)
+		c = scram_cred(conv);
+	conv->real_record = c != NULL;
+	conv->device = c != NULL ? c->device : 0;
+	if (c != NULL) /* what parses is shorter than SCRAM_RECORD_MAX */
 		memcpy(out, c->record, strlen(c->record) + 1);
-		conv->real_record = true;
-		break;
-	}
-	explicit_bzero(&r, sizeof(r));
 	return 0;
 }
 
