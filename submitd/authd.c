@@ -397,8 +397,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 		end_conv(s);
 		send_result(s, s->refusal, s->refusal_mech);
 	} else if (s->asked.ticket != 0) {
-		authd_resume(s,
-		    s->asked.pretended ? SASL_PW_WRONG : SASL_PW_TEMP, "");
+		authd_resume(
+		    s, s->asked.pretended ? SASL_PW_WRONG : SASL_PW_TEMP, "");
 	} else if (s->conv != NULL) {
 		/* the next line of the client finds none: 454 */
 		log_auth(
@@ -478,7 +478,8 @@ go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
 
 	s->began_ms = began_ms;
 	if (rc == SASL_RC_WAIT) {
-		arm(s, s->asked.pretended ? s->asked.pretend_ms : AUTHD_CONV_MS);
+		arm(s,
+		    s->asked.pretended ? s->asked.pretend_ms : AUTHD_CONV_MS);
 		return;
 	}
 	if (rc != SASL_RC_CONTINUE) {
@@ -680,6 +681,25 @@ on_auth_step(struct authd_session *s, const struct ipc_in *in)
 	go_on(s, rc, mech, began_ms);
 }
 
+/* Ends the session if it rests on what is no more; true if it has ended. */
+static bool
+ended(struct authd_session *s)
+{
+	const struct m_text m = { .text = "revoked" };
+
+	if (authd_identity_stands(s))
+		return false;
+	log_event(LOG_INFO, s->sid, 0, "kill", "addr=%s user=%s reason=%s",
+	    s->facts.client_addr,
+	    s->user[0] != '\0' ? s->user : s->facts.owner->user,
+	    "the credential or its user is no more");
+	if (A.queue != NULL)
+		ipc_send(A.queue, M_SESSION_CLOSE, s->sid, NULL);
+	ipc_send(s->front->ipc, M_SESSION_KILL, s->sid, &m);
+	session_free(s);
+	return true;
+}
+
 static void
 on_question(struct ipc *p, const struct ipc_in *in)
 {
@@ -696,6 +716,9 @@ on_question(struct ipc *p, const struct ipc_in *in)
 		if (s->judged)
 			send_facts(s);
 	}
+	/* A device can expire while it is logged in. */
+	if (in->type == M_MAIL && ended(s))
+		return;
 	if (in->type == M_AUTH_START)
 		on_auth_start(s, in);
 	else if (in->type == M_AUTH_STEP)
@@ -751,23 +774,12 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	authd_store_ready();
 }
 
-/* The store has changed: ends the sessions that rest on what is no more. */
+/* The store has changed. */
 static void
 check_session(struct authd_session *s, void *arg)
 {
-	const struct m_text m = { .text = "revoked" };
-
 	(void)arg;
-	if (authd_identity_stands(s))
-		return;
-	log_event(LOG_INFO, s->sid, 0, "kill", "addr=%s user=%s reason=%s",
-	    s->facts.client_addr,
-	    s->user[0] != '\0' ? s->user : s->facts.owner->user,
-	    "the credential or its user is no more");
-	if (A.queue != NULL)
-		ipc_send(A.queue, M_SESSION_CLOSE, s->sid, NULL);
-	ipc_send(s->front->ipc, M_SESSION_KILL, s->sid, &m);
-	session_free(s);
+	ended(s);
 }
 
 static void
