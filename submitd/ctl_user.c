@@ -29,7 +29,8 @@ static const struct ctl_opt add_opts[] = { CTL_PASSWORD_OPTS,
 static const struct ctl_opt passwd_opts[] = { CTL_PASSWORD_OPTS,
 	{ .name = NULL } };
 static const struct ctl_opt set_opts[] = { { "--policy", true },
-	{ "--state", true }, { "--backend", true }, { .name = NULL } };
+	{ "--state", true }, { "--backend", true }, { "--mechanisms", true },
+	{ .name = NULL } };
 static const struct ctl_opt suspend_opts[] = { { "--reason", true },
 	{ .name = NULL } };
 
@@ -44,7 +45,7 @@ const struct ctl_verb ctl_user_verbs[] = {
 	{ "user", "set",
 	  "NAME [--policy any|cert|password|both]"
 	  " [--state active|suspended|disabled]"
-	  " [--backend default|store|pam|saslauthd]",
+	  " [--backend default|store|pam|saslauthd] [--mechanisms LIST]",
 	  "change how a user must log in",
 	  set_run, CTL_WRITE, 1, 1, set_opts },
 	{ "user", "list", "", "list all users",
@@ -87,6 +88,7 @@ static const struct ctl_column show_columns[] = {
 	{ "reason", "Reason", CTL_TEXT, NULL },
 	{ "policy", "Policy", CTL_TEXT, NULL },
 	{ "backend", "Backend", CTL_TEXT, NULL },
+	{ "mechanisms", "Mechanisms", CTL_TEXT, NULL },
 	{ "password", "Password kept as", CTL_WORDS, NULL },
 	{ "created", "Created", CTL_TIME, NULL },
 	{ "addresses", "Addresses", CTL_WORDS, NULL },
@@ -149,11 +151,12 @@ user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
 		rc = store_cert_list(ctl->st, user->id, add_cert, certs);
 	if (rc == STORE_OK)
 		rc = store_device_list(ctl->st, user->id, add_device, devices);
-	*out = json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}",
-	    "name", user->name, "state", store_user_state_text(user->state),
-	    "reason", user->reason, "policy",
-	    store_auth_policy_text(user->policy), "backend",
-	    store_backend_text(user->backend), "password", password, "created",
+	*out = json_pack(
+	    "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "name",
+	    user->name, "state", store_user_state_text(user->state), "reason",
+	    user->reason, "policy", store_auth_policy_text(user->policy),
+	    "backend", store_backend_text(user->backend), "mechanisms",
+	    user->mechanisms, "password", password, "created",
 	    ctl_json_time(user->created), "addresses", addresses,
 	    "certificates", certs, "devices", devices);
 	return rc;
@@ -380,7 +383,30 @@ struct changes {
 	enum store_auth_policy policy;
 	enum store_user_state state;
 	enum store_backend backend;
+	const char *mechanisms; /* NULL: as they are; "": any */
 };
+
+/* Names that nothing here knows would lock the user out. */
+static int
+take_mechanisms(const struct ctl *ctl, struct changes *c)
+{
+	const char *list = ctl_opt(ctl, "--mechanisms");
+	char *copy, *rest, *word;
+	int status = 0;
+
+	if (list == NULL)
+		return 0;
+	c->mechanisms = strcmp(list, "any") == 0 ? "" : list;
+	copy = rest = xstrdup(c->mechanisms);
+	while (status == 0 && (word = strsep(&rest, " ,")) != NULL)
+		if (word[0] != '\0' && sasl_mech_bit(word) == 0)
+			status = ctl_usage(ctl,
+			    "\"%s\" is no mechanism, expected names such as "
+			    "SCRAM-SHA-256,PLAIN or \"any\"",
+			    word);
+	free(copy);
+	return status;
+}
 
 /* Options to values; the words are checked before anything is changed. */
 static int
@@ -404,7 +430,7 @@ take_changes(const struct ctl *ctl, struct changes *c)
 		    "\"%s\" is no backend, expected default, store, pam or "
 		    "saslauthd",
 		    backend);
-	return 0;
+	return take_mechanisms(ctl, c);
 }
 
 static enum store_rc
@@ -418,6 +444,8 @@ apply_changes(const struct ctl *ctl, const struct changes *c, int64_t id)
 		rc = store_user_set_state(ctl->st, id, c->state, NULL);
 	if (rc == STORE_OK && ctl_opt(ctl, "--backend") != NULL)
 		rc = store_user_set_backend(ctl->st, id, c->backend);
+	if (rc == STORE_OK && c->mechanisms != NULL)
+		rc = store_user_set_mechanisms(ctl->st, id, c->mechanisms);
 	return rc;
 }
 
