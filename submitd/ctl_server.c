@@ -129,16 +129,6 @@ make_plan(const struct ctl *ctl, struct plan *p)
 	return check_files(ctl, p);
 }
 
-int
-ctl_server_check(const struct ctl *ctl)
-{
-	struct plan p;
-	int status = make_plan(ctl, &p);
-
-	plan_clear(&p);
-	return status;
-}
-
 /* A new key, or that of --key; *pem is what goes to the file. */
 static int
 get_key(const struct ctl *ctl, struct ca_key **key, struct ca_octets *pem)
@@ -161,6 +151,22 @@ get_key(const struct ctl *ctl, struct ca_key **key, struct ca_octets *pem)
 	if (ca_key_pem(*key, pem, err, sizeof(err)) == -1)
 		return ctl_fail(EX_SOFTWARE, "%s", err);
 	return 0;
+}
+
+int
+ctl_server_check(const struct ctl *ctl)
+{
+	struct ca_octets pem = { 0 };
+	struct ca_key *key = NULL;
+	struct plan p;
+	int status;
+
+	if ((status = make_plan(ctl, &p)) == 0)
+		status = get_key(ctl, &key, &pem);
+	ca_key_free(&key);
+	ca_octets_free(&pem);
+	plan_clear(&p);
+	return status;
 }
 
 static int
