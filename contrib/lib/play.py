@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import shlex
+import signal
 import subprocess
 import sys
 
@@ -316,11 +317,14 @@ def main():
     link_to(play)
     say("Playground: %s -> %s" % (brief(LINK), play.directory))
     done = False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         run(play, stay)
         done = True
     except (Failed, OSError, RuntimeError, subprocess.SubprocessError) as why:
         print("\nquickstart: %s" % why, file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\nquickstart: interrupted", file=sys.stderr)
     finally:
         if not (done and stay):
             play.stop()
