@@ -64,6 +64,11 @@ struct sasl_conv {
 	bool real_record; /* SCRAM runs on the account's own record */
 	int64_t device;
 
+	char *held; /* a password to be checked again */
+	size_t held_len;
+	uint64_t digest; /* of the password that was sent */
+	bool has_digest;
+
 	bool temp, malformed, guess;
 	enum sasl_rc verdict;
 	char detail[200];
@@ -118,6 +123,12 @@ int mech_identify(sasl_server_params_t *, sasl_out_params_t *,
  * stepped again once it is there (mech_waiting()).
  */
 int mech_password(struct sasl_conv *, const char *password, size_t len);
+
+/* Checks the password that was held, and forgets it; sets conv->pw. */
+void mech_password_again(struct sasl_conv *);
+
+/* Wipes it. */
+void mech_forget(struct sasl_conv *);
 
 /* True in the step that follows SASL_CONTINUE of mech_password(). */
 bool mech_waiting(const struct sasl_conv *);

@@ -313,6 +313,7 @@ mech_answer(struct sasl_conv *conv)
 	case SASL_PW_OK:
 		return SASL_OK;
 	case SASL_PW_LATER:
+	case SASL_PW_HOLD:
 		conv->state = ST_WAIT;
 		return SASL_CONTINUE;
 	case SASL_PW_TEMP:
@@ -327,6 +328,48 @@ mech_answer(struct sasl_conv *conv)
 	return SASL_BADAUTH;
 }
 
+/* HMAC("guess" NUL user NUL password), cut. */
+static void
+make_digest(struct sasl_conv *conv, const char *password, size_t len)
+{
+	static const char what[] = "guess";
+	size_t n = strlen(conv->user) + 1, all = sizeof(what) + n + len;
+	unsigned char tag[32], *text = malloc(all);
+
+	if (text == NULL)
+		return;
+	memcpy(text, what, sizeof(what));
+	memcpy(text + sizeof(what), conv->user, n);
+	memcpy(text + sizeof(what) + n, password, len);
+	if (scram_hmac256(mech_global.secret, sizeof(mech_global.secret), text,
+		all, tag) == 0) {
+		memcpy(&conv->digest, tag, sizeof(conv->digest));
+		conv->has_digest = true;
+	}
+	explicit_bzero(text, all);
+	free(text);
+}
+
+static int
+hold(struct sasl_conv *conv, const char *password, size_t len)
+{
+	if ((conv->held = malloc(len)) == NULL)
+		return -1;
+	memcpy(conv->held, password, len);
+	conv->held_len = len;
+	return 0;
+}
+
+void
+mech_forget(struct sasl_conv *conv)
+{
+	if (conv->held != NULL)
+		explicit_bzero(conv->held, conv->held_len);
+	free(conv->held);
+	conv->held = NULL;
+	conv->held_len = 0;
+}
+
 int
 mech_password(struct sasl_conv *conv, const char *password, size_t len)
 {
@@ -334,8 +377,20 @@ mech_password(struct sasl_conv *conv, const char *password, size_t len)
 		mech_detail(conv, "empty password");
 		return SASL_BADAUTH;
 	}
+	make_digest(conv, password, len);
 	conv->pw = ask_password(conv, password, len);
+	if (conv->pw == SASL_PW_HOLD && hold(conv, password, len) == -1)
+		conv->pw = SASL_PW_TEMP;
 	return mech_answer(conv);
+}
+
+void
+mech_password_again(struct sasl_conv *conv)
+{
+	conv->pw = ask_password(conv, conv->held, conv->held_len);
+	if (conv->pw == SASL_PW_HOLD)
+		conv->pw = SASL_PW_TEMP;
+	mech_forget(conv);
 }
 
 int
@@ -349,6 +404,7 @@ mech_token_answer(struct sasl_conv *conv)
 	case SASL_PW_LATER:
 		conv->state = ST_WAIT;
 		return SASL_CONTINUE;
+	case SASL_PW_HOLD: /* a token is never held */
 	case SASL_PW_TEMP:
 		mech_detail(conv, "token can't be checked for now");
 		conv->temp = true;

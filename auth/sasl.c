@@ -182,6 +182,7 @@ sasl_rc_word(enum sasl_rc rc)
 		[SASL_RC_NOMECH] = "nomech",
 		[SASL_RC_WEAK] = "weak",
 		[SASL_RC_ENCRYPT] = "encrypt",
+		[SASL_RC_LOCKED] = "locked",
 	};
 
 	return (unsigned)rc < sizeof(words) / sizeof(words[0]) ? words[rc]
@@ -577,20 +578,38 @@ sasl_conv_cancel(struct sasl_conv *conv)
 	return verdict_why(conv, SASL_RC_CANCELLED, "cancelled");
 }
 
-enum sasl_rc
-sasl_conv_resume(struct sasl_conv *conv, enum sasl_pw pw, int64_t device)
+/* Steps the mechanism that waits for what conv->pw says now. */
+static enum sasl_rc
+step_again(struct sasl_conv *conv)
 {
 	const char *out = NULL;
 	unsigned outlen = 0;
 	int r;
 
-	if (conv->state != ST_WAIT)
-		return verdict_why(conv, SASL_RC_BAD, "answer out of turn");
-	conv->pw = pw == SASL_PW_LATER ? SASL_PW_TEMP : pw;
-	conv->device = device;
 	conv->state = ST_ANSWER;
 	r = sasl_server_step(conv->conn, "", 0, &out, &outlen);
 	return turn(conv, r, out, outlen);
+}
+
+enum sasl_rc
+sasl_conv_resume(struct sasl_conv *conv, enum sasl_pw pw, int64_t device)
+{
+	if (conv->state != ST_WAIT)
+		return verdict_why(conv, SASL_RC_BAD, "answer out of turn");
+	mech_forget(conv);
+	conv->pw =
+	    pw == SASL_PW_LATER || pw == SASL_PW_HOLD ? SASL_PW_TEMP : pw;
+	conv->device = device;
+	return step_again(conv);
+}
+
+enum sasl_rc
+sasl_conv_again(struct sasl_conv *conv)
+{
+	if (conv->state != ST_WAIT || conv->held == NULL)
+		return verdict_why(conv, SASL_RC_BAD, "question out of turn");
+	mech_password_again(conv);
+	return conv->pw == SASL_PW_LATER ? SASL_RC_WAIT : step_again(conv);
 }
 
 enum sasl_rc
@@ -619,6 +638,7 @@ sasl_conv_free(struct sasl_conv **convp)
 	if (conv->conn != NULL)
 		sasl_dispose(&conv->conn);
 	sasl_account_clear(&conv->account);
+	mech_forget(conv);
 	explicit_bzero(conv, sizeof(*conv));
 	free(conv);
 	*convp = NULL;
@@ -667,4 +687,17 @@ bool
 sasl_conv_is_guess(const struct sasl_conv *conv)
 {
 	return conv->guess;
+}
+
+const char *
+sasl_conv_name(const struct sasl_conv *conv)
+{
+	return conv->user;
+}
+
+bool
+sasl_conv_digest(const struct sasl_conv *conv, uint64_t *digest)
+{
+	*digest = conv->digest;
+	return conv->has_digest;
 }

@@ -103,7 +103,8 @@ enum sasl_pw {
 	SASL_PW_OK,
 	SASL_PW_WRONG,
 	SASL_PW_TEMP,
-	SASL_PW_LATER /* the answer comes by sasl_conv_resume() */
+	SASL_PW_LATER, /* the answer comes by sasl_conv_resume() */
+	SASL_PW_HOLD   /* keep it: sasl_conv_again() asks once more */
 };
 
 struct sasl_conv;
@@ -179,7 +180,8 @@ enum sasl_rc {
 	SASL_RC_CANCELLED, /* 501 5.7.0 */
 	SASL_RC_NOMECH,    /* 504 5.5.4 */
 	SASL_RC_WEAK,      /* 534 5.7.9: not good enough for this user */
-	SASL_RC_ENCRYPT    /* 538 5.7.11 */
+	SASL_RC_ENCRYPT,   /* 538 5.7.11 */
+	SASL_RC_LOCKED     /* 454 4.7.0: too many guesses; the caller's own */
 };
 
 /* A short word for the log: "ok", "bad", "temp"... */
@@ -227,7 +229,13 @@ enum sasl_rc sasl_conv_cancel(struct sasl_conv *);
 /* The answer after SASL_RC_WAIT; SASL_PW_LATER is not one. */
 enum sasl_rc sasl_conv_resume(struct sasl_conv *, enum sasl_pw, int64_t device);
 
-/* The same after the check of a token; user is its owner with SASL_PW_OK. */
+/*
+ * After SASL_RC_WAIT for SASL_PW_HOLD: calls the check with the same password
+ * again, which may not say SASL_PW_HOLD this time.
+ */
+enum sasl_rc sasl_conv_again(struct sasl_conv *);
+
+/* As sasl_conv_resume(), after the check of a token; user is its owner with SASL_PW_OK. */
 enum sasl_rc sasl_conv_resume_token(
     struct sasl_conv *, enum sasl_pw, const char *user);
 
@@ -263,5 +271,18 @@ const char *sasl_conv_detail(const struct sasl_conv *);
  * account: what counts as guessing.
  */
 bool sasl_conv_is_guess(const struct sasl_conv *);
+
+/*
+ * Whose login it is about: the user's canonical name, or the name claimed if it
+ * is nobody's; "" before it is known.
+ */
+const char *sasl_conv_name(const struct sasl_conv *);
+
+/*
+ * A number for the password that was sent, by an HMAC with the secret of
+ * sasl_config and the name: the same for the same wrong password of a user.
+ * False where the mechanism does not show it.
+ */
+bool sasl_conv_digest(const struct sasl_conv *, uint64_t *digest);
 
 #endif

@@ -341,6 +341,8 @@ auth_reply(enum sasl_rc rc, uint32_t mech)
 		return R_AUTH_TOO_WEAK;
 	case SASL_RC_ENCRYPT:
 		return R_AUTH_NEEDS_TLS;
+	case SASL_RC_LOCKED:
+		return R_AUTH_LOCKED;
 	default:
 		return R_AUTH_TEMP;
 	}
@@ -383,6 +385,8 @@ end_conv(struct authd_session *s)
 	sasl_conv_free(&s->conv);
 	s->refusal_waits = false;
 	memset(&s->asked, 0, sizeof(s->asked));
+	s->hold = (struct authd_hold){ 0 };
+	s->guarded = false;
 	if (s->timer != NULL)
 		event_del(s->timer);
 }
@@ -396,6 +400,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	if (s->refusal_waits) {
 		end_conv(s);
 		send_result(s, s->refusal, s->refusal_mech);
+	} else if (s->hold.stage != AUTHD_HOLD_NONE) {
+		authd_guard_timer(s);
 	} else if (s->asked.ticket != 0) {
 		authd_resume(
 		    s, s->asked.pretended ? SASL_PW_WRONG : SASL_PW_TEMP, "");
@@ -407,8 +413,8 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
-static void
-arm(struct authd_session *s, int64_t ms)
+void
+authd_arm(struct authd_session *s, int64_t ms)
 {
 	const struct timeval tv = { .tv_sec = ms / 1000,
 		.tv_usec = (ms % 1000) * 1000 };
@@ -441,7 +447,7 @@ refuse_later(struct authd_session *s, enum smtp_reply reply, uint32_t mech,
 	s->refusal_waits = true;
 	s->refusal = reply;
 	s->refusal_mech = mech;
-	arm(s, left);
+	authd_arm(s, left);
 }
 
 static void
@@ -452,8 +458,8 @@ take_login(struct authd_session *s)
 	s->mech = sasl_conv_mech(s->conv);
 }
 
-static void
-on_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
+void
+authd_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
     int64_t began_ms)
 {
 	uint32_t mech = sasl_mech_bit(mech_name);
@@ -464,31 +470,39 @@ on_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
 	if (rc == SASL_RC_OK)
 		take_login(s);
 	end_conv(s);
-	if (rc == SASL_RC_BAD)
+	if (rc == SASL_RC_BAD || rc == SASL_RC_LOCKED)
 		refuse_later(s, auth_reply(rc, mech), mech, began_ms);
 	else
 		send_result(s, auth_reply(rc, mech), mech);
 }
 
-static void
-go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
-    int64_t began_ms)
+void
+authd_challenge(struct authd_session *s)
 {
 	struct m_auth_challenge m;
 
-	s->began_ms = began_ms;
-	if (rc == SASL_RC_WAIT) {
-		arm(s,
-		    s->asked.pretended ? s->asked.pretend_ms : AUTHD_CONV_MS);
-		return;
-	}
-	if (rc != SASL_RC_CONTINUE) {
-		on_verdict(s, rc, mech, began_ms);
-		return;
-	}
 	m.data.p = sasl_conv_challenge(s->conv, &m.data.len);
 	ipc_send(s->front->ipc, M_AUTH_CHALLENGE, s->sid, &m);
-	arm(s, AUTHD_CONV_MS);
+	authd_arm(s, AUTHD_CONV_MS);
+}
+
+void
+authd_go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
+    int64_t began_ms)
+{
+	s->began_ms = began_ms;
+	if (rc == SASL_RC_WAIT) {
+		if (s->hold.stage != AUTHD_HOLD_NONE)
+			authd_guard_wait(s);
+		else
+			authd_arm(s,
+			    s->asked.pretended ? s->asked.pretend_ms
+					       : AUTHD_CONV_MS);
+	} else if (rc == SASL_RC_CONTINUE) {
+		if (!authd_guard_challenge(s))
+			authd_challenge(s);
+	} else if (!authd_guard_verdict(s, rc))
+		authd_verdict(s, rc, mech, began_ms);
 }
 
 /* Much may have happened to the user while somebody thought. */
@@ -508,7 +522,7 @@ authd_resume(struct authd_session *s, enum sasl_pw pw, const char *user)
 		rc = sasl_conv_resume_token(s->conv, pw, user);
 	else
 		rc = sasl_conv_resume(s->conv, pw, 0);
-	go_on(s, rc, mech, s->began_ms);
+	authd_go_on(s, rc, mech, s->began_ms);
 }
 
 static void
@@ -535,8 +549,8 @@ begin_auth(struct authd_session *s, const struct m_auth_start *m)
 
 	if (m->has_initial)
 		data = m->data.len > 0 ? m->data.p : empty;
-	go_on(s, sasl_conv_start(&s->conv, &params, data, m->data.len), m->mech,
-	    began_ms);
+	authd_go_on(s, sasl_conv_start(&s->conv, &params, data, m->data.len),
+	    m->mech, began_ms);
 }
 
 /* ---- messages of a front ---- */
@@ -649,13 +663,20 @@ answer_unknown(struct ipc *p, const struct ipc_in *in)
 }
 
 static void
+take_helo(struct authd_session *s, const char *helo)
+{
+	snprintf(s->helo, sizeof(s->helo), "%s", helo);
+}
+
+static void
 on_auth_start(struct authd_session *s, const struct ipc_in *in)
 {
 	end_conv(s);
+	take_helo(s, in->m->auth_start.helo);
 	if (s->user[0] != '\0')
 		send_result(s, R_AUTH_DONE, s->mech);
 	else if (!authd_store_ready() || !s->judged)
-		on_verdict(s, SASL_RC_TEMP, in->m->auth_start.mech, 0);
+		authd_verdict(s, SASL_RC_TEMP, in->m->auth_start.mech, 0);
 	else
 		begin_auth(s, &in->m->auth_start);
 }
@@ -669,6 +690,8 @@ on_auth_step(struct authd_session *s, const struct ipc_in *in)
 	enum sasl_rc rc = SASL_RC_TEMP;
 	const char *mech;
 
+	if (s->hold.stage != AUTHD_HOLD_NONE)
+		end_conv(s);   /* no client was asked for a line */
 	if (s->conv == NULL) { /* it took too long */
 		send_result(s, R_AUTH_TEMP, 0);
 		return;
@@ -678,7 +701,7 @@ on_auth_step(struct authd_session *s, const struct ipc_in *in)
 	if (authd_store_ready())
 		rc = sasl_conv_step(
 		    s->conv, data->len > 0 ? data->p : empty, data->len);
-	go_on(s, rc, mech, began_ms);
+	authd_go_on(s, rc, mech, began_ms);
 }
 
 /* Ends the session if it rests on what is no more; true if it has ended. */
@@ -723,9 +746,10 @@ on_question(struct ipc *p, const struct ipc_in *in)
 		on_auth_start(s, in);
 	else if (in->type == M_AUTH_STEP)
 		on_auth_step(s, in);
-	else if (in->type == M_MAIL)
+	else if (in->type == M_MAIL) {
+		take_helo(s, in->m->mail.helo);
 		authd_on_mail(s, &in->m->mail);
-	else
+	} else
 		authd_on_rcpt(s, &in->m->rcpt);
 }
 
@@ -762,8 +786,11 @@ static const struct ipc_rule front_rules[] = {
 	{ 0, NULL },
 };
 
-/* Queue only listens. */
-static const struct ipc_rule queue_rules[] = { { 0, NULL } };
+/* Queue listens, and answers about guessing. */
+static const struct ipc_rule queue_rules[] = {
+	{ M_THROTTLE_ANSWER, authd_guard_answer },
+	{ 0, NULL },
+};
 
 /* ---- time ---- */
 
@@ -813,6 +840,7 @@ on_queue_gone(struct ipc *p, const char *why)
 	log_warn("peer", "role=queue error=%s", why);
 	A.queue = NULL;
 	authd_each(lose_txn, NULL);
+	authd_each(authd_guard_release, NULL);
 }
 
 static void

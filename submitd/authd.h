@@ -1,7 +1,8 @@
 /*
  * The inside of the auth role: sessions and their logins (authd.c), what the
  * user store says (authd_store.c), the decisions on mail (authd_mail.c), what
- * is asked of others (authd_pam.c), tokens (authd_token.c).
+ * is asked of others (authd_pam.c), tokens (authd_token.c), the guard against
+ * guessing (authd_guard.c).
  */
 #ifndef SUBMITD_AUTHD_H
 #define SUBMITD_AUTHD_H
@@ -75,6 +76,22 @@ struct authd_question {
 	int64_t pretend_ms;
 };
 
+/* What waits for queue's answer about guessing, or for a delay. */
+enum authd_stage {
+	AUTHD_HOLD_NONE,
+	AUTHD_HOLD_PASSWORD,  /* the check of a password */
+	AUTHD_HOLD_CHALLENGE, /* SCRAM's challenge */
+	AUTHD_HOLD_VERDICT    /* what the client will hear */
+};
+
+struct authd_hold {
+	enum authd_stage stage;
+	uint32_t ticket;
+	uint64_t version; /* of the store when it began */
+	enum sasl_rc rc;  /* the verdict */
+	bool delayed;     /* the answer came: slow down */
+};
+
 struct authd_session {
 	LIST_ENTRY(authd_session) link;
 	uint64_t sid;
@@ -102,6 +119,10 @@ struct authd_session {
 	struct sasl_conv *conv;
 	int64_t began_ms; /* the step under way */
 	struct authd_question asked;
+	struct authd_hold hold;
+	bool guarded; /* queue was asked in this AUTH */
+	bool used;    /* queue knows that the certificate was used */
+	char helo[AUTHD_NAME_MAX + 1]; /* the client's name in EHLO */
 	struct event *timer;
 	bool refusal_waits;
 	enum smtp_reply refusal;
@@ -121,8 +142,8 @@ struct authd {
 	struct cert_trust *trust;
 
 	struct jwt_keys *keys; /* whose tokens are believed; NULL: nobody's */
-	struct ipc *pam; /* NULL: it is not there */
-	uint32_t ticket; /* of the last question */
+	struct ipc *pam;       /* NULL: it is not there */
+	uint32_t ticket;       /* of the last question */
 	int64_t wrong_ms[AUTHD_BACKENDS]; /* how long the last no took */
 
 	struct ipc *queue;
@@ -149,6 +170,20 @@ struct authd_session *authd_find(uint64_t sid);
  */
 void authd_resume(struct authd_session *, enum sasl_pw, const char *user);
 
+/* The number of a question, not 0. */
+uint32_t authd_ticket(void);
+
+/* What follows a step of the conversation; began_ms is when it began. */
+void authd_go_on(
+    struct authd_session *, enum sasl_rc, const char *mech, int64_t began_ms);
+/* Sends the challenge of the conversation. */
+void authd_challenge(struct authd_session *);
+/* Ends AUTH. */
+void authd_verdict(
+    struct authd_session *, enum sasl_rc, const char *mech, int64_t began_ms);
+/* Sets the session's one timer. */
+void authd_arm(struct authd_session *, int64_t ms);
+
 /* Calls fn for every session; fn may free the one it gets. */
 void authd_each(void (*fn)(struct authd_session *, void *), void *arg);
 
@@ -170,6 +205,26 @@ enum sasl_pw authd_ask_token(
 
 /* A pair to the role pam: takes fd. */
 void authd_set_pam(struct role_setup *, int fd);
+
+/* ---- authd_guard.c ---- */
+
+/*
+ * Each is true if the login is held until queue answers or a timer ends: then
+ * it goes on from there. False: go on now.
+ */
+bool authd_guard_password(struct authd_session *, const char *user);
+bool authd_guard_challenge(struct authd_session *);
+bool authd_guard_verdict(struct authd_session *, enum sasl_rc);
+
+/* After authd_guard_password() said true: sets the timer. */
+void authd_guard_wait(struct authd_session *);
+/* Tells queue that the session's certificate was used, once. */
+void authd_guard_used(struct authd_session *);
+/* The timer of a session that is held. */
+void authd_guard_timer(struct authd_session *);
+/* For authd_each(): nobody will answer any more. */
+void authd_guard_release(struct authd_session *, void *);
+ipc_handler authd_guard_answer;
 
 /* ---- authd_token.c ---- */
 

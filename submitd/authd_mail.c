@@ -276,6 +276,8 @@ grant(struct authd_session *s, const struct who *w, const char *relay_as)
 		return;
 	cut(name, relay_as);
 	s->txn.granted = ipc_send(A.queue, M_GRANT, s->sid, &m) == 0;
+	if (w->name != NULL && s->user[0] == '\0')
+		authd_guard_used(s);
 }
 
 static void

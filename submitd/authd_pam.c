@@ -14,8 +14,8 @@
 #include "authd.h"
 #include "log.h"
 
-static uint32_t
-next_ticket(void)
+uint32_t
+authd_ticket(void)
 {
 	if (++A.ticket == 0) /* which means none */
 		A.ticket = 1;
@@ -27,7 +27,7 @@ authd_ask_password(struct authd_session *s, enum store_backend backend,
     const char *user, const char *password, size_t len)
 {
 	const struct m_pam_check m = {
-		.ticket = next_ticket(),
+		.ticket = authd_ticket(),
 		.how = backend == STORE_BACKEND_PAM ? PAM_BY_PAM
 						    : PAM_BY_SASLAUTHD,
 		.user = user,
@@ -52,7 +52,7 @@ authd_ask_password(struct authd_session *s, enum store_backend backend,
 enum sasl_pw
 authd_ask_token(struct authd_session *s, const char *token, size_t len)
 {
-	const struct m_token_check m = { .ticket = next_ticket(),
+	const struct m_token_check m = { .ticket = authd_ticket(),
 		.token = { token, len } };
 
 	if (A.pam == NULL || ipc_send(A.pam, M_TOKEN_CHECK, s->sid, &m) == -1)
@@ -65,7 +65,7 @@ authd_ask_token(struct authd_session *s, const char *token, size_t len)
 enum sasl_pw
 authd_pretend(struct authd_session *s, enum store_backend backend)
 {
-	s->asked.ticket = next_ticket();
+	s->asked.ticket = authd_ticket();
 	s->asked.pretended = true;
 	s->asked.pretend_ms = A.wrong_ms[backend];
 	return SASL_PW_LATER;

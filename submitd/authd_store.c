@@ -330,6 +330,8 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 	bool known;
 
 	(void)conv;
+	if (authd_guard_password(arg, user))
+		return SASL_PW_HOLD;
 	rc = store_user_get(A.store, user, &u);
 	if (!fine(rc))
 		return SASL_PW_TEMP;

@@ -2,6 +2,7 @@
  * Tests of submitd/authd*.c: a real auth role in this process, with parent,
  * two fronts and queue played by the test over socket pairs.
  */
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 #include <setjmp.h>
@@ -42,6 +43,19 @@ static struct {
 	int64_t ann, bob;
 	X509 *cert; /* ann's, self-signed and pinned */
 	EVP_PKEY *key;
+
+	/* what queue says about guessing, and what it was asked and told */
+	struct {
+		bool mute;
+		enum msg_type refuse; /* M_THROTTLE_ASK or M_AUTH_SEEN */
+		uint32_t delay_ms;
+		unsigned asks, seen;
+		char user[256], client[256], addr[64];
+		uint8_t result;
+		uint64_t wrong;
+		int64_t device;
+		uint32_t ticket;
+	} guard;
 } R;
 
 static const struct ipc_rule any_rules[] = { { 0, NULL } };
@@ -73,6 +87,49 @@ readable(const struct ipc *p)
 	return poll(&pfd, 1, 0) == 1;
 }
 
+static void
+take_seen(const struct m_auth_seen *m)
+{
+	R.guard.seen++;
+	R.guard.result = m->result;
+	R.guard.wrong = m->wrong;
+	R.guard.device = m->device;
+	R.guard.ticket = m->ticket;
+	snprintf(R.guard.user, sizeof(R.guard.user), "%s", m->user);
+	snprintf(R.guard.client, sizeof(R.guard.client), "%s", m->client);
+	snprintf(R.guard.addr, sizeof(R.guard.addr), "%s", m->client_addr);
+}
+
+/* Queue's part in logins: takes and answers what is of them. */
+static void
+serve_guard(void)
+{
+	struct m_throttle_answer a = { 0 };
+	struct ipc_in in;
+	const char *why;
+	uint16_t type;
+
+	while (R.queue != NULL && readable(R.queue) &&
+	    recv(ipc_fd(R.queue), &type, sizeof(type), MSG_PEEK) ==
+		(ssize_t)sizeof(type) &&
+	    (type == M_THROTTLE_ASK || type == M_AUTH_SEEN)) {
+		assert_int_equal(ipc_recv_wait(R.queue, &in, &why), 0);
+		if (type == M_AUTH_SEEN) {
+			take_seen(&in.m->auth_seen);
+			a.ticket = in.m->auth_seen.ticket;
+		} else {
+			R.guard.asks++;
+			a.ticket = in.m->throttle_ask.ticket;
+			snprintf(R.guard.user, sizeof(R.guard.user), "%s",
+			    in.m->throttle_ask.user);
+		}
+		a.refuse = type == R.guard.refuse;
+		a.delay_ms = R.guard.delay_ms;
+		if (a.ticket != 0 && !R.guard.mute)
+			ipc_send(R.queue, M_THROTTLE_ANSWER, in.sid, &a);
+	}
+}
+
 /* Runs the role until something for p is there. */
 static const union msg *
 next(struct ipc *p, enum msg_type type, uint64_t sid)
@@ -80,8 +137,10 @@ next(struct ipc *p, enum msg_type type, uint64_t sid)
 	static struct ipc_in in;
 	const char *why = "";
 
-	while (!readable(p))
+	while (!readable(p)) {
+		serve_guard();
 		event_base_loop(R.setup.base, EVLOOP_ONCE);
+	}
 	if (ipc_recv_wait(p, &in, &why) == -1)
 		fail_msg("%s instead of %s", why, proto_name(type));
 	if (in.type != type)
@@ -97,6 +156,7 @@ nothing(struct ipc *p)
 {
 	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
 	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+	serve_guard();
 	assert_false(readable(p));
 }
 
@@ -353,6 +413,7 @@ queued(enum msg_type type, uint64_t sid)
 	static struct ipc_in in;
 	const char *why = "";
 
+	serve_guard();
 	assert_true(readable(R.queue));
 	assert_int_equal(ipc_recv_wait(R.queue, &in, &why), 0);
 	if (in.type != type)
@@ -1174,6 +1235,237 @@ pam_goes_away(void **state)
 	ipc_free(&pam);
 }
 
+/* ---- guessing ---- */
+
+static void
+queue_hears_of_logins(void **state)
+{
+	struct m_auth_start m = { .mech = "PLAIN",
+		.has_initial = 1,
+		.data = { "\0bob\0bobby", 10 },
+		.helo = "phone.lan" };
+	uint64_t first;
+
+	(void)state;
+	come(SID(1));
+	print_message("# wrong\n");
+	assert_int_equal(plain(SID(1), "ann", "wrong"), R_AUTH_BAD);
+	assert_int_equal(R.guard.asks, 1);
+	assert_int_equal(R.guard.seen, 1);
+	assert_int_equal(R.guard.result, SEEN_WRONG);
+	assert_string_equal(R.guard.user, "ann");
+	assert_string_equal(R.guard.addr, "192.0.2.7");
+	first = R.guard.wrong;
+	print_message("# another one, by her address: the same user\n");
+	assert_int_equal(plain(SID(1), "ann@example.org", "other"), R_AUTH_BAD);
+	assert_string_equal(R.guard.user, "ann");
+	assert_true(R.guard.wrong != first);
+	print_message("# the first again: the same number\n");
+	assert_int_equal(plain(SID(1), "ann@example.org", "wrong"), R_AUTH_BAD);
+	assert_true(R.guard.wrong == first);
+	print_message("# the same password of another: another number\n");
+	assert_int_equal(plain(SID(1), "nobody", "wrong"), R_AUTH_BAD);
+	assert_string_equal(R.guard.user, "nobody");
+	assert_int_equal(R.guard.result, SEEN_WRONG);
+	assert_true(R.guard.wrong != first);
+	print_message("# nothing to guess in these\n");
+	R.guard.seen = 0;
+	assert_int_equal(plain(SID(1), "ann", ""), R_AUTH_BAD);
+	assert_int_equal(plain(SID(1), " ann", "x"), R_AUTH_BAD);
+	start_auth(SID(1), "PLAIN", "junk", 4, true);
+	assert_int_equal(result(SID(1)), R_AUTH_MALFORMED);
+	assert_int_equal(R.guard.seen, 0);
+	print_message("# right\n");
+	ipc_send(R.front, M_AUTH_START, SID(1), &m);
+	assert_int_equal(result(SID(1)), R_AUTH_OK);
+	assert_int_equal(R.guard.seen, 1);
+	assert_int_equal(R.guard.result, SEEN_RIGHT);
+	assert_string_equal(R.guard.user, "bob");
+	assert_string_equal(R.guard.client, "phone.lan");
+	assert_int_equal(R.guard.device, 0);
+}
+
+static void
+queue_refuses(void **state)
+{
+	(void)state;
+	come(SID(1));
+	print_message("# before the password is looked at\n");
+	R.guard.refuse = M_THROTTLE_ASK;
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_LOCKED);
+	assert_int_equal(plain(SID(1), "ann", "wrong"), R_AUTH_LOCKED);
+	assert_int_equal(plain(SID(1), "nobody", "wrong"), R_AUTH_LOCKED);
+	assert_int_equal(R.guard.seen, 0);
+	assert_int_equal(passcache_count(A.cache), 0);
+	print_message("# behind others: right or wrong\n");
+	R.guard.refuse = M_AUTH_SEEN;
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_LOCKED);
+	assert_int_equal(R.guard.result, SEEN_RIGHT);
+	assert_int_equal(plain(SID(1), "ann", "wrong"), R_AUTH_LOCKED);
+	assert_int_equal(
+	    mail(SID(1), 1, "ann@example.org")->reply, R_AUTH_NEEDED);
+	print_message("# not any more\n");
+	R.guard.refuse = 0;
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+}
+
+static void
+refusals_take_as_long_as_failures(void **state)
+{
+	int64_t began = authd_now_ms();
+
+	(void)state;
+	R.setup.conf.auth_fail_delay = 120;
+	R.guard.refuse = M_THROTTLE_ASK;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_LOCKED);
+	assert_true(authd_now_ms() - began >= 120);
+}
+
+static void
+scram_is_refused_before_its_challenge(void **state)
+{
+	static const char first[] = "n,,n=ann,r=0123456789abcdef";
+
+	(void)state;
+	come(SID(1));
+	R.guard.refuse = M_THROTTLE_ASK;
+	start_auth(SID(1), "SCRAM-SHA-256", first, sizeof(first) - 1, true);
+	assert_int_equal(result(SID(1)), R_AUTH_LOCKED);
+	assert_string_equal(R.guard.user, "ann");
+	R.guard.refuse = 0;
+	start_auth(SID(1), "SCRAM-SHA-256", first, sizeof(first) - 1, true);
+	next(R.front, M_AUTH_CHALLENGE, SID(1));
+	assert_int_equal(R.guard.asks, 2);
+}
+
+static void
+queue_slows_down(void **state)
+{
+	int64_t began = authd_now_ms();
+
+	(void)state;
+	R.guard.delay_ms = 150;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	assert_true(authd_now_ms() - began >= 150);
+	print_message("# the right one is not slowed down twice\n");
+	assert_true(authd_now_ms() - began < 5000);
+	print_message("# the floor begins behind the delay\n");
+	R.setup.conf.auth_fail_delay = 100;
+	come(SID(2));
+	began = authd_now_ms();
+	assert_int_equal(plain(SID(2), "ann", "wrong"), R_AUTH_BAD);
+	assert_true(authd_now_ms() - began >= 250);
+}
+
+static void
+changes_while_it_is_held(void **state)
+{
+	(void)state;
+	R.guard.delay_ms = 150;
+	come(SID(1));
+	start_plain(SID(1), "ann", "pencil");
+	while (R.guard.asks == 0) {
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+		serve_guard();
+	}
+	put_password(R.ann, "new password");
+	assert_int_equal(result(SID(1)), R_AUTH_TEMP);
+	R.guard.delay_ms = 0;
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_BAD);
+	assert_int_equal(plain(SID(1), "ann", "new password"), R_AUTH_OK);
+}
+
+/* A front that sends lines nobody asked for gets around nothing. */
+static void
+lines_while_it_is_held(void **state)
+{
+	static const char first[] = "n,,n=ann,r=0123456789abcdef";
+	const struct m_auth_step step = { .data = { "x", 1 } };
+
+	(void)state;
+	R.guard.mute = true;
+	come(SID(1));
+	start_auth(SID(1), "SCRAM-SHA-256", first, sizeof(first) - 1, true);
+	ipc_send(R.front, M_AUTH_STEP, SID(1), &step);
+	assert_int_equal(result(SID(1)), R_AUTH_TEMP);
+	ipc_send(R.front, M_AUTH_STEP, SID(1), &step);
+	assert_int_equal(result(SID(1)), R_AUTH_TEMP);
+	print_message("# a session that ends while it is held\n");
+	start_plain(SID(1), "ann", "pencil");
+	ipc_send(R.front, M_SESSION_CLOSE, SID(1), NULL);
+	nothing(R.front);
+	assert_int_equal(A.sessions, 0);
+}
+
+static void
+queue_does_not_answer(void **state)
+{
+	int role_end;
+
+	(void)state;
+	R.guard.mute = true;
+	come(SID(1));
+	print_message("# late: go on without it\n");
+	assert_int_equal(plain(SID(1), "ann", "wrong"), R_AUTH_BAD);
+	print_message("# it dies meanwhile\n");
+	start_plain(SID(1), "ann", "pencil");
+	R.guard.asks = 0;
+	while (R.guard.asks == 0) {
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+		serve_guard();
+	}
+	ipc_free(&R.queue);
+	assert_int_equal(result(SID(1)), R_AUTH_OK);
+	print_message("# it is away\n");
+	come(SID(2));
+	assert_int_equal(plain(SID(2), "ann", "wrong"), R_AUTH_BAD);
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_OK);
+	R.queue = pair(&role_end, &R.queue_fd);
+	auth_ops.peer(&R.setup, ROLE_QUEUE, 4, role_end);
+}
+
+static void
+queue_hears_of_certificates(void **state)
+{
+	struct m_mail m = {
+		.txn = 1, .from = "ann@example.org", .helo = "laptop.lan"
+	};
+	int64_t device = 0;
+
+	(void)state;
+	assert_int_equal(store_device_add(R.rw, R.ann, "laptop",
+			     STORE_DEVICE_CERT, 0, &device),
+	    STORE_OK);
+	pin_cert(R.ann, device);
+	come_with_cert(SID(1));
+	ipc_send(R.front, M_MAIL, SID(1), &m);
+	assert_true(next(R.front, M_VERDICT, SID(1))->verdict.allow);
+	serve_guard();
+	queued_grant(SID(1), R.ann, "ann", "cert");
+	queued(M_ENVELOPE, SID(1));
+	assert_int_equal(R.guard.asks, 0);
+	assert_int_equal(R.guard.seen, 1);
+	assert_int_equal(R.guard.result, SEEN_RIGHT);
+	assert_int_equal(R.guard.device, device);
+	assert_int_equal(R.guard.ticket, 0);
+	assert_string_equal(R.guard.client, "laptop.lan");
+	print_message("# once in a session\n");
+	assert_true(mail(SID(1), 2, "ann@example.org")->allow);
+	queued(M_GRANT, SID(1));
+	queued(M_ENVELOPE, SID(1));
+	assert_int_equal(R.guard.seen, 1);
+	print_message("# EXTERNAL\n");
+	come_with_cert(SID(2));
+	R.guard.refuse = M_AUTH_SEEN; /* nothing to refuse: not a password */
+	start_auth(SID(2), "EXTERNAL", NULL, 0, true);
+	assert_int_equal(result(SID(2)), R_AUTH_OK);
+	serve_guard();
+	assert_int_equal(R.guard.seen, 2);
+	assert_int_equal(R.guard.device, device);
+}
+
 static void
 no_store_no_start(void **state)
 {
@@ -1217,6 +1509,15 @@ main(void)
 		TEST(pam_judges),
 		TEST(pam_is_not_asked),
 		TEST(pam_goes_away),
+		TEST(queue_hears_of_logins),
+		TEST(queue_refuses),
+		TEST(refusals_take_as_long_as_failures),
+		TEST(scram_is_refused_before_its_challenge),
+		TEST(queue_slows_down),
+		TEST(changes_while_it_is_held),
+		TEST(lines_while_it_is_held),
+		TEST(queue_does_not_answer),
+		TEST(queue_hears_of_certificates),
 		TEST(no_store_no_start),
 	};
 

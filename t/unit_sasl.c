@@ -52,10 +52,10 @@ static const struct person {
 static struct {
 	char own[COUNT(people)][2][SCRAM_RECORD_MAX];
 	char device[COUNT(people)][SCRAM_RECORD_MAX];
-	int checks;       /* calls of the password check */
-	size_t records;   /* that the last of them was given */
-	bool temp, later; /* what the next check says */
-	void *arg;        /* that the last callback got */
+	int checks;             /* calls of the password check */
+	size_t records;         /* that the last of them was given */
+	bool temp, later, hold; /* what the next check says */
+	void *arg;              /* that the last callback got */
 } world;
 
 static enum sasl_user
@@ -110,6 +110,8 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 		return SASL_PW_TEMP;
 	if (world.later)
 		return SASL_PW_LATER;
+	if (world.hold)
+		return SASL_PW_HOLD;
 	return sasl_account_check(a, password, len, device);
 }
 
@@ -797,6 +799,89 @@ check_of_an_unknown_user_is_overruled(void **state)
 		assert_true(sasl_conv_is_guess(conv));
 		sasl_conv_free(&conv);
 	}
+}
+
+static void
+password_is_held(void **state)
+{
+	static const struct {
+		const char *name, *user, *password;
+		enum sasl_rc rc;
+	} rows[] = {
+		{ "right", "alice", "pencil", SASL_RC_OK },
+		{ "wrong", "alice", "x", SASL_RC_BAD },
+		{ "unknown", "nobody", "pencil", SASL_RC_BAD },
+	};
+	struct sasl_conv *conv;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < COUNT(rows); i++) {
+		print_message("# %s\n", rows[i].name);
+		world.hold = true;
+		assert_int_equal(
+		    plain(&conv, "", rows[i].user, rows[i].password),
+		    SASL_RC_WAIT);
+		assert_string_equal(sasl_conv_name(conv), rows[i].user);
+		world.hold = false;
+		assert_int_equal(sasl_conv_again(conv), rows[i].rc);
+		assert_int_equal(sasl_conv_again(conv), SASL_RC_BAD);
+		sasl_conv_free(&conv);
+	}
+	world.hold = true;
+	print_message("# held twice\n");
+	assert_int_equal(plain(&conv, "", "alice", "pencil"), SASL_RC_WAIT);
+	assert_int_equal(sasl_conv_again(conv), SASL_RC_TEMP);
+	sasl_conv_free(&conv);
+	print_message("# given up\n");
+	assert_int_equal(plain(&conv, "", "alice", "pencil"), SASL_RC_WAIT);
+	assert_int_equal(sasl_conv_resume(conv, SASL_PW_TEMP, 0), SASL_RC_TEMP);
+	sasl_conv_free(&conv);
+	print_message("# then for others to answer\n");
+	assert_int_equal(plain(&conv, "", "alice", "pencil"), SASL_RC_WAIT);
+	world.hold = false;
+	world.later = true;
+	assert_int_equal(sasl_conv_again(conv), SASL_RC_WAIT);
+	assert_int_equal(sasl_conv_again(conv), SASL_RC_BAD);
+	sasl_conv_free(&conv);
+	print_message("# not held at all\n");
+	assert_int_equal(plain(&conv, "", "alice", "pencil"), SASL_RC_WAIT);
+	assert_int_equal(sasl_conv_again(conv), SASL_RC_BAD);
+	sasl_conv_free(&conv);
+	world.later = false;
+}
+
+static uint64_t
+digest_of(const char *user, const char *password)
+{
+	struct sasl_conv *conv;
+	uint64_t digest;
+
+	plain(&conv, "", user, password);
+	assert_true(sasl_conv_digest(conv, &digest));
+	sasl_conv_free(&conv);
+	return digest;
+}
+
+static void
+passwords_as_numbers(void **state)
+{
+	uint64_t one = digest_of("alice", "wrong");
+	struct sasl_conv *conv;
+	struct sasl_params p = params("LOGIN");
+	uint64_t digest;
+
+	(void)state;
+	assert_true(digest_of("alice", "wrong") == one);
+	assert_true(digest_of("alice", "wrong2") != one);
+	assert_true(digest_of("bob", "wrong") != one);
+	assert_true(digest_of("alicew", "rong") != one);
+	assert_int_equal(start(&conv, &p, "alice", 5), SASL_RC_CONTINUE);
+	assert_false(sasl_conv_digest(conv, &digest));
+	assert_int_equal(step(conv, "wrong"), SASL_RC_BAD);
+	assert_true(sasl_conv_digest(conv, &digest));
+	assert_true(digest == one);
+	sasl_conv_free(&conv);
 }
 
 static void
@@ -1774,6 +1859,8 @@ main(void)
 		TEST(unknown_user_costs_the_same),
 		TEST(check_of_an_unknown_user_is_overruled),
 		TEST(answer_comes_later),
+		TEST(password_is_held),
+		TEST(passwords_as_numbers),
 		TEST(tokens),
 		TEST(token_is_judged_later),
 		TEST(long_names_are_refused_and_freed),
