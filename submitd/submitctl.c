@@ -40,6 +40,7 @@ static const struct ctl_verb *const tables[] = {
 	ctl_queue_verbs,
 	ctl_throttle_verbs,
 	ctl_status_verbs,
+	ctl_check_verbs,
 	help_verbs,
 };
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
