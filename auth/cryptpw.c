@@ -61,6 +61,40 @@ is_costly(const char *record)
 	return rounds != NULL && atoi(rounds + 8) > ROUNDS_MAX;
 }
 
+/* Lengths of what stands behind the last "$", or of all without one. */
+static const struct {
+	const char *prefix;
+	size_t len;
+} shapes[] = {
+	{ "$1$", 22 },
+	{ "$2", 53 }, /* salt and hash */
+	{ "$5$", 43 },
+	{ "$6$", 86 },
+	{ "$7$", 43 },
+	{ "$y$", 43 },
+	{ "$gy$", 43 },
+	{ "$", 0 }, /* seldom used; not looked at */
+	{ "_", 20 },
+	{ "", 13 },
+};
+
+/* Was nothing cut off? crypt(3) itself looks at the salt only. */
+static bool
+is_whole(const char *record)
+{
+	static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
+				     "abcdefghijklmnopqrstuvwxyz";
+	const char *last = strrchr(record, '$');
+	size_t i = 0;
+
+	while (strncmp(record, shapes[i].prefix, strlen(shapes[i].prefix)) != 0)
+		i++;
+	last = last != NULL ? last + 1 : record;
+	return shapes[i].len == 0 ||
+	    (strlen(last) == shapes[i].len &&
+		strspn(last, digits) == shapes[i].len);
+}
+
 int
 cryptpw_usable(const char *record, const char **why)
 {
@@ -74,6 +108,10 @@ cryptpw_usable(const char *record, const char **why)
 		return -1;
 	default:
 		*why = "this system's crypt(3) does not know it";
+		return -1;
+	}
+	if (!is_whole(record)) {
+		*why = "it is cut off, or is none";
 		return -1;
 	}
 	if (!is_costly(record))

@@ -32,6 +32,7 @@ static const struct ctl_verb help_verbs[] = {
 static const struct ctl_verb *const tables[] = {
 	ctl_init_verbs,
 	ctl_user_verbs,
+	ctl_import_verbs,
 	ctl_address_verbs,
 	ctl_device_verbs,
 	ctl_cert_verbs,

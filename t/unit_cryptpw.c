@@ -68,6 +68,15 @@ static const struct {
 } usables[] = {
 	{ "SHA-512", sha512, 0 },
 	{ "bcrypt of cost 5", bcrypt, 0 },
+	{ "traditional DES", "rl.3StKT.4T8M", 0 },
+	{ "extended DES", "_J9..rasmBYk8r9AiWNc", 0 },
+	{ "a word that is no hash", "topsecret", -1 },
+	{ "SHA-512, cut off", "$6$saltstring$svn8UoSVapNtMu", -1 },
+	{ "bcrypt, cut off", "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9", -1 },
+	{ "SHA-512 with a foreign character",
+	    "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO/O817G3uBnIFNjn"
+	    "JQJuesI68OTLiBFdcbYEdFCoEOfaS35in:1",
+	    -1 },
 	{ "bcrypt of cost 20",
 	    "$2b$20$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
 	    -1 },
