@@ -59,12 +59,16 @@ read_map(const char *path, struct accessmap **out)
 
 /* The path under which the server would know it; NULL: none. */
 static char *
-lasting_path(const char *path)
+lasting_path(const struct ctl *ctl, const char *path)
 {
-	struct stat st;
+	const char *own = ctl->conf.access_map;
+	struct stat st, st_own;
 
 	if (stat(path, &st) == -1 || !S_ISREG(st.st_mode))
 		return NULL;
+	if (own[0] != '\0' && stat(own, &st_own) == 0 &&
+	    st.st_dev == st_own.st_dev && st.st_ino == st_own.st_ino)
+		return xstrdup(own);
 	return realpath(path, NULL);
 }
 
@@ -100,7 +104,8 @@ import_done(
 static int
 import_map(struct ctl *ctl, const struct accessmap *map, const char *path)
 {
-	char *lasting = lasting_path(path), why[STORE_ACCESS_KEY_MAX + 512];
+	char *lasting = lasting_path(ctl, path),
+	     why[STORE_ACCESS_KEY_MAX + 512];
 	struct mapfile_diff diff = { 0 };
 	enum store_rc rc;
 	int status;

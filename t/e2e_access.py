@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import smtplib
+import sqlite3
 import subprocess
 import sys
 
@@ -446,6 +447,22 @@ def other_ways(tap, scene):
     scene.log.wait(mark, ev="reload", result="ok")
 
 
+def busy_store(tap, scene):
+    """Somebody writes to the store just now: it is tried again."""
+    db = sqlite3.connect(scene.path("data/users.db"), isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    mark = scene.log.mark()
+    write_map(scene, "TLS_Clt:\tPERM+VERIFY\n")
+    event = scene.log.wait(mark, ev="refused", role="store")
+    tap.like(event["error"], "access_map: ", "a busy store: the log says so")
+    decides(tap, scene, "until then the entries of before stay", "250")
+    mark = scene.log.mark()
+    db.execute("ROLLBACK")
+    db.close()
+    scene.log.wait(mark, ev="access-map", result="ok")
+    decides(tap, scene, "later the new ones count", r"503 5\.7\.0")
+
+
 def cli_wins(tap, scene):
     """Entries set one by one are kept apart, and hide those of the file."""
     change_map(scene, "TLS_Clt:\tPERM+VERIFY\nTo:x.example\tOK\n")
@@ -495,8 +512,15 @@ def starts(tap, scene):
                       "a new map, %s: %s: exit 78" % (name, option))
             tap.like(done.stderr, r"^\S+:\d+: access_map: .*%s" % why,
                      "a new map, %s: %s: says why" % (name, option))
-    scene.submitctl("access", "import", scene.path("access.good"))
-    scene.configure(access_map=scene.path("access.good"))
+    os.symlink("access.good", scene.path("access.link"))
+    scene.configure(access_map=scene.path("access.link"))
+    done = scene.submitctl("access", "import", scene.path("access.good"))
+    tap.unlike(done.stderr, "access_map", "import of the file that the key "
+               "names by a link: no warning")
+    done = scene.submitctl("access", "import", "/dev/null")
+    tap.like(done.stderr, "warning: the key access_map names",
+             "import of another file: warns")
+    scene.submitctl("access", "import", scene.path("access.link"))
     os.unlink(scene.path("access.good"))
     scene.start()
     decides(tap, scene, "imported once, gone now: it starts with its entries",
@@ -519,7 +543,7 @@ def test(tap):
         scene.start()
         for part in (by_default, by_address, by_name, by_user, refusals,
                      relaying, discard_and_quarantine, bad_lines, other_ways,
-                     cli_wins, starts):
+                     busy_store, cli_wins, starts):
             part(tap, scene)
 
 
