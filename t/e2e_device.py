@@ -362,6 +362,28 @@ def expired_certificate(tap, scene):
 
 # ---- lists ----
 
+def last_use(tap, scene):
+    """When, from where and with which program a device was used last."""
+    end = time.monotonic() + 30
+    wanted = ("tablet", "verified")  # a password, a certificate without AUTH
+    while time.monotonic() < end:
+        rows = {r["label"]: r for r in scene.submitctl_json("device", "list")
+                if r["state"] == "active"}
+        if all(rows[label]["last_used"] for label in wanted):
+            break  # it is written a second after the use
+    for label in wanted:
+        row = rows[label]
+        tap.like(row["last_used"] or "", r"^\d{4}-\d\d-\d\dT",
+                 label + ": when it was used")
+        tap.equal((row["last_addr"], row["last_client"]),
+                  ("127.0.0.1", "laptop"),
+                  label + ": from where, and by which program")
+    tap.equal(rows["phone"]["last_used"], None,
+              "a device that was never used has no such time")
+    shown = scene.submitctl_json("device", "show", "ann", "tablet")
+    tap.equal(shown["last_addr"], "127.0.0.1", "device show has it, too")
+
+
 def lists(tap, scene):
     """device list, and what is not taken."""
     rows = scene.submitctl_json("device", "list", "cy")
@@ -541,10 +563,14 @@ def test(tap):
         requests(tap, scene)
         expired_certificate(tap, scene)
         lists(tap, scene)
+        last_use(tap, scene)
         policies(tap, scene)
         server_certificate(tap, scene)
         bundle(tap, scene)
         scene.stop()
+        tap.equal({r["last_used"] for r in
+                   scene.submitctl_json("device", "list")}, {None},
+                  "without the server nothing is known of uses")
         adopt(tap, scene)
 
 
