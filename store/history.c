@@ -6,13 +6,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sqlite3.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "decision_private.h"
 
 /* PRAGMA application_id: tells it from any other SQLite file. */
 #define APPLICATION_ID 0x73626868 /* "sbhh" */
@@ -36,7 +37,8 @@ static const char schema[] =
 "  address TEXT NOT NULL,"
 "  client TEXT NOT NULL,"
 "  PRIMARY KEY (user, device)"
-") STRICT, WITHOUT ROWID;";
+") STRICT, WITHOUT ROWID;"
+DECISION_TABLE;
 
 static const char *const texts[] = {
 	"INSERT INTO counter VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
@@ -44,9 +46,22 @@ static const char *const texts[] = {
 	"DELETE FROM counter WHERE kind = ?1 AND user = ?2 AND address = ?3",
 	"INSERT INTO last_use VALUES (?1, ?2, ?3, ?4, ?5)"
 	" ON CONFLICT DO UPDATE SET at_ms = ?3, address = ?4, client = ?5",
+	DECISION_ADD,
+	DECISION_PRUNE,
+	DECISION_LAST,
+	DECISION_SCAN,
 };
 /* clang-format on */
-enum { COUNTER_PUT, COUNTER_DEL, USE_PUT, STMTS };
+enum {
+	COUNTER_PUT,
+	COUNTER_DEL,
+	USE_PUT,
+	ADD,
+	PRUNE,
+	LAST,
+	SCAN,
+	STMTS
+};
 
 struct history {
 	char *path;
@@ -399,4 +414,77 @@ history_uses(struct history *h,
 	    "SELECT user, device, at_ms, address, client"
 	    " FROM last_use ORDER BY user, device",
 	    use_row, &fn, arg);
+}
+
+/* ---- decisions ---- */
+
+static int
+done(struct history *h, sqlite3_stmt *stmt, int rc)
+{
+	if (rc != SQLITE_OK && rc != SQLITE_DONE)
+		sql_failed(h);
+	sqlite3_reset(stmt);
+	sqlite3_clear_bindings(stmt);
+	return rc == SQLITE_OK || rc == SQLITE_DONE ? 0 : -1;
+}
+
+int
+history_decision_add(struct history *h, const struct decision *d)
+{
+	sqlite3_stmt *stmt = h->stmt[ADD];
+	int rc = decision_bind(stmt, d);
+
+	if (rc == SQLITE_OK)
+		rc = sqlite3_step(stmt);
+	return done(h, stmt, rc);
+}
+
+int
+history_decisions_prune(
+    struct history *h, int64_t before_ms, int64_t rows, bool *more)
+{
+	if (run(h, PRUNE, "iii", before_ms, rows, (int64_t)DECISION_STEP) == -1)
+		return -1;
+	*more = sqlite3_changes(h->db) > 0;
+	return 0;
+}
+
+/* The last id below *id becomes *id, if there is one. */
+static int
+last_below(struct history *h, int64_t *id, bool *none)
+{
+	sqlite3_stmt *stmt = h->stmt[LAST];
+	int rc;
+
+	*none = true;
+	if ((rc = sqlite3_bind_int64(stmt, 1, *id)) == SQLITE_OK &&
+	    (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		*none = sqlite3_column_type(stmt, 0) == SQLITE_NULL;
+		*id = sqlite3_column_int64(stmt, 0);
+		rc = SQLITE_DONE;
+	}
+	return done(h, stmt, rc);
+}
+
+int
+history_decisions(struct history *h, const struct decision_filter *f,
+    struct decision_walk *w, decision_fn *fn, void *arg)
+{
+	sqlite3_stmt *stmt = h->stmt[SCAN];
+	int64_t last = w->before;
+	struct decision d;
+	int rc;
+
+	if (last_below(h, &last, &w->end) == -1)
+		return -1;
+	if (w->end)
+		return 0;
+	w->before = last - DECISION_STEP + 1;
+	rc = decision_bind_scan(stmt, w->before, last, f);
+	while (rc == SQLITE_OK && (rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+		decision_row(stmt, &d);
+		fn(arg, &d);
+		rc = SQLITE_OK;
+	}
+	return done(h, stmt, rc);
 }

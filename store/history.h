@@ -1,6 +1,6 @@
 /*
- * What logins leave behind: counters of wrong passwords, and the last use of
- * each device. history.db lies in the spool and belongs to the process that
+ * What logins leave behind: counters of wrong passwords, the last use of each
+ * device, and decisions that no accepted mail stands for. history.db lies in the spool and belongs to the process that
  * holds the spool's lock. It is expendable: nothing is synced to the disk, so
  * that strangers can't buy disk writes; a transaction that was committed
  * survives the process, and a power failure can lose all of it.
@@ -12,8 +12,7 @@
 #ifndef STORE_HISTORY_H
 #define STORE_HISTORY_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "decision.h"
 
 struct history;
 
@@ -61,5 +60,14 @@ int history_use_put(struct history *h, const struct history_use *);
 /* All of them, by user and device. */
 int history_uses(struct history *h,
     int (*fn)(const struct history_use *, void *arg), void *arg);
+
+int history_decision_add(struct history *h, const struct decision *);
+/* Removes some of the oldest: made before before_ms, or not among the last
+ * `rows`.  *more: there may be more of them. */
+int history_decisions_prune(
+    struct history *h, int64_t before_ms, int64_t rows, bool *more);
+/* One step of a walk. Needs no transaction. */
+int history_decisions(struct history *h, const struct decision_filter *,
+    struct decision_walk *, decision_fn *, void *arg);
 
 #endif

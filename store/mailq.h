@@ -36,6 +36,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "decision.h"
+
 struct mailq;
 
 enum mailq_rc {
@@ -175,7 +177,18 @@ enum mailq_rc mailq_settle(struct mailq *mq, uint64_t qid, bool *done);
 /* The sender was told of the delay. */
 enum mailq_rc mailq_set_delay_sent(struct mailq *mq, uint64_t qid);
 
+/* Why a message of this transaction was accepted; d->qid is its id. */
+enum mailq_rc mailq_decision_add(struct mailq *mq, const struct decision *d);
+/* Removes some of the oldest decisions: made before before_ms, or not among
+ * the last `rows`.  *more: there may be more of them. */
+enum mailq_rc mailq_decisions_prune(
+    struct mailq *mq, int64_t before_ms, int64_t rows, bool *more);
+
 /* ---- reading ---- */
+
+/* One step of a walk through the decisions. */
+enum mailq_rc mailq_decisions(struct mailq *mq, const struct decision_filter *,
+    struct decision_walk *, decision_fn *, void *arg);
 
 /* The whole message but its body; free with mailq_mail_free(). */
 enum mailq_rc mailq_load(

@@ -9,6 +9,7 @@
  * Columns that no code uses yet (ret to priority, notify, orcpt) and the tables
  * counter and duplicate are for extensions of the protocol and limits.
  */
+#include "decision_private.h"
 #include "mailq_private.h"
 
 /* PRAGMA application_id: tells a queue from any other SQLite file. */
@@ -89,7 +90,10 @@ static const char step_0[] =
 ") STRICT, WITHOUT ROWID;"
 "CREATE INDEX duplicate_at ON duplicate (at_ms);";
 
-static const char *const steps[] = { step_0 };
+/* No reference to the message: a decision outlives it. */
+static const char step_1[] = DECISION_TABLE;
+
+static const char *const steps[] = { step_0, step_1 };
 /* clang-format on */
 
 enum { LATEST = sizeof(steps) / sizeof(steps[0]) };
