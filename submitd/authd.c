@@ -269,6 +269,7 @@ judge(struct authd_session *s)
 	s->refuse_text = s->note = NULL;
 	s->refuse_esc[0] = '\0';
 	s->refuse_code = 0;
+	s->features = 0;
 	s->flags = 0;
 	s->judged = examine(s) && ready && authd_judge_session(s);
 	if (s->judged)
@@ -279,7 +280,9 @@ judge(struct authd_session *s)
 	 * fail where they see -PLUS. */
 	offer.binding =
 	    f->tls13 && (f->exporter.len > 0 || f->endpoint.len > 0);
-	s->usable = sasl_mech_usable(&offer);
+	s->usable = (s->features & FACTS_NO_AUTH) == 0
+	    ? sasl_mech_usable(&offer)
+	    : 0;
 }
 
 static void
@@ -312,6 +315,7 @@ send_facts(const struct authd_session *s)
 		.cert_fp = f->fingerprint,
 		.cert_user = f->owner != NULL ? f->owner->user : "",
 		.mechs = s->usable,
+		.no_pipelining = (s->features & FACTS_NO_PIPELINING) != 0,
 		.refuse_code = s->refuse_code,
 		.refuse_esc = s->refuse_esc,
 		.refuse_text = s->refuse_text,
@@ -377,6 +381,8 @@ log_auth(const struct authd_session *s, enum sasl_rc rc, const char *mech)
 	    sasl_rc_word(rc), mech, user[0] != '\0' ? user : NULL,
 	    s->facts.client_addr, cert_verify_word(s->facts.verify), device,
 	    detail[0] != '\0' ? detail : NULL);
+	authd_remember_login(s, rc, auth_reply(rc, sasl_mech_bit(mech)), mech,
+	    user, device, detail);
 }
 
 static void

@@ -61,6 +61,7 @@ struct authd_txn {
 	uint8_t flags; /* enum envelope_flag, of every recipient */
 	char *note;    /* reason of a hold */
 	int64_t rcpts;
+	uint64_t told; /* tells the last ladder of an accepted recipient */
 };
 
 /* Who checks a password (STORE_BACKEND_DEFAULT: a token). */
@@ -102,6 +103,8 @@ struct authd_session {
 	bool judged;
 	struct buf chain;
 	uint32_t usable; /* mechanisms offered, enum sasl_mech */
+
+	unsigned features; /* FACTS_* of facts.h, from Srv_Features */
 
 	/* a refusal that holds for the whole session; code 0: none */
 	uint16_t refuse_code;
@@ -258,6 +261,19 @@ cert_lookup_fn authd_cert_lookup;
 
 /* Does what the session's identity rests on still stand? */
 bool authd_identity_stands(const struct authd_session *);
+
+/* ---- authd_history.c ---- */
+
+struct facts_reply_said;
+
+/* Tells queue of a decision; said is not used unless it refuses. */
+void authd_remember(struct authd_session *, enum decision_phase,
+    const struct policy_verdict *, const struct facts_reply_said *said,
+    const char *rcpt);
+/* user as claimed, unless it succeeded. */
+void authd_remember_login(const struct authd_session *, enum sasl_rc,
+    enum smtp_reply, const char *mech, const char *user, int64_t device,
+    const char *detail);
 
 /* ---- authd_mail.c ---- */
 

@@ -77,7 +77,8 @@ static void
 decide(const struct authd_session *s, enum policy_phase phase,
     const struct who *w, const char *rcpt, struct policy_verdict *v)
 {
-	const struct policy_options options = { 0 };
+	const struct policy_options options =
+	    facts_options(A.setup->conf.map_relay_user);
 	const struct authd_facts *f = &s->facts;
 	const struct policy_facts facts = {
 		.client_name = f->map_name,
@@ -140,6 +141,19 @@ log_decision(const struct authd_session *s, const char *phase,
 	    v->text[0] != '\0' ? v->text : NULL, steps);
 }
 
+static void
+remember(struct authd_session *s, enum decision_phase phase,
+    const struct who *w, const char *rcpt, const struct policy_verdict *v)
+{
+	struct facts_reply_said said;
+
+	if (is_refusal(v))
+		facts_said(v,
+		    facts_reply_arg(v->why, s->txn.from, w->user.reason),
+		    &said);
+	authd_remember(s, phase, v, &said, rcpt);
+}
+
 /* ---- before MAIL ---- */
 
 static void
@@ -168,20 +182,26 @@ authd_judge_session(struct authd_session *s)
 {
 	static const struct {
 		enum policy_phase phase;
+		enum decision_phase told;
 		const char *name;
-	} phases[] = { { POLICY_CONNECT, "connect" }, { POLICY_TLS, "tls" } };
+	} phases[] = { { POLICY_CONNECT, DECISION_CONNECT, "connect" },
+		{ POLICY_TLS, DECISION_TLS, "tls" } };
 	struct policy_verdict v;
 	struct who w;
 	size_t i;
 
 	if (!identify(s, &w))
 		return false;
+	decide(s, POLICY_SRV_FEATURES, &w, NULL, &v);
+	s->features = facts_features(v.text);
 	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
 		decide(s, phases[i].phase, &w, NULL, &v);
 		if (v.why == POLICY_WHY_LOOKUP)
 			return false;
 		if (v.decision != POLICY_ALLOW)
 			log_decision(s, phases[i].name, &w, NULL, &v);
+		if (v.decision != POLICY_ALLOW)
+			remember(s, phases[i].told, &w, "", &v);
 		if (is_refusal(&v)) {
 			keep_refusal(s, &v);
 			return true;
@@ -238,18 +258,11 @@ static void
 refuse(const struct authd_session *s, enum verdict_on on, const struct who *w,
     const struct policy_verdict *v)
 {
-	const char *text = "";
-
-	if (v->code != 0) {
+	if (v->code != 0)
 		answer_code(s, s->txn.number, on, v->code, v->esc, v->text);
-		return;
-	}
-	if (v->why == POLICY_WHY_SENDER)
-		text = s->txn.from;
-	else if (v->why == POLICY_WHY_SUSPENDED)
-		text = w->user.reason[0] != '\0' ? w->user.reason
-						 : "no reason was given";
-	answer(s, s->txn.number, on, false, facts_reply(v->why), text, "");
+	else
+		answer(s, s->txn.number, on, false, facts_reply(v->why),
+		    facts_reply_arg(v->why, s->txn.from, w->user.reason), "");
 }
 
 /* ---- what queue is told ---- */
@@ -346,6 +359,24 @@ stopped(const struct authd_session *s, enum verdict_on on, struct who *w)
 	return false;
 }
 
+/* Srv_Features may ask for an AUTH, where a certificate would do else. */
+static bool
+lacks_login(const struct authd_session *s, const struct who *w,
+    struct policy_verdict *v)
+{
+	if ((s->features & FACTS_NEED_AUTH) == 0 || s->user[0] != '\0')
+		return false;
+	decide(s, POLICY_SRV_FEATURES, w, NULL, v);
+	if ((facts_features(v->text) & FACTS_NEED_AUTH) == 0)
+		return false;
+	v->decision = POLICY_REFUSE_PERM;
+	v->why = POLICY_WHY_NOBODY;
+	v->text[0] = '\0';
+	v->steps[0].met = POLICY_MET_REFUSE;
+	snprintf(v->key, sizeof(v->key), "%s", v->steps[0].key);
+	return true;
+}
+
 void
 authd_on_mail(struct authd_session *s, const struct m_mail *m)
 {
@@ -355,9 +386,11 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 	begin_txn(s, m);
 	if (stopped(s, VERDICT_MAIL, &w))
 		return;
-	decide(s, POLICY_MAIL, &w, NULL, &v);
+	if (!lacks_login(s, &w, &v))
+		decide(s, POLICY_MAIL, &w, NULL, &v);
 	log_decision(s, "mail", &w, NULL, &v);
 	if (is_refusal(&v)) {
+		remember(s, DECISION_MAIL, &w, "", &v);
 		refuse(s, VERDICT_MAIL, &w, &v);
 		return;
 	}
@@ -365,6 +398,7 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 	s->txn.open = true;
 	grant(s, &w, v.relay_as);
 	send_envelope(s);
+	remember(s, DECISION_MAIL, &w, "", &v);
 	answer(s, m->txn, VERDICT_MAIL, true, R_MAIL_OK, "", v.relay_as);
 }
 
@@ -403,6 +437,7 @@ authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 		return;
 	decide(s, POLICY_RCPT, &w, m->to, &v);
 	log_decision(s, "rcpt", &w, m->to, &v);
+	remember(s, DECISION_RCPT, &w, m->to, &v);
 	if (is_refusal(&v))
 		refuse(s, VERDICT_RCPT, &w, &v);
 	else

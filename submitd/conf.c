@@ -92,6 +92,8 @@ static const struct key keys[] = {
 	{ K(trace_client), NUM(T_BOOL, "no", 0, 1, FRONT) },
 	{ K(bare_newline), NUM(T_ENUM, "reject", 0, 0, FRONT), .words = "reject normalize" },
 
+	{ K(map_relay_user), TEXT("", AUTH) },
+
 	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH) },
 	{ K(auth_fail_delay), NUM(T_TIME, "500ms", 0, MINUTE, AUTH) },
 
@@ -122,6 +124,9 @@ static const struct key keys[] = {
 	{ K(bounce_after), NUM(T_TIME, "3d", MINUTE, 30 * DAY, QUEUE) },
 	{ K(delay_notice), NUM(T_TIME, "4h", 0, 30 * DAY, QUEUE) },
 	{ K(postmaster), TEXT("", QUEUE) },
+
+	{ K(history_rows), NUM(T_INT, "100000", 1000, 10000000, QUEUE) },
+	{ K(history_age), NUM(T_TIME, "30d", HOUR, 3650 * DAY, QUEUE) },
 
 	{ SH(host), TEXT("", RELAY | QUEUE) },
 	{ SH(port), NUM(T_INT, "0", 0, 65535, RELAY | QUEUE) },

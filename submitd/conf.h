@@ -55,6 +55,10 @@ struct conf {
 	bool trace_client;	  /* client address and name in Received */
 	int64_t bare_newline;	  /* enum bare_newline */
 
+	/* whose addresses one may send as who relays by the access map alone;
+	 * "": anybody's */
+	char *map_relay_user;
+
 	/* logins */
 	int64_t scram_iterations;
 	int64_t auth_fail_delay;  /* ms */
@@ -81,6 +85,9 @@ struct conf {
 	/* queue; times in ms */
 	int64_t retry_min, retry_max, bounce_after, delay_notice;
 	char *postmaster;	  /* From of bounces; "": postmaster@hostname */
+
+	/* decisions that are remembered: so many, so long (ms) */
+	int64_t history_rows, history_age;
 
 	/* smarthost */
 	char *smarthost_host;

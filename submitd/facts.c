@@ -2,6 +2,7 @@
 #include "facts.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "mem.h"
@@ -81,4 +82,83 @@ facts_reply(enum policy_why why)
 	default:
 		return R_TEMP;
 	}
+}
+
+const char *
+facts_reply_arg(enum policy_why why, const char *sender, const char *reason)
+{
+	if (why == POLICY_WHY_SENDER)
+		return sender;
+	if (why == POLICY_WHY_SUSPENDED)
+		return reason[0] != '\0' ? reason : "no reason was given";
+	return "";
+}
+
+void
+facts_said(const struct policy_verdict *v, const char *arg,
+    struct facts_reply_said *said)
+{
+	enum smtp_reply id = facts_reply(v->why);
+	char reply[SMTP_REPLY_MAX];
+	size_t skip;
+
+	if (v->code != 0) {
+		said->code = v->code;
+		snprintf(said->esc, sizeof(said->esc), "%s", v->esc);
+		snprintf(said->text, sizeof(said->text), "%s", v->text);
+		return;
+	}
+	said->code = smtp_reply_code(id);
+	snprintf(said->esc, sizeof(said->esc), "%s", smtp_reply_status(id));
+	smtp_reply_format(reply, sizeof(reply), id, arg, NULL);
+	reply[strcspn(reply, "\r\n")] = '\0';
+	skip = strlen("530 ") + strlen(said->esc) + 1;
+	snprintf(said->text, sizeof(said->text), "%s",
+	    strlen(reply) > skip ? reply + skip : "");
+}
+
+struct policy_options
+facts_options(const char *map_relay_user)
+{
+	/* What Debian's sendmail has, too. */
+	const struct policy_options o = {
+		.blocklist_recipients = true,
+		.skip = true,
+		.map_relay_user =
+		    map_relay_user[0] != '\0' ? map_relay_user : NULL,
+	};
+
+	return o;
+}
+
+unsigned
+facts_features(const char *letters)
+{
+	unsigned bits = 0;
+
+	for (; *letters != '\0'; letters++) {
+		switch (*letters) {
+		case 'a':
+			bits &= ~FACTS_NO_AUTH;
+			break;
+		case 'A':
+			bits |= FACTS_NO_AUTH;
+			break;
+		case 'l':
+			bits |= FACTS_NEED_AUTH;
+			break;
+		case 'L':
+			bits &= ~FACTS_NEED_AUTH;
+			break;
+		case 'p':
+			bits &= ~FACTS_NO_PIPELINING;
+			break;
+		case 'P':
+			bits |= FACTS_NO_PIPELINING;
+			break;
+		default: /* has no meaning here */
+			break;
+		}
+	}
+	return bits;
 }

@@ -26,4 +26,33 @@ unsigned facts_relays(const char *key, const char *value);
 /* The reply to a verdict without a code. */
 enum smtp_reply facts_reply(enum policy_why);
 
+/* What of a refusal is said. */
+struct facts_reply_said {
+	int code;
+	char esc[16];
+	char text[SMTP_REPLY_MAX]; /* without code and enhanced code */
+};
+
+/* The argument of that reply: the sender that is not owned, or why the user is
+ * suspended (empty: nobody said why); "" for all others. */
+const char *facts_reply_arg(
+    enum policy_why, const char *sender, const char *reason);
+
+/* The reply to a verdict that refuses, whoever has its words. */
+void facts_said(
+    const struct policy_verdict *, const char *arg, struct facts_reply_said *);
+
+/*
+ * The options of the decision in this server.  map_relay_user as in the
+ * configuration, "" for none; it must outlive the options.
+ */
+struct policy_options facts_options(const char *map_relay_user);
+
+/* Srv_Features: the letters that mean something here, as bits.  Of letters
+ * that contradict each other the last one counts. */
+#define FACTS_NO_AUTH       1u /* A: AUTH is not offered and not taken */
+#define FACTS_NEED_AUTH     2u /* l: MAIL needs an AUTH before it */
+#define FACTS_NO_PIPELINING 4u /* P: PIPELINING is not offered */
+unsigned facts_features(const char *letters);
+
 #endif

@@ -22,6 +22,8 @@ enum {
 	NAME_MAX_LEN = 255, /* host, user, device, mechanism names */
 	PATH_MAX_LEN = 320, /* a mailbox: 64 + 1 + 255 */
 	TEXT_MAX = 1024,
+	DECISION_RESULT_MAX = 4, /* enum policy_decision */
+	LADDER_LEN = 4095,       /* ladder.h */
 	SASL_MAX = 12288, /* RFC 4954 section 4 */
 	PASSWORD_MAX = 4096,
 	CHAIN_MAX = 64 * 1024,
@@ -74,6 +76,7 @@ FIELDS(f_session_facts) = {
 	F(STR, m_session_facts, cert_fp, 64),
 	F(STR, m_session_facts, cert_user, NAME_MAX_LEN),
 	F(U32, m_session_facts, mechs, NUM_MAX),
+	F(U8, m_session_facts, no_pipelining, 1),
 	F(U16, m_session_facts, refuse_code, 599),
 	F(STR, m_session_facts, refuse_esc, 12),
 	F(STR, m_session_facts, refuse_text, TEXT_MAX), { 0 } };
@@ -151,6 +154,28 @@ FIELDS(f_throttle_answer) = {
 	F(U32, m_throttle_answer, ticket, NUM_MAX),
 	F(U8, m_throttle_answer, refuse, 1),
 	F(U32, m_throttle_answer, delay_ms, NUM_MAX), { 0 } };
+FIELDS(f_decision) = {
+	F(U32, m_decision, txn, NUM_MAX),
+	F(U8, m_decision, phase, DECISION_RCPT),
+	F(U8, m_decision, result, DECISION_RESULT_MAX),
+	F(STR, m_decision, why, 32),
+	F(U16, m_decision, code, 599),
+	F(STR, m_decision, esc, 12),
+	F(STR, m_decision, text, TEXT_MAX),
+	F(STR, m_decision, user, NAME_MAX_LEN),
+	F(I64, m_decision, device, 0),
+	F(STR, m_decision, how, 32),
+	F(STR, m_decision, client_addr, ADDR_MAX),
+	F(STR, m_decision, client_name, NAME_MAX_LEN),
+	F(STR, m_decision, verify, 16),
+	F(U16, m_decision, bits, NUM_MAX),
+	F(STR, m_decision, cn, TEXT_MAX),
+	F(STR, m_decision, subject, TEXT_MAX),
+	F(STR, m_decision, issuer, TEXT_MAX),
+	F(STR, m_decision, sender, PATH_MAX_LEN),
+	F(STR, m_decision, rcpt, PATH_MAX_LEN),
+	F(STR, m_decision, key, TEXT_MAX),
+	F(STR, m_decision, ladder, LADDER_LEN), { 0 } };
 FIELDS(f_txn) = { F(U32, m_txn, txn, NUM_MAX), { 0 } };
 FIELDS(f_data_ready) = {
 	F(U32, m_data_ready, txn, NUM_MAX),
@@ -239,6 +264,7 @@ static const struct {
 	[M_GRANT] = { "GRANT", f_grant, false },
 	[M_ENVELOPE] = { "ENVELOPE", f_envelope, false },
 	[M_ENVELOPE_RCPT] = { "ENVELOPE_RCPT", f_envelope_rcpt, false },
+	[M_DECISION] = { "DECISION", f_decision, false },
 	[M_THROTTLE_ASK] = { "THROTTLE_ASK", f_throttle_ask, false },
 	[M_AUTH_SEEN] = { "AUTH_SEEN", f_auth_seen, false },
 	[M_THROTTLE_ANSWER] = { "THROTTLE_ANSWER", f_throttle_answer, false },

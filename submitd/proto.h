@@ -91,6 +91,7 @@ enum msg_type {
 	M_GRANT,
 	M_ENVELOPE,
 	M_ENVELOPE_RCPT,
+	M_DECISION, /* for the history */
 
 	/* auth to queue: logins, against guessing; and the answer to both */
 	M_THROTTLE_ASK,
@@ -229,7 +230,9 @@ struct m_session_facts {
 	const char *cert_fp;	   /* SHA-256 of the client certificate or "" */
 	const char *cert_user;	   /* user the certificate maps to, or "" */
 	uint32_t mechs;		   /* what EHLO may offer */
-	uint16_t refuse_code;	   /* 0, or: a TLS requirement is not met */
+	uint8_t no_pipelining;	   /* EHLO does not offer PIPELINING */
+	uint16_t refuse_code;	   /* 0, or: a TLS requirement is not met, or a
+				      Connect entry refuses */
 	const char *refuse_esc;
 	const char *refuse_text;
 };
@@ -367,6 +370,40 @@ struct m_throttle_answer {
 	uint32_t ticket;
 	uint8_t refuse; /* whatever the password is */
 	uint32_t delay_ms;
+};
+
+enum decision_phase {
+	DECISION_CONNECT,
+	DECISION_TLS,
+	DECISION_AUTH,
+	DECISION_MAIL,
+	DECISION_RCPT
+};
+
+/* What auth has decided and why.  With txn, and accepted: it belongs to the
+ * message that may come of that transaction. */
+struct m_decision {
+	uint32_t txn;	/* 0: of the session */
+	uint8_t phase;	/* enum decision_phase */
+	uint8_t result; /* enum policy_decision (auth/policy.h) */
+	const char *why;
+	uint16_t code;
+	const char *esc;
+	const char *text;
+	const char *user;
+	int64_t device;
+	const char *how;
+	const char *client_addr;
+	const char *client_name;
+	const char *verify;
+	uint16_t bits;
+	const char *cn;
+	const char *subject;
+	const char *issuer;
+	const char *sender;
+	const char *rcpt;
+	const char *key;
+	const char *ladder; /* ladder.h */
 };
 
 /* ---- front and queue ---- */
@@ -513,6 +550,7 @@ union msg {
 	struct m_throttle_ask throttle_ask;
 	struct m_auth_seen auth_seen;
 	struct m_throttle_answer throttle_answer;
+	struct m_decision decision;
 	struct m_txn txn;
 	struct m_data_ready data_ready;
 	struct m_submit submit;

@@ -104,6 +104,8 @@ run_group(struct queue *q, struct queue_ops_list *group)
 			    op->sub != NULL ? "refused" : "result-refused",
 			    "error=%s", mailq_errtext(q->mq));
 	}
+	if ((rc = queue_decisions_prune(q)) != MAILQ_OK)
+		return rc;
 	if (now - q->high_saved_ms >= SAVE_HIGH_MS) {
 		if ((rc = mailq_save_high(q->mq, q->last_qid)) != MAILQ_OK)
 			return rc;
@@ -352,6 +354,7 @@ queue_free(struct queue *q)
 	event_free(q->ev_due);
 	event_free(q->ev_sweep);
 	event_free(q->ev_leave);
+	queue_history_free(q);
 	queue_login_free(q); /* before the lock of the spool goes */
 	mailq_close(&q->mq);
 	free(q->gone_fronts);
@@ -529,6 +532,7 @@ queue_start(struct role_setup *s, char *err, size_t errlen)
 		return -1;
 	}
 	queue_login_start(q);
+	queue_history_start(q);
 	for (i = 0; i < s->listens; i++)
 		if (s->listen[i].kind == LISTEN_CONTROL)
 			queue_ctl_listen(q, s->listen[i].fd);

@@ -6,6 +6,7 @@
  *	queue_job.c	the schedule, jobs for the relay, results
  *	queue_dest.c	whether the smarthost can be used at all
  *	queue_bounce.c	reports to senders; mail that is too old
+ *	queue_history.c	why mail was accepted or refused
  *	queue_ctl.c	what submitctl asks
  *	queue_login.c	logins: guessing, last use of devices
  *
@@ -36,6 +37,7 @@ enum {
 	QUEUE_BUCKETS = 1024,       /* of the hash tables */
 	QUEUE_SESSIONS_MAX = 65536, /* of one front */
 	QUEUE_RCPTS_MAX = 100000,   /* of one envelope */
+	QUEUE_DECISIONS_MAX = 8,    /* kept of one envelope */
 	QUEUE_HEADER_SLACK = 65536  /* what front may add to a message */
 };
 
@@ -60,12 +62,21 @@ struct queue_rcpt {
 	uint8_t flags; /* enum envelope_flag */
 };
 
+/* One decision and, behind it in the same block, its strings. */
+struct queue_decision {
+	TAILQ_ENTRY(queue_decision) link;
+	struct decision d;
+};
+TAILQ_HEAD(queue_decisions, queue_decision);
+
 struct queue_envelope {
 	uint32_t txn;
 	char *from;
 	uint8_t body;
 	struct queue_rcpt *rcpt;
 	size_t nrcpt, size;
+	struct queue_decisions decisions; /* why it was accepted */
+	unsigned ndecisions;
 	bool refused; /* too many recipients: may not be used */
 };
 
@@ -166,6 +177,7 @@ struct queue {
 	struct event *ev_due;    /* something becomes due, or a probe may go */
 	struct event *ev_sweep;  /* old mail */
 	struct event *ev_leave;  /* end of a drain */
+	struct event *ev_prune;  /* old decisions */
 
 	struct queue_peers peers;
 	TAILQ_HEAD(queue_roles, queue_role) roles;
@@ -182,6 +194,11 @@ struct queue {
 	struct queue_dest dest;
 	struct queue_login *login;
 	uint64_t proof; /* counts signs of life of the smarthost */
+
+	int64_t kept_ms;       /* begin of a second of decisions */
+	unsigned nkept, nlost; /* in it */
+	unsigned nhistory;     /* decisions added to history.db */
+	unsigned nadded;       /* to queue.db since some were removed */
 
 	uint64_t last_qid;
 	int64_t high_saved_ms; /* when last_qid was saved */
@@ -212,6 +229,10 @@ extern const struct ipc_rule queue_front_rules[], queue_auth_rules[];
 void queue_front_gone(struct queue *, uint32_t instance);
 void queue_sessions_clear(struct queue *);
 bool queue_has_open_txn(const struct queue *);
+/* Handles all that auths have sent. */
+void queue_read_auths(struct queue *);
+/* What auth allowed for the session and is not used yet, or NULL. */
+struct queue_envelope *queue_next_envelope(struct queue *, uint64_t sid);
 /* A part of the group's transaction. */
 enum mailq_rc queue_submission_apply(
     struct queue *, const struct queue_submission *);
@@ -262,6 +283,30 @@ enum mailq_rc queue_bounce(struct queue *, const struct mailq_mail *mail,
 /* Bounces what is too old and tells of delays. Returns when it wants to be
  * called again, in ms. */
 int64_t queue_sweep(struct queue *);
+
+struct history;
+
+/* history.db; NULL: it can't be used.  The second is for writing: what is
+ * written is committed within a second. */
+struct history *queue_history(struct queue *);
+struct history *queue_history_begin(struct queue *);
+/* Logs the failure of a call, but not too often. */
+void queue_history_failed(struct queue *);
+
+/* ---- queue_history.c ---- */
+
+void queue_history_start(struct queue *); /* the spool is ours */
+void queue_history_free(struct queue *);
+ipc_handler queue_on_decision;
+void queue_decisions_clear(struct queue_decisions *);
+/* Parts of the group's transaction: those of a message, and room for them. */
+enum mailq_rc queue_decisions_apply(
+    struct queue *, const struct queue_submission *);
+enum mailq_rc queue_decisions_prune(struct queue *);
+/* The same for a message that is thrown away. */
+void queue_decisions_discarded(struct queue *, const struct queue_submission *);
+/* The command history.list. */
+void queue_history_list(struct control_conn *, const json_t *request);
 
 /* ---- queue_ctl.c ---- */
 

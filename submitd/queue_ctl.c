@@ -7,6 +7,7 @@
  *					"changed": number of messages
  *	queue.stats			"messages", "bytes", "oldest",
  *					"recipients": number by state
+ *	history.list			see queue_history.c
  *	status				see status() below
  *	throttle.list, throttle.clear, device.seen
  *					see queue_login.c
@@ -522,6 +523,7 @@ static const struct control_verb verbs[] = {
 	{ "queue.retry", queue_retry },
 	{ "queue.del", queue_del },
 	{ "queue.stats", queue_stats },
+	{ "history.list", queue_history_list },
 	{ "status", status },
 	{ "throttle.list", queue_ctl_throttle_list },
 	{ "throttle.clear", queue_ctl_throttle_clear },

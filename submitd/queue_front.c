@@ -84,6 +84,7 @@ envelope_free(struct queue_envelope **ep)
 		free(e->rcpt[i].address);
 		free(e->rcpt[i].note);
 	}
+	queue_decisions_clear(&e->decisions);
 	free(e->rcpt);
 	free(e->from);
 	free(e);
@@ -224,6 +225,14 @@ need_session(struct queue *q, uint64_t sid)
 	return s;
 }
 
+struct queue_envelope *
+queue_next_envelope(struct queue *q, uint64_t sid)
+{
+	struct queue_session *s = find_session(q, sid);
+
+	return s != NULL ? s->next : NULL;
+}
+
 static void
 on_grant(struct ipc *ipc, const struct ipc_in *in)
 {
@@ -256,6 +265,7 @@ on_envelope(struct ipc *ipc, const struct ipc_in *in)
 	s->next->txn = m->txn;
 	s->next->from = xstrdup(m->from);
 	s->next->body = m->body;
+	TAILQ_INIT(&s->next->decisions);
 }
 
 static void
@@ -287,6 +297,7 @@ const struct ipc_rule queue_auth_rules[] = {
 	{ M_GRANT, on_grant },
 	{ M_ENVELOPE, on_envelope },
 	{ M_ENVELOPE_RCPT, on_envelope_rcpt },
+	{ M_DECISION, queue_on_decision },
 	{ M_THROTTLE_ASK, queue_on_throttle_ask },
 	{ M_AUTH_SEEN, queue_on_auth_seen },
 	{ M_SESSION_CLOSE, on_session_close },
@@ -295,8 +306,8 @@ const struct ipc_rule queue_auth_rules[] = {
 
 /* ---- from front ---- */
 
-static void
-read_auths(struct queue *q)
+void
+queue_read_auths(struct queue *q)
 {
 	struct queue_peer *p, *next;
 
@@ -315,7 +326,7 @@ session_of(struct queue_peer *front, const struct ipc_in *in)
 	static int64_t warned_ms;
 	struct queue_session *s;
 
-	read_auths(front->q);
+	queue_read_auths(front->q);
 	if (sid_instance(in->sid) == front->instance) {
 		if ((s = find_session(front->q, in->sid)) != NULL)
 			return s;
@@ -323,7 +334,7 @@ session_of(struct queue_peer *front, const struct ipc_in *in)
 		 * it is still to be read. */
 		if (front->q->setup->parent != NULL)
 			ipc_drain(front->q->setup->parent);
-		read_auths(front->q);
+		queue_read_auths(front->q);
 		return find_session(front->q, in->sid);
 	}
 	if (may_warn(&warned_ms))
@@ -537,6 +548,7 @@ on_submit(struct ipc *ipc, const struct ipc_in *in)
 	if (all_discarded(sub->env)) {
 		if (sub->in_file)
 			mailq_body_discard(p->q->mq, sub->qid);
+		queue_decisions_discarded(p->q, sub);
 		queue_submission_end(p->q, &sub, MAILQ_OK);
 		return;
 	}
@@ -598,7 +610,7 @@ queue_submission_apply(struct queue *q, const struct queue_submission *s)
 
 	rc = mailq_add(q->mq, &m, s->data, r, recipients_of(s, r));
 	free(r);
-	return rc;
+	return rc == MAILQ_OK ? queue_decisions_apply(q, s) : rc;
 }
 
 static void

@@ -143,6 +143,27 @@ flush_soon(struct queue_login *l)
 	    since < 0 || since >= FLUSH_EVERY_MS ? 0 : FLUSH_EVERY_MS - since);
 }
 
+struct history *
+queue_history(struct queue *q)
+{
+	return q->login->history;
+}
+
+struct history *
+queue_history_begin(struct queue *q)
+{
+	if (!begin(q->login))
+		return NULL;
+	flush_soon(q->login);
+	return q->login->history;
+}
+
+void
+queue_history_failed(struct queue *q)
+{
+	warn(q->login);
+}
+
 static int
 load(const struct history_counter *c, void *arg)
 {

@@ -44,7 +44,8 @@ offer(struct session *s)
 		snprintf(size, sizeof(size), "SIZE %llu",
 		    (unsigned long long)s->conf->max_message_size);
 		auth_line(s, auth, sizeof(auth));
-		kw[n++] = "PIPELINING";
+		if (!s->no_pipelining)
+			kw[n++] = "PIPELINING";
 		kw[n++] = size;
 		kw[n++] = "8BITMIME";
 		if (s->mechs != 0)
@@ -102,10 +103,13 @@ smtp_facts(struct session *s, const struct m_session_facts *m)
 {
 	s->has_facts = true;
 	s->mechs = m->mechs;
+	s->no_pipelining = m->no_pipelining;
 	s->refuse_code = m->refuse_code;
 	snprintf(s->refuse_esc, sizeof(s->refuse_esc), "%s", m->refuse_esc);
 	snprintf(s->refuse_text, sizeof(s->refuse_text), "%s", m->refuse_text);
-	if (s->state == ST_FACTS)
+	if (s->refuse_code == 421) /* closes at once */
+		session_refuse(s);
+	else if (s->state == ST_FACTS)
 		smtp_ehlo_answer(s);
 }
 

@@ -81,7 +81,8 @@ struct session {
 
 	bool has_facts;
 	uint32_t mechs;
-	int refuse_code; /* a TLS requirement is not met */
+	bool no_pipelining;
+	int refuse_code; /* a TLS requirement is not met, or a Connect entry */
 	char refuse_esc[16], refuse_text[512];
 
 	char user[256], how[40];
@@ -102,6 +103,11 @@ void session_error(struct session *, enum smtp_reply, const char *a);
 void session_count_error(struct session *);
 void session_close(struct session *, enum smtp_reply);
 void session_raw(struct session *, const char *, size_t);
+/* A reply in words of the access map. */
+void session_custom(
+    struct session *, int code, const char *esc, const char *text);
+/* The refusal that holds for the whole session. */
+void session_refuse(struct session *);
 
 /* smtp_verb.c: one line without its CRLF.  more: bytes follow it already. */
 void smtp_command(struct session *, const char *line, size_t len, bool more);

@@ -203,15 +203,13 @@ smtp_rcpt(struct session *s, const struct arg *a)
 static void
 say_verdict(struct session *s, const struct m_verdict *m)
 {
-	char out[SMTP_REPLY_MAX];
 	int code = m->code;
 
 	if (code == 0) {
 		code = smtp_reply_code((enum smtp_reply)m->reply);
 		session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);
 	} else
-		session_raw(s, out,
-		    smtp_reply_custom(out, sizeof(out), code, m->esc, m->text));
+		session_custom(s, code, m->esc, m->text);
 	if (code >= 500)
 		session_count_error(s);
 }

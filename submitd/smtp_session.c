@@ -100,6 +100,27 @@ session_close(struct session *s, enum smtp_reply id)
 	s->ops->hangup(s->arg);
 }
 
+/* 421 is the end (RFC 5321 section 3.8). */
+void
+session_custom(struct session *s, int code, const char *esc, const char *text)
+{
+	char out[SMTP_REPLY_MAX];
+
+	session_raw(
+	    s, out, smtp_reply_custom(out, sizeof(out), code, esc, text));
+	if (code != 421 || s->state == ST_CLOSED)
+		return;
+	session_enter(s, ST_CLOSED);
+	s->ops->hangup(s->arg);
+}
+
+void
+session_refuse(struct session *s)
+{
+	session_custom(s, s->refuse_code, s->refuse_esc, s->refuse_text);
+	session_count_error(s);
+}
+
 void
 session_count_error(struct session *s)
 {

@@ -7,7 +7,7 @@
 
 enum gate {
 	V_CLEAR = 1 << 0,   /* works before TLS (RFC 3207 section 4) */
-	V_REFUSED = 1 << 1, /* works where a TLS requirement is not met */
+	V_REFUSED = 1 << 1, /* works where the session is refused */
 	V_GREETED = 1 << 2, /* needs EHLO or HELO first */
 	V_NO_ARG = 1 << 3,  /* takes no argument */
 	V_ARG = 1 << 4	    /* needs one */
@@ -96,24 +96,13 @@ find(const char *p, size_t n)
 	return NULL;
 }
 
-/* The reply of the access map that a TLS requirement is not met. */
-static void
-refuse_tls(struct session *s)
-{
-	char out[SMTP_REPLY_MAX];
-
-	session_raw(s, out, smtp_reply_custom(out, sizeof(out), s->refuse_code,
-	    s->refuse_esc, s->refuse_text));
-	session_count_error(s);
-}
-
 static bool
 passes(struct session *s, const struct verb *v, const struct arg *a)
 {
 	if (!s->tls && (v->gates & V_CLEAR) == 0)
 		session_error(s, R_TLS_NEEDED, NULL);
 	else if (s->refuse_code != 0 && (v->gates & V_REFUSED) == 0)
-		refuse_tls(s);
+		session_refuse(s);
 	else if (!s->greeted && (v->gates & V_GREETED) != 0)
 		session_error(s, R_ORDER_EHLO, NULL);
 	else if (a->len > 0 && (v->gates & V_NO_ARG) != 0)

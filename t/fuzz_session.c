@@ -177,8 +177,13 @@ static void
 tls_up(void)
 {
 	static const struct session_tls t = { "TLSv1.3", "X" };
-	union msg m = { .session_facts = { "NO", "", "", "",
-				MECH_PLAIN | MECH_LOGIN, 0, "", "" } };
+	union msg m = { .session_facts = { .verify = "NO",
+				.verify_reason = "",
+				.cert_fp = "",
+				.cert_user = "",
+				.mechs = MECH_PLAIN | MECH_LOGIN,
+				.refuse_esc = "",
+				.refuse_text = "" } };
 
 	P.tls = false;
 	session_tls_up(P.s, &t);

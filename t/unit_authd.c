@@ -56,6 +56,15 @@ static struct {
 		int64_t device;
 		uint32_t ticket;
 	} guard;
+
+	/* the last decision, and how many there were */
+	struct {
+		unsigned n, phase, result, code;
+		uint32_t txn;
+		int64_t device;
+		char line[2048]; /* why|user|how|verify|sender|rcpt|key */
+		char ladder[4096];
+	} told;
 } R;
 
 static const struct ipc_rule any_rules[] = { { 0, NULL } };
@@ -100,7 +109,22 @@ take_seen(const struct m_auth_seen *m)
 	snprintf(R.guard.addr, sizeof(R.guard.addr), "%s", m->client_addr);
 }
 
-/* Queue's part in logins: takes and answers what is of them. */
+static void
+take_decision(const struct m_decision *m)
+{
+	R.told.n++;
+	R.told.txn = m->txn;
+	R.told.phase = m->phase;
+	R.told.result = m->result;
+	R.told.code = m->code;
+	R.told.device = m->device;
+	snprintf(R.told.line, sizeof(R.told.line), "%s|%s|%s|%s|%s|%s|%s",
+	    m->why, m->user, m->how, m->verify, m->sender, m->rcpt, m->key);
+	snprintf(R.told.ladder, sizeof(R.told.ladder), "%s", m->ladder);
+}
+
+/* Queue's part in logins: takes and answers what is of them.  Takes what is
+ * for the history as well. */
 static void
 serve_guard(void)
 {
@@ -112,8 +136,13 @@ serve_guard(void)
 	while (R.queue != NULL && readable(R.queue) &&
 	    recv(ipc_fd(R.queue), &type, sizeof(type), MSG_PEEK) ==
 		(ssize_t)sizeof(type) &&
-	    (type == M_THROTTLE_ASK || type == M_AUTH_SEEN)) {
+	    (type == M_THROTTLE_ASK || type == M_AUTH_SEEN ||
+		type == M_DECISION)) {
 		assert_int_equal(ipc_recv_wait(R.queue, &in, &why), 0);
+		if (type == M_DECISION) {
+			take_decision(&in.m->decision);
+			continue;
+		}
 		if (type == M_AUTH_SEEN) {
 			take_seen(&in.m->auth_seen);
 			a.ticket = in.m->auth_seen.ticket;
@@ -137,9 +166,10 @@ next(struct ipc *p, enum msg_type type, uint64_t sid)
 	static struct ipc_in in;
 	const char *why = "";
 
+	serve_guard();
 	while (!readable(p)) {
-		serve_guard();
 		event_base_loop(R.setup.base, EVLOOP_ONCE);
+		serve_guard();
 	}
 	if (ipc_recv_wait(p, &in, &why) == -1)
 		fail_msg("%s instead of %s", why, proto_name(type));
