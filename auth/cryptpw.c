@@ -6,11 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	/* A check blocks the process: these take about a second. */
-	BCRYPT_COST_MAX = 14,
-	ROUNDS_MAX = 2000000
-};
+/*
+ * A check blocks the process, and one that takes longer than wrong passwords
+ * wait for their answer would tell who is a user.  These take some 400 ms.
+ */
+enum { BCRYPT_COST_MAX = 13, ROUNDS_MAX = 1000000 };
+#define YESCRYPT_COST_MAX 'D' /* as in $y$jDT$; the usual one is 9 */
 
 static bool
 equal(const char *a, const char *b)
@@ -50,7 +51,7 @@ cryptpw_check(const char *record, const char *password, size_t len)
 	return rc;
 }
 
-/* "$2b$12$..." and "$6$rounds=5000$..." say what they cost. */
+/* "$2b$12$", "$6$rounds=5000$" and "$y$j9T$" say what they cost. */
 static bool
 is_costly(const char *record)
 {
@@ -58,6 +59,8 @@ is_costly(const char *record)
 
 	if (strncmp(record, "$2", 2) == 0 && strlen(record) > 4)
 		return atoi(record + 4) > BCRYPT_COST_MAX;
+	if (strncmp(record, "$y$j", 4) == 0)
+		return record[4] > YESCRYPT_COST_MAX;
 	return rounds != NULL && atoi(rounds + 8) > ROUNDS_MAX;
 }
 
@@ -116,7 +119,7 @@ cryptpw_usable(const char *record, const char **why)
 	}
 	if (!is_costly(record))
 		return 0;
-	*why = "a login would take longer than a second (bcrypt costs up to "
-	       "14 and 2000000 rounds are taken)";
+	*why = "a login would take too long (bcrypt is taken up to a cost of "
+	       "13, SHA-2 up to 1000000 rounds, yescrypt up to 9)";
 	return -1;
 }

@@ -124,7 +124,7 @@ def passwd(tap, scene):
             r"import:6: \"b\?d\": a user name is made of",
             r"import:8: user twice stands in line 7",
             r"import:9: user odd: not a usable crypt\(3\) hash",
-            r"import:10: user slow: .*longer than a second",
+            r"import:10: user slow: .*too long",
             r"import:11: \"\{x\}\"",
             r"8 errors; nobody was added")
     refuses(tap, scene, "a user who is there already", "passwd",
