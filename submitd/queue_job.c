@@ -147,13 +147,22 @@ takes_jobs(const struct queue *q, const struct queue_peer *p)
 	    !ipc_congested(p->ipc);
 }
 
+/* Instances are numbered round a circle of 2^24: was a started after b? */
+static bool
+is_newer(uint32_t a, uint32_t b)
+{
+	return ((a - b) & 0xffffff) < 0x800000;
+}
+
+/* The newest, since the others are about to be replaced by it. */
 static struct queue_peer *
 free_relay(struct queue *q)
 {
 	struct queue_peer *p, *best = NULL;
 
 	TAILQ_FOREACH(p, &q->peers, link)
-		if (takes_jobs(q, p) && (best == NULL || p->jobs < best->jobs))
+		if (takes_jobs(q, p) &&
+		    (best == NULL || is_newer(p->instance, best->instance)))
 			best = p;
 	return best;
 }

@@ -827,6 +827,45 @@ test_relay_draining(void **state)
 	assert_int_equal(messages(), 0);
 }
 
+/* Of two relays the one that was started last gets the mail. */
+static void
+test_newest_relay(void **state)
+{
+	static const struct {
+		const char *name;
+		uint32_t instance; /* of the second; the first is RIG_FRONT */
+		bool second;
+	} rows[] = {
+		{ "a higher number", RIG_FRONT + 1, true },
+		{ "a lower number", RIG_FRONT - 1, false },
+		{ "the highest number, before the first", 0xffffff, false },
+		{ "half round the circle", RIG_FRONT + 0x7fffff, true },
+		{ "more than half", RIG_FRONT + 0x800000, false },
+	};
+	struct ipc *first = rig.relay, *second;
+	uint32_t txn = 0;
+	size_t i, n;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		rig.instance = rows[i].instance;
+		rig_connect(&rig, ROLE_RELAY);
+		second = rig.relay;
+		rig.instance = RIG_FRONT;
+		rig_settle(&rig);
+		for (n = 0; n < 2; n++)
+			rig_send(&rig, RIG_SID(1), ++txn, ANN, BO, HELLO);
+		rig.relay = rows[i].second ? second : first;
+		for (n = 0; n < 2; n++)
+			deliver((unsigned)(2 * i + n));
+		if (messages() != 0) /* the other one has it */
+			fail_msg("%s", rows[i].name);
+		rig.relay = second;
+		rig_disconnect(&rig, ROLE_RELAY);
+		rig.relay = first;
+	}
+}
+
 /* ---- the smarthost ---- */
 
 static void
@@ -1341,6 +1380,7 @@ main(void)
 		T(test_relay_lies),
 		T(test_relay_gone),
 		T(test_relay_draining),
+		T(test_newest_relay),
 		T(test_smarthost_down),
 		T(test_alarm),
 		T(test_poisonous_mail),
