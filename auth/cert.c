@@ -498,6 +498,7 @@ cert_examine(const struct cert_trust *t, const unsigned char *der, size_t len,
 		goto out;
 	bits = names(X509_get_subject_name(x), f->subject, f->cn_subject);
 	bits |= names(X509_get_issuer_name(x), f->issuer, f->cn_issuer);
+	f->vague = bits != 0;
 	distrust_names(bits, f);
 	emails(x, f);
 	dates(x, (time_t)now, f);

@@ -48,6 +48,7 @@ struct cert_facts {
 	int64_t not_after;
 	enum cert_verify verify;
 	char reason[160]; /* the first error; "" with CERT_OK */
+	bool vague;       /* its names do not tell subjects apart */
 	bool in_dates;    /* the certificate itself, at the time asked */
 	bool revoked;     /* listed in one of the CRLs */
 	bool crl_trouble; /* a CRL is missing or stale: someone must look */

@@ -880,6 +880,8 @@ auth_peer(struct role_setup *s, enum role role, uint32_t instance, int fd)
 		set_queue(s, fd);
 	else if (role == ROLE_PAM)
 		authd_set_pam(s, fd);
+	else if (role == ROLE_RELAY)
+		authd_add_relay(s, instance, fd);
 	else
 		close(fd);
 }

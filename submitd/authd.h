@@ -2,7 +2,7 @@
  * The inside of the auth role: sessions and their logins (authd.c), what the
  * user store says (authd_store.c), the decisions on mail (authd_mail.c), what
  * is asked of others (authd_pam.c), tokens (authd_token.c), the guard against
- * guessing (authd_guard.c).
+ * guessing (authd_guard.c), what relays ask (authd_server.c).
  */
 #ifndef SUBMITD_AUTHD_H
 #define SUBMITD_AUTHD_H
@@ -15,6 +15,7 @@
 #include "auth/sasl.h"
 #include "role.h"
 #include "smtp_reply.h"
+#include "store/access.h"
 #include "store/user.h"
 
 enum {
@@ -24,6 +25,7 @@ enum {
 	AUTHD_NAME_MAX = 255        /* of a name in a message */
 };
 
+struct authd_relay; /* authd_server.c */
 struct event;
 
 /* A front and its socket. */
@@ -151,6 +153,8 @@ struct authd {
 
 	struct ipc *queue;
 	LIST_HEAD(, authd_front) fronts;
+	LIST_HEAD(, authd_relay) relays;
+	struct m_server_rules rules; /* what relays are told of the map */
 	LIST_HEAD(, authd_session) table[AUTHD_BUCKETS];
 	unsigned sessions;
 	struct event *tick, *recheck;
@@ -240,6 +244,18 @@ bool authd_has_tokens(void);
 /* The callback of that name in sasl.h. */
 enum sasl_pw authd_token(void *session, struct sasl_conv *, const char *token,
     size_t len, char user[SASL_USER_MAX + 1]);
+
+/* ---- authd_server.c ---- */
+
+/* A pair to a relay: takes fd. */
+void authd_add_relay(struct role_setup *, uint32_t instance, int fd);
+
+/* Adds a row of the access map to what relays are told of it; the rows come
+ * in the same order in every worker. */
+void authd_rules_add(struct m_server_rules *, const struct store_access *);
+
+/* The map has been read anew: tells the relays if it is another. */
+void authd_rules_set(const struct m_server_rules *);
 
 /* ---- authd_store.c ---- */
 

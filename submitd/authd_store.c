@@ -60,12 +60,19 @@ fine(enum store_rc rc)
 	return false;
 }
 
-static int
-note_relay(const struct store_access *row, void *arg)
-{
-	unsigned *kinds = arg;
+/* What is kept of the access map. */
+struct map_view {
+	unsigned relays; /* POLICY_RELAYS_* */
+	struct m_server_rules rules;
+};
 
-	*kinds |= facts_relays(row->key, row->value);
+static int
+note_row(const struct store_access *row, void *arg)
+{
+	struct map_view *m = arg;
+
+	m->relays |= facts_relays(row->key, row->value);
+	authd_rules_add(&m->rules, row);
 	return 0;
 }
 
@@ -95,11 +102,12 @@ read_secret(void)
 static bool
 take_change(uint64_t version)
 {
-	unsigned kinds = 0;
+	struct map_view map = { 0 };
 
-	if (!fine(store_access_list(A.store, NULL, note_relay, &kinds)))
+	if (!fine(store_access_list(A.store, NULL, note_row, &map)))
 		return false;
-	A.map_relays = kinds;
+	A.map_relays = map.relays;
+	authd_rules_set(&map.rules);
 	passcache_wipe(A.cache);
 	read_secret();
 	if (A.have_version) /* sessions are looked at outside of a decision */

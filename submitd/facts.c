@@ -162,3 +162,51 @@ facts_features(const char *letters)
 	}
 	return bits;
 }
+
+/* The tag as the manual writes it; look-ups fold it. */
+static void
+entry_text(const struct policy_verdict *v, char *out, size_t size)
+{
+	const char *operand = "", *value = "";
+	enum accessmap_tag tag = accessmap_tag(v->key, &operand);
+
+	if (v->nsteps > 0)
+		value = v->steps[v->nsteps - 1].value;
+	snprintf(out, size, "%s:%.200s%s%.100s", accessmap_tag_name(tag),
+	    operand, value[0] != '\0' ? " " : "", value);
+}
+
+void
+facts_server_text(const struct policy_verdict *v, char *out, size_t size)
+{
+	char entry[400];
+
+	entry_text(v, entry, sizeof(entry));
+	if (v->why == POLICY_WHY_LOOKUP)
+		snprintf(out, size, "the access map can't be read now");
+	else if (v->why == POLICY_WHY_MALFORMED)
+		snprintf(out, size, "the access map has an error: %s", entry);
+	else if (v->why == POLICY_WHY_MAP)
+		snprintf(out, size,
+		    "the access map forbids TLS: %s; without TLS no mail "
+		    "leaves",
+		    entry);
+	else
+		snprintf(out, size, "the access map demands %s: %.200s", entry,
+		    v->text);
+	for (; *out != '\0'; out++)
+		if (*out < ' ' || *out > '~')
+			*out = '?';
+}
+
+enum server_verdict
+facts_server_verdict(const struct policy_verdict *v)
+{
+	if (v->decision == POLICY_ALLOW)
+		return SERVER_GO;
+	if (v->why == POLICY_WHY_LOOKUP)
+		return SERVER_UNKNOWN;
+	if (v->why == POLICY_WHY_TLS && v->decision == POLICY_REFUSE_PERM)
+		return SERVER_FAIL;
+	return SERVER_WAIT;
+}

@@ -6,6 +6,7 @@
 #define SUBMITD_FACTS_H
 
 #include "auth/policy.h"
+#include "proto.h"
 #include "smtp_reply.h"
 
 /*
@@ -54,5 +55,16 @@ struct policy_options facts_options(const char *map_relay_user);
 #define FACTS_NEED_AUTH     2u /* l: MAIL needs an AUTH before it */
 #define FACTS_NO_PIPELINING 4u /* P: PIPELINING is not offered */
 unsigned facts_features(const char *letters);
+
+/*
+ * What is wrong with the smarthost, to a verdict that is no POLICY_ALLOW of
+ * POLICY_TRY_TLS, POLICY_TLS_SERVER or POLICY_TLS_RCPT: a sentence without
+ * final period, of printable ASCII, that names the entry.
+ */
+void facts_server_text(const struct policy_verdict *, char *out, size_t size);
+
+/* What these verdicts make of mail.  A mere Try_TLS:NO waits: it forbids the
+ * only way out, but the mail is not at fault. */
+enum server_verdict facts_server_verdict(const struct policy_verdict *);
 
 #endif

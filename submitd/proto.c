@@ -212,13 +212,35 @@ FIELDS(f_job_result) = {
 	F(U16, m_job_result, code, 999),
 	F(STR, m_job_result, esc, 12),
 	F(STR, m_job_result, text, TEXT_MAX),
-	F(STR, m_job_result, mta, TEXT_MAX), { 0 } };
+	F(STR, m_job_result, mta, TEXT_MAX),
+	F(U8, m_job_result, alone, 1), { 0 } };
 FIELDS(f_job_done) = { F(U64, m_job_done, qid, 0), { 0 } };
 FIELDS(f_relay_state) = {
 	F(U8, m_relay_state, up, 1),
 	F(U8, m_relay_state, trouble, TROUBLE_LOCAL),
 	F(U32, m_relay_state, connections, NUM_MAX),
 	F(STR, m_relay_state, text, TEXT_MAX), { 0 } };
+FIELDS(f_server_rules) = {
+	F(U8, m_server_rules, kinds, SERVER_RULES),
+	F(U64, m_server_rules, mark, 0), { 0 } };
+FIELDS(f_server_tls) = {
+	F(U64, m_server_tls, id, 0),
+	F(U8, m_server_tls, ask, SERVER_ASK_RCPT),
+	F(STR, m_server_tls, host, NAME_MAX_LEN),
+	F(STR, m_server_tls, addr, ADDR_MAX),
+	F(STR, m_server_tls, verify, 16),
+	F(U16, m_server_tls, tls_bits, NUM_MAX),
+	F(BLOB, m_server_tls, chain, SERVER_CHAIN_MAX), { 0 } };
+FIELDS(f_server_rcpt) = {
+	F(U64, m_server_rcpt, id, 0),
+	F(U32, m_server_rcpt, n, NUM_MAX),
+	F(STR, m_server_rcpt, to, PATH_MAX_LEN), { 0 } };
+FIELDS(f_server_verdict) = {
+	F(U64, m_server_verdict, id, 0),
+	F(U32, m_server_verdict, n, NUM_MAX),
+	F(U8, m_server_verdict, verdict, SERVER_UNKNOWN),
+	F(STR, m_server_verdict, esc, 12),
+	F(STR, m_server_verdict, text, TEXT_MAX), { 0 } };
 FIELDS(f_resolve) = {
 	F(U64, m_resolve, id, 0),
 	F(U8, m_resolve, kind, RESOLVE_CLIENT),
@@ -281,6 +303,10 @@ static const struct {
 	[M_JOB_RESULT] = { "JOB_RESULT", f_job_result, false },
 	[M_JOB_DONE] = { "JOB_DONE", f_job_done, false },
 	[M_RELAY_STATE] = { "RELAY_STATE", f_relay_state, false },
+	[M_SERVER_TLS] = { "SERVER_TLS", f_server_tls, false },
+	[M_SERVER_RCPT] = { "SERVER_RCPT", f_server_rcpt, false },
+	[M_SERVER_RULES] = { "SERVER_RULES", f_server_rules, false },
+	[M_SERVER_VERDICT] = { "SERVER_VERDICT", f_server_verdict, false },
 	[M_RESOLVE] = { "RESOLVE", f_resolve, false },
 	[M_RESOLVED] = { "RESOLVED", f_resolved, false },
 };

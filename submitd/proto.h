@@ -23,6 +23,7 @@
 
 enum { PROTO_MAX = 128 * 1024 };	/* bytes of one packet */
 enum { BODY_INLINE_MAX = 64 * 1024 };	/* larger bodies are files */
+enum { SERVER_CHAIN_MAX = 64 * 1024 }; /* a server's certificates */
 enum { SID_COUNTER_BITS = 40 };
 
 static inline uint32_t
@@ -118,6 +119,14 @@ enum msg_type {
 	M_JOB_RESULT, /* one recipient */
 	M_JOB_DONE,   /* every recipient of the job has its result */
 	M_RELAY_STATE,
+
+	/* relay to auth: what the access map says of the smarthost */
+	M_SERVER_TLS,
+	M_SERVER_RCPT, /* about the server of the last M_SERVER_TLS */
+
+	/* auth to relay */
+	M_SERVER_RULES, /* first, and when the access map has changed */
+	M_SERVER_VERDICT,
 
 	/* front and relay to resolver, and back */
 	M_RESOLVE,
@@ -473,6 +482,8 @@ struct m_job_result {
 	const char *esc;     /* enhanced code, ours or the smarthost's */
 	const char *text;    /* the whole reply, or our own sentence */
 	const char *mta;     /* name[address]:port of the smarthost, or "" */
+	uint8_t alone;	     /* says nothing of the smarthost: a rule keeps
+				this recipient or mail back */
 };
 
 struct m_job_done {
@@ -484,6 +495,59 @@ struct m_relay_state {
 	uint8_t trouble; /* enum trouble_kind */
 	uint32_t connections;
 	const char *text; /* why it is down, "" else */
+};
+
+/* ---- relay and auth ---- */
+
+/* Kinds of entries of the access map about the smarthost, as bits. */
+enum {
+	SERVER_RULE_TRY = 1 << 0,  /* Try_TLS */
+	SERVER_RULE_TLS = 1 << 1,  /* TLS_Srv */
+	SERVER_RULE_RCPT = 1 << 2, /* TLS_Rcpt */
+	SERVER_RULES = (1 << 3) - 1
+};
+
+struct m_server_rules {
+	uint8_t kinds;	/* those the map has: of others nothing is asked */
+	uint64_t mark;	/* of the map's content: another map, another mark */
+};
+
+/* What is asked about a server. */
+enum server_ask {
+	SERVER_ASK_TRY, /* before TLS: the facts of TLS are empty */
+	SERVER_ASK_TLS, /* after the handshake */
+	SERVER_ASK_RCPT /* nothing yet: M_SERVER_RCPT follow */
+};
+
+struct m_server_tls {
+	uint64_t id;	    /* the asker's own, never 0, never used again */
+	uint8_t ask;	    /* enum server_ask */
+	const char *host;   /* as configured: name or address */
+	const char *addr;   /* as inet_ntop() writes it */
+	const char *verify; /* sendmail's {verify} word, of its client side */
+	uint16_t tls_bits;
+	struct blob chain; /* as in m_session */
+};
+
+struct m_server_rcpt {
+	uint64_t id; /* of the M_SERVER_TLS */
+	uint32_t n;  /* the asker's number of the recipient */
+	const char *to;
+};
+
+enum server_verdict {
+	SERVER_GO,
+	SERVER_WAIT,   /* an entry says no, for now */
+	SERVER_FAIL,   /* an entry says no, for good (PERM+) */
+	SERVER_UNKNOWN /* the map can't be asked now */
+};
+
+struct m_server_verdict {
+	uint64_t id;
+	uint32_t n;	  /* of the recipient, 0 if none was asked about */
+	uint8_t verdict;  /* enum server_verdict */
+	const char *esc;  /* enhanced code, "" with SERVER_GO */
+	const char *text; /* a sentence that names the entry, likewise */
 };
 
 /* ---- resolver ---- */
@@ -561,6 +625,10 @@ union msg {
 	struct m_job_result job_result;
 	struct m_job_done job_done;
 	struct m_relay_state relay_state;
+	struct m_server_rules server_rules;
+	struct m_server_tls server_tls;
+	struct m_server_rcpt server_rcpt;
+	struct m_server_verdict server_verdict;
 	struct m_resolve resolve;
 	struct m_resolved resolved;
 };

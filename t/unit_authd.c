@@ -1509,6 +1509,177 @@ no_store_no_start(void **state)
 	assert_non_null(strstr(err, "submitctl init"));
 }
 
+/* ---- what relays ask ---- */
+
+static void
+set_rule(const char *key, const char *value)
+{
+	if (value != NULL)
+		assert_int_equal(store_access_set(R.rw, key, value), STORE_OK);
+	else
+		assert_int_equal(store_access_del(R.rw, key), STORE_OK);
+}
+
+static void
+ask_server(struct ipc *relay, uint64_t id, enum server_ask ask,
+    const char *host, const char *addr, unsigned bits)
+{
+	unsigned char chain[4096], *der = chain + 4;
+	struct m_server_tls m = { .id = id,
+		.ask = (uint8_t)ask,
+		.host = host,
+		.addr = addr,
+		.verify = bits > 0 ? "OK" : "",
+		.tls_bits = (uint16_t)bits };
+	uint32_t n = (uint32_t)i2d_X509(R.cert, &der);
+
+	memcpy(chain, &n, sizeof(n));
+	if (bits > 0)
+		m.chain = (struct blob){ chain, n + 4 };
+	ipc_send(relay, M_SERVER_TLS, 0, &m);
+}
+
+/* The rules are told first and when they change, not otherwise. */
+static void
+relays_are_told(void **state)
+{
+	static const struct {
+		const char *name, *key, *value;
+		unsigned kinds;
+	} rows[] = {
+		{ "Try_TLS", "Try_TLS:mx.example.org", "NO", SERVER_RULE_TRY },
+		{ "TLS_Srv", "TLS_Srv:", "VERIFY",
+		    SERVER_RULE_TRY | SERVER_RULE_TLS },
+		{ "TLS_Rcpt", "TLS_Rcpt:b@example.net", "ENCR:128",
+		    SERVER_RULES },
+		{ "another value", "TLS_Rcpt:b@example.net", "ENCR:256",
+		    SERVER_RULES },
+		{ "of no kind, but CITag may need it", "ours:/CN=ca", "OK",
+		    SERVER_RULES },
+		{ "TLS_Srv deleted", "TLS_Srv:", NULL,
+		    SERVER_RULE_TRY | SERVER_RULE_RCPT },
+	};
+	const struct m_server_rules *m;
+	struct ipc *relay;
+	uint64_t mark;
+	int role_end;
+	size_t i;
+
+	(void)state;
+	relay = pair(&role_end, NULL);
+	auth_ops.peer(&R.setup, ROLE_RELAY, 9, role_end);
+	m = &next(relay, M_SERVER_RULES, 0)->server_rules;
+	assert_int_equal(m->kinds, 0);
+	mark = m->mark;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		set_rule(rows[i].key, rows[i].value);
+		authd_store_ready();
+		m = &next(relay, M_SERVER_RULES, 0)->server_rules;
+		if (m->kinds != rows[i].kinds || m->mark == mark)
+			fail_msg("%s: kinds %u", rows[i].name, m->kinds);
+		mark = m->mark;
+	}
+	put_user("cy", "password");
+	authd_store_ready();
+	nothing(relay);
+	ipc_free(&relay);
+	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+}
+
+static void
+relays_ask(void **state)
+{
+	static const struct {
+		const char *name, *key, *value;
+		enum server_ask ask;
+		const char *host, *addr;
+		unsigned bits;
+		const char *to;
+		enum server_verdict verdict;
+		const char *esc, *says;
+	} rows[] = {
+		{ "nothing said", "TLS_Srv:other.example", "VERIFY:512",
+		    SERVER_ASK_TLS, "mx.example.org", "192.0.2.1", 128, NULL,
+		    SERVER_GO, "", "" },
+		{ "met, with names", "TLS_Srv:mx.example.org",
+		    "VERIFY:128+CN:laptop++CS:/CN=laptop", SERVER_ASK_TLS,
+		    "MX.example.org.", "192.0.2.1", 128, NULL, SERVER_GO, "",
+		    "" },
+		{ "too weak", "TLS_Srv:example.org", "ENCR:256", SERVER_ASK_TLS,
+		    "mx.example.org", "192.0.2.1", 128, NULL, SERVER_WAIT,
+		    "4.7.0",
+		    "demands TLS_Srv:example.org ENCR:256: encryption too "
+		    "weak 128 less than 256" },
+		{ "too weak, for good", "TLS_Srv:192.0.2", "PERM+VERIFY:256",
+		    SERVER_ASK_TLS, "mx.example.org", "192.0.2.1", 128, NULL,
+		    SERVER_FAIL, "5.7.0", "TLS_Srv:192.0.2 PERM+VERIFY:256" },
+		{ "the default", "TLS_Srv:", "VERIFY+CN:other", SERVER_ASK_TLS,
+		    "mx.example.org", "192.0.2.1", 128, NULL, SERVER_WAIT,
+		    "4.7.0",
+		    "TLS_Srv: VERIFY+CN:other: CN laptop does not match" },
+		{ "an address as host", "TLS_Srv:[192.0.2.1]", "ENCR:256",
+		    SERVER_ASK_TLS, "192.0.2.1", "192.0.2.1", 128, NULL,
+		    SERVER_WAIT, "4.7.0", "TLS_Srv:[192.0.2.1]" },
+		{ "IPv6", "TLS_Srv:IPv6:2001:db8:0:0:0:0:0:1", "ENCR:256",
+		    SERVER_ASK_TLS, "mx.example.org", "2001:db8::1", 128, NULL,
+		    SERVER_WAIT, "4.7.0", "ENCR:256" },
+		{ "malformed", "TLS_Srv:mx.example.org", "VERIFY 128",
+		    SERVER_ASK_TLS, "mx.example.org", "192.0.2.1", 128, NULL,
+		    SERVER_WAIT, "4.3.5",
+		    "an error: TLS_Srv:mx.example.org VERIFY 128" },
+		{ "no TLS", "Try_TLS:mx.example.org", "NO", SERVER_ASK_TRY,
+		    "mx.example.org", "192.0.2.1", 0, NULL, SERVER_WAIT,
+		    "4.7.1", "forbids TLS: Try_TLS:mx.example.org NO" },
+		{ "no TLS, another host", "Try_TLS:mx2.example.org", "NO",
+		    SERVER_ASK_TRY, "mx.example.org", "192.0.2.1", 0, NULL,
+		    SERVER_GO, "", "" },
+		{ "a recipient", "TLS_Rcpt:example.net", "PERM+ENCR:256",
+		    SERVER_ASK_RCPT, "mx.example.org", "192.0.2.1", 128,
+		    "bo@example.net", SERVER_FAIL, "5.7.0",
+		    "demands TLS_Rcpt:example.net PERM+ENCR:256" },
+		{ "another recipient", "TLS_Rcpt:example.net", "ENCR:256",
+		    SERVER_ASK_RCPT, "mx.example.org", "192.0.2.1", 128,
+		    "bo@example.com", SERVER_GO, "", "" },
+	};
+	const struct m_server_verdict *v;
+	struct m_server_rcpt r = { .n = 5 };
+	struct ipc *relay;
+	int role_end;
+	size_t i;
+
+	(void)state;
+	relay = pair(&role_end, NULL);
+	auth_ops.peer(&R.setup, ROLE_RELAY, 9, role_end);
+	next(relay, M_SERVER_RULES, 0);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		set_rule(rows[i].key, rows[i].value);
+		authd_store_ready();
+		next(relay, M_SERVER_RULES, 0);
+		ask_server(relay, i + 1, rows[i].ask, rows[i].host,
+		    rows[i].addr, rows[i].bits);
+		r.id = i + 1;
+		r.to = rows[i].to;
+		if (r.to != NULL)
+			ipc_send(relay, M_SERVER_RCPT, 0, &r);
+		v = &next(relay, M_SERVER_VERDICT, 0)->server_verdict;
+		if (v->id != i + 1 || v->n != (r.to != NULL ? 5 : 0) ||
+		    v->verdict != rows[i].verdict ||
+		    strcmp(v->esc, rows[i].esc) != 0 ||
+		    strstr(v->text, rows[i].says) == NULL)
+			fail_msg("%s: %u %s %s", rows[i].name, v->verdict,
+			    v->esc, v->text);
+		set_rule(rows[i].key, NULL);
+		authd_store_ready();
+		next(relay, M_SERVER_RULES, 0);
+	}
+	r.id = 99; /* a server that was not named */
+	ipc_send(relay, M_SERVER_RCPT, 0, &r);
+	v = &next(relay, M_SERVER_VERDICT, 0)->server_verdict;
+	assert_int_equal(v->verdict, SERVER_UNKNOWN);
+	ipc_free(&relay);
+	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
 
 int
@@ -1549,6 +1720,8 @@ main(void)
 		TEST(queue_does_not_answer),
 		TEST(queue_hears_of_certificates),
 		TEST(no_store_no_start),
+		TEST(relays_are_told),
+		TEST(relays_ask),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
