@@ -359,6 +359,7 @@ queue_free(struct queue *q)
 	mailq_close(&q->mq);
 	free(q->gone_fronts);
 	free(q->dest.text);
+	free(q->dest.rule);
 	free(q);
 	self = NULL;
 }

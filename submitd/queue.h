@@ -119,6 +119,7 @@ struct queue_result {
 	size_t i;     /* index in mail->rcpt */
 	bool has;     /* the relay said something */
 	bool expired; /* deferred once too often */
+	bool alone;   /* by a rule: the smarthost has no part in it */
 	uint8_t trouble;
 	struct mailq_rcpt now; /* as it is stored; strings owned */
 };
@@ -159,6 +160,8 @@ struct queue_dest {
 	uint64_t lost_qid; /* the last mail whose connection was lost, or 0 */
 	bool alarm;        /* an administrator should look */
 	int64_t alarm_ms;  /* logged last */
+	char *rule;        /* what keeps single mails back, as logged last */
+	int64_t rule_ms;   /* when that was, 0: never */
 };
 
 /* A process as parent told of it. */

@@ -156,6 +156,26 @@ queue_dest_told(struct queue *q, const struct m_relay_state *m)
 		dest_down(q, m->trouble, m->text);
 }
 
+/* An entry of the access map keeps a mail back, the smarthost is well. */
+static void
+rule_alarm(struct queue *q, const struct queue_result *r)
+{
+	struct queue_dest *d = &q->dest;
+	int64_t now = queue_now_ms();
+	bool changed = d->rule == NULL || strcmp(d->rule, r->now.text) != 0;
+
+	if (d->rule_ms != 0 &&
+	    now - d->rule_ms < (changed ? ALARM_CHANGED_MS : ALARM_AGAIN_MS))
+		return;
+	if (changed) {
+		free(d->rule);
+		d->rule = xstrdup(r->now.text);
+	}
+	d->rule_ms = now;
+	log_warn("alarm", "trouble=%s text=%s", queue_trouble_name(r->trouble),
+	    r->now.text);
+}
+
 void
 queue_dest_learn(struct queue *q, const struct queue_job *j)
 {
@@ -164,7 +184,9 @@ queue_dest_learn(struct queue *q, const struct queue_job *j)
 
 	for (i = 0; i < j->nrcpt; i++) {
 		r = &j->rcpt[i];
-		if (!r->has || r->trouble == TROUBLE_LOCAL)
+		if (r->has && r->alone)
+			rule_alarm(q, r);
+		if (!r->has || r->alone || r->trouble == TROUBLE_LOCAL)
 			continue;
 		if (r->trouble == TROUBLE_NONE || r->trouble == TROUBLE_REPLY) {
 			dest_up(q);

@@ -346,7 +346,8 @@ decide(
 	if (now - j->mail->msg.since_ms >= q->setup->conf.bounce_after) {
 		r->now.state = MAILQ_FAILED;
 		r->expired = true;
-	} else if (q->dest.state != DEST_DOWN || r->trouble == TROUBLE_LOCAL) {
+	} else if (q->dest.state != DEST_DOWN || r->alone ||
+	    r->trouble == TROUBLE_LOCAL) {
 		r->now.next_ms = now +
 		    (int64_t)queue_delay_s(q, attempts, UINT32_MAX) * 1000;
 	} /* else due, as soon as the smarthost is there */
@@ -378,6 +379,7 @@ set_result(struct queue_result *r, const struct m_job_result *m)
 	result_clear(r); /* said twice: the last word counts */
 	r->has = true;
 	r->trouble = m->trouble;
+	r->alone = m->alone;
 	r->now.state = states[m->result];
 	r->now.code = m->code;
 	r->now.esc = xstrdup(m->esc);

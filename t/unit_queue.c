@@ -869,6 +869,44 @@ test_newest_relay(void **state)
 /* ---- the smarthost ---- */
 
 static void
+result_alone(const struct rig_job *j, enum result_kind kind)
+{
+	struct m_job_result m = { .qid = j->qid,
+		.n = j->n[0],
+		.result = (uint8_t)kind,
+		.trouble = TROUBLE_TLS,
+		.esc = kind == RESULT_FAILED ? "5.7.0" : "4.7.0",
+		.text =
+		    "the access map demands TLS_Rcpt:example.net VERIFY:256",
+		.mta = "",
+		.alone = 1 };
+
+	ipc_send(rig.relay, M_JOB_RESULT, 0, &m);
+	rig_done(&rig, j);
+	rig_settle(&rig);
+}
+
+/* A rule that keeps a mail back is nothing the smarthost did. */
+static void
+test_rule_alone(void **state)
+{
+	(void)state;
+	rig_relay_state(&rig, true, TROUBLE_NONE, "");
+	rig_send(&rig, RIG_SID(1), 1, ANN, BO, HELLO);
+	result_alone(job(0), RESULT_DEFERRED);
+	assert_state("deferred");
+	assert_smarthost("up", NULL);
+	rig_send(&rig, RIG_SID(1), 2, ANN, BO, HELLO);
+	deliver(1); /* other mail goes at once */
+	assert_state("deferred");
+	rig_send(&rig, RIG_SID(1), 3, ANN, BO, HELLO);
+	result_alone(job(2), RESULT_FAILED);
+	assert_string_equal(job(3)->from, ""); /* so does the bounce */
+	assert_true(has_text(job(3), "TLS_Rcpt:example.net"));
+	assert_smarthost("up", NULL);
+}
+
+static void
 test_smarthost_down(void **state)
 {
 	unsigned i;
@@ -1381,6 +1419,7 @@ main(void)
 		T(test_relay_gone),
 		T(test_relay_draining),
 		T(test_newest_relay),
+		T(test_rule_alone),
 		T(test_smarthost_down),
 		T(test_alarm),
 		T(test_poisonous_mail),
