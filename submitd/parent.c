@@ -264,7 +264,8 @@ are_peers(const struct proc *a, const struct proc *b)
 	static const enum role pairs[][2] = { { ROLE_QUEUE, ROLE_AUTH },
 		{ ROLE_QUEUE, ROLE_FRONT }, { ROLE_QUEUE, ROLE_RELAY },
 		{ ROLE_RESOLVER, ROLE_FRONT }, { ROLE_RESOLVER, ROLE_RELAY },
-		{ ROLE_PAM, ROLE_AUTH }, { ROLE_AUTH, ROLE_FRONT } };
+		{ ROLE_PAM, ROLE_AUTH }, { ROLE_AUTH, ROLE_FRONT },
+		{ ROLE_AUTH, ROLE_RELAY } };
 	size_t i;
 
 	for (i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
@@ -556,7 +557,7 @@ drop_waiting(const struct set *s)
 	}
 }
 
-/* Fronts and relay finish; auth leaves when its fronts have, then pam. */
+/* Fronts and relay finish; auth leaves when they have, then pam. */
 static void
 drain_set(struct set *s, int64_t grace_ms)
 {
@@ -922,7 +923,8 @@ advance(void)
 		next = TAILQ_NEXT(s, link);
 		if (s->state != SET_DRAINING)
 			continue;
-		if (!set_has(s, ROLE_FRONT) && P.stage != STOP_FRONTS)
+		if (!set_has(s, ROLE_FRONT) && !set_has(s, ROLE_RELAY) &&
+		    P.stage != STOP_FRONTS)
 			drain_role(s, ROLE_AUTH, 0);
 		if (!set_has(s, ROLE_AUTH))
 			drain_role(s, ROLE_PAM, 0);
@@ -932,8 +934,9 @@ advance(void)
 	if (P.stage == STOP_FRONTS && !have_role(ROLE_FRONT)) {
 		P.stage = STOP_REST;
 		drain_all(ROLE_RELAY);
-		drain_all(ROLE_AUTH);
 	}
+	if (P.stage == STOP_REST && !have_role(ROLE_RELAY))
+		drain_all(ROLE_AUTH);
 	if (P.stage == STOP_REST && !have_role(ROLE_RELAY) &&
 	    !have_role(ROLE_AUTH)) {
 		drain_all(ROLE_PAM);

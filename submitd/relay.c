@@ -108,14 +108,14 @@ make_busy(struct relay_conn *c)
 }
 
 static void
-defer_waiting(void)
+defer_waiting(const struct relay_reason *why)
 {
 	struct relay_job *j;
 
 	while ((j = TAILQ_FIRST(&waiting)) != NULL) {
 		TAILQ_REMOVE(&waiting, j, link);
 		waiting_count--;
-		relay_job_defer(j, &down);
+		relay_job_defer(j, why);
 	}
 }
 
@@ -162,7 +162,7 @@ dispatch(void)
 		relay_conn_send(c, j);
 	}
 	if (conns == 0 && now_ms() < down_until)
-		defer_waiting();
+		defer_waiting(&down);
 	while (may_open())
 		open_conn();
 	running = false;
@@ -172,6 +172,8 @@ dispatch(void)
 void
 relay_on_job(struct relay_job *j)
 {
+	/* What an administrator changed before this mail came counts. */
+	relay_rule_refresh();
 	TAILQ_INSERT_TAIL(&waiting, j, link);
 	waiting_count++;
 	dispatch();
@@ -196,9 +198,22 @@ relay_on_ready(struct relay_conn *c)
 	tell_state();
 }
 
+/* Judged by a map that has changed: it gets no more messages. */
+static bool
+is_stale(const struct relay_conn *c)
+{
+	return c->map != relay_rule_map() &&
+	    relay_rule_applies(SERVER_RULE_TRY | SERVER_RULE_TLS);
+}
+
 void
 relay_on_idle(struct relay_conn *c)
 {
+	if (is_stale(c)) {
+		relay_conn_quit(c);
+		dispatch();
+		return;
+	}
 	c->idle = true;
 	TAILQ_REMOVE(&busy, c, link);
 	TAILQ_INSERT_HEAD(&idle, c, link);
@@ -212,6 +227,20 @@ void
 relay_on_quit(struct relay_conn *c)
 {
 	make_busy(c);
+}
+
+void
+relay_on_map(void)
+{
+	struct relay_conn *c, *next;
+
+	down_until = 0;
+	for (c = TAILQ_FIRST(&idle); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (is_stale(c))
+			relay_conn_quit(c);
+	}
+	dispatch();
 }
 
 static void
@@ -232,6 +261,15 @@ relay_on_failed(struct relay_conn *c)
 	if (conns - 1 > attempts) {
 		full_until = now + FULL_MS; /* others stand and will do */
 		forget(c);
+	} else if (c->reason.final) {
+		/* The mail's fate, not the smarthost's: nothing is down. */
+		const struct relay_reason why = c->reason;
+
+		down = (struct relay_reason){ 0 };
+		up = false;
+		forget(c);
+		if (conns == 0)
+			defer_waiting(&why);
 	} else {
 		down = c->reason;
 		up = false;
@@ -239,7 +277,7 @@ relay_on_failed(struct relay_conn *c)
 		forget(c);
 		tell_state();
 		if (conns == 0)
-			defer_waiting();
+			defer_waiting(&down);
 	}
 	dispatch();
 }
@@ -329,6 +367,10 @@ relay_peer(struct role_setup *s, enum role role, uint32_t instance, int fd)
 	struct relay_conn *c;
 
 	(void)instance;
+	if (role == ROLE_AUTH) {
+		relay_rule_peer(s->base, fd);
+		return;
+	}
 	if (role == ROLE_QUEUE) {
 		queue =
 		    ipc_new(s->base, fd, relay_job_rules, on_queue_gone, NULL);

@@ -1,6 +1,7 @@
 /*
  * The parts of the relay role: relay.c has the peers and shares the jobs out
- * to connections, relay_conn.c is one connection, relay_job.c one message.
+ * to connections, relay_conn.c is one connection, relay_job.c one message,
+ * relay_rule.c what auth says of the access map.
  */
 #ifndef SUBMITD_RELAY_H
 #define SUBMITD_RELAY_H
@@ -44,9 +45,13 @@ struct relay_reason {
 	enum trouble_kind trouble;
 	char esc[12], text[SMTP_CLIENT_TEXT + 1];
 	char addr[RELAY_ADDR], mta[RELAY_MTA]; /* "" if none was tried */
+	bool final; /* an entry of the access map says so with PERM+ */
 };
 
 /* ---- one message: relay_job.c ---- */
+
+/* What the access map says of a recipient. */
+enum relay_ruled { RULED_OPEN, RULED_GO, RULED_OUT };
 
 struct relay_job {
 	TAILQ_ENTRY(relay_job) link;
@@ -60,6 +65,7 @@ struct relay_job {
 	struct buf body;
 	int fd; /* or -1: all is in body */
 	bool again, retried;
+	unsigned char *ruled; /* of each recipient: enum relay_ruled */
 };
 TAILQ_HEAD(relay_jobs, relay_job);
 
@@ -77,14 +83,37 @@ ssize_t relay_job_read(struct relay_job *, const void **p, const char **why);
 
 void relay_job_result(struct relay_job *, size_t i,
     const struct smtp_client_result *, const char *mta);
+/* A recipient is kept back by the access map. */
+void relay_job_rule_out(struct relay_job *, size_t i,
+    const struct m_server_verdict *, const char *mta);
+/* Forgets these; the numbers of the others change. */
+void relay_job_prune(struct relay_job *);
 /* After its results: tells queue, frees. */
 void relay_job_done(struct relay_job *);
-/* Defers all recipients, then as relay_job_done(). */
+/* Defers all recipients, or fails them if the reason is final; then as
+ * relay_job_done(). */
 void relay_job_defer(struct relay_job *, const struct relay_reason *);
 
 /* ---- one connection: relay_conn.c ---- */
 
-enum relay_conn_state { RELAY_RESOLVING, RELAY_CONNECTING, RELAY_TALKING };
+enum relay_conn_state {
+	RELAY_RESOLVING,
+	RELAY_ASKING, /* auth, about the access map */
+	RELAY_CONNECTING,
+	RELAY_TALKING
+};
+
+struct relay_worker;
+
+/* A question to auth. */
+struct relay_ask {
+	TAILQ_ENTRY(relay_conn) link;
+	uint64_t id; /* 0: nothing is asked */
+	enum server_ask what;
+	struct relay_worker *worker; /* NULL: none is there, one may come */
+	struct event *timer;
+	size_t open; /* answers to come */
+};
 
 struct relay_conn {
 	TAILQ_ENTRY(relay_conn) link; /* in one of relay.c's lists */
@@ -94,6 +123,8 @@ struct relay_conn {
 	struct smtp_client *client;
 	struct event *timer; /* for the resolver's answer */
 	struct relay_job *job;
+	struct relay_ask ask;
+	unsigned map; /* relay_rule_map() when it was last asked about */
 
 	char addr[RELAY_ADDRS][RELAY_ADDR];
 	size_t addrs, next;  /* addr[next - 1] is the one in use */
@@ -116,12 +147,40 @@ void relay_conn_write(void *arg, const void *, size_t len);
 void relay_conn_result(void *arg, size_t n, const struct smtp_client_result *);
 /* The resolver's answer to c->id. */
 void relay_conn_resolved(struct relay_conn *, const struct m_resolved *);
+/* The facts of its question to auth; names and chain live until chain is
+ * cleared. */
+void relay_conn_facts(
+    const struct relay_conn *, struct m_server_tls *, struct buf *chain);
+/* The answer to SERVER_ASK_TRY and SERVER_ASK_TLS. */
+void relay_conn_ruled(struct relay_conn *, const struct m_server_verdict *);
+/* The last answer to SERVER_ASK_RCPT; the job has them all. */
+void relay_conn_rcpts_ruled(struct relay_conn *);
 /* Sends a message; the connection must be idle.  Takes the job. */
 void relay_conn_send(struct relay_conn *, struct relay_job *);
 /* Says QUIT; the connection must be idle. */
 void relay_conn_quit(struct relay_conn *);
 
+/* ---- the access map: relay_rule.c ---- */
+
+/* A pair to an auth worker: takes fd. */
+void relay_rule_peer(struct event_base *, int fd);
+/* Takes what the workers have said already: it was before what queue says. */
+void relay_rule_refresh(void);
+/* Has the map entries of these kinds (SERVER_RULE_*)?  Yes, if no worker has
+ * told. */
+bool relay_rule_applies(unsigned kinds);
+/* Changes with the map. */
+unsigned relay_rule_map(void);
+/* The connection asks; the answer comes from the loop, also if there is no
+ * worker, or none answers in time. */
+void relay_rule_ask(struct relay_conn *, enum server_ask);
+/* It does not want to know any more. */
+void relay_rule_cancel(struct relay_conn *);
+
 /* ---- what they tell relay.c ---- */
+
+/* The map has changed. */
+void relay_on_map(void);
 
 /* A message came whole. */
 void relay_on_job(struct relay_job *);

@@ -1,6 +1,9 @@
 /*
  * One connection of the relay: from the smarthost's name over an address, TCP
  * and TLS to the dialogue of smtp_client.c, then one message after another.
+ * Where the access map may have a word about it, that is asked for first:
+ * before an address is tried, once TLS stands, and for the recipients of each
+ * message.
  *
  * Log: ev=smarthost host= addr= port=, and for a verified session tls= cipher=
  * verified=ok, for one that failed trouble= error= (warning; info while other
@@ -39,8 +42,10 @@ static void follow(struct relay_conn *);
 /* How much a trouble says: a refused login or certificate is news, that
  * another address does not answer is not. */
 static int
-gravity(enum trouble_kind t)
+gravity(enum trouble_kind t, bool final)
 {
+	if (final)
+		return 4;
 	return t == TROUBLE_AUTH ? 3 : t == TROUBLE_TLS ? 2 : 1;
 }
 
@@ -59,25 +64,33 @@ log_trouble(
 	    relay.port, troubles[trouble], text);
 }
 
-/* An attempt failed by this address; its last word is give_up()'s. */
 static void
-note(struct relay_conn *c, enum trouble_kind trouble, const char *esc,
-    const char *text)
+note_as(struct relay_conn *c, enum trouble_kind trouble, bool final,
+    const char *esc, const char *text)
 {
 	struct relay_reason *r = &c->reason;
 	const char *addr = current_addr(c);
 
 	if (c->next < c->addrs)
 		log_trouble(LOG_INFO, addr, trouble, text);
-	if (gravity(trouble) < gravity(r->trouble))
+	if (gravity(trouble, final) < gravity(r->trouble, r->final))
 		return;
 	r->trouble = trouble;
+	r->final = final;
 	snprintf(r->esc, sizeof(r->esc), "%s", esc);
 	snprintf(r->addr, sizeof(r->addr), "%s", addr);
 	snprintf(r->mta, sizeof(r->mta), "%s", c->mta);
 	snprintf(r->text, sizeof(r->text), "%s%s%s%.600s",
 	    trouble == TROUBLE_TLS ? "TLS to " : "", c->mta,
 	    c->mta[0] != '\0' ? ": " : "", text);
+}
+
+/* An attempt failed by this address; its last word is give_up()'s. */
+static void
+note(struct relay_conn *c, enum trouble_kind trouble, const char *esc,
+    const char *text)
+{
+	note_as(c, trouble, false, esc, text);
 }
 
 /* By no address did it become ready. */
@@ -95,6 +108,7 @@ give_up(struct relay_conn *c)
 void
 relay_conn_free(struct relay_conn *c)
 {
+	relay_rule_cancel(c);
 	stream_free(&c->stream);
 	smtp_client_free(&c->client);
 	if (c->timer != NULL)
@@ -118,6 +132,27 @@ let_go(struct relay_conn *c)
 		relay_job_done(j);
 }
 
+/* It ended before a word of its message was said: another has to take it,
+ * once. */
+static void
+leave_unsaid(struct relay_conn *c)
+{
+	struct relay_reason why = { .trouble = TROUBLE_CONNECT,
+		.esc = "4.4.2",
+		.text = "the smarthost closed the connection" };
+	struct relay_job *j = c->job;
+
+	relay_rule_cancel(c);
+	relay_job_prune(j);
+	if (j->rcpts == 0 || !j->retried) {
+		j->again = j->rcpts > 0;
+		return;
+	}
+	snprintf(why.mta, sizeof(why.mta), "%s", c->mta);
+	c->job = NULL;
+	relay_job_defer(j, &why);
+}
+
 /* The session is over; the connection is freed or tries its next address. */
 static void
 session_over(struct relay_conn *c)
@@ -125,6 +160,9 @@ session_over(struct relay_conn *c)
 	const struct smtp_client_result *f = smtp_client_failure(c->client);
 	bool locked_out = f != NULL && f->trouble == TROUBLE_AUTH;
 
+	if (c->job != NULL && c->ask.id != 0)
+		leave_unsaid(c);
+	relay_rule_cancel(c);
 	if (c->ready) {
 		if (f != NULL && (c->job == NULL || !c->job->again))
 			log_trouble(
@@ -259,9 +297,10 @@ follow(struct relay_conn *c)
 	}
 }
 
-void
-relay_conn_send(struct relay_conn *c, struct relay_job *j)
+static void
+send_message(struct relay_conn *c)
 {
+	struct relay_job *j = c->job;
 	unsigned offers = smtp_client_offers(c->client);
 	struct smtp_client_msg m = { .from = j->from,
 		.to = (const char *const *)j->to,
@@ -271,10 +310,33 @@ relay_conn_send(struct relay_conn *c, struct relay_job *j)
 	m.eightbit =
 	    relay_job_is_eightbit(j, (offers & SMTP_OFFERS_8BITMIME) == 0);
 	j->off = 0;
-	c->job = j;
 	smtp_client_send(c->client, &m);
 	wait_for_reply(c);
 	follow(c);
+}
+
+void
+relay_conn_send(struct relay_conn *c, struct relay_job *j)
+{
+	c->job = j;
+	if (!relay_rule_applies(SERVER_RULE_RCPT)) {
+		send_message(c);
+		return;
+	}
+	c->state = RELAY_ASKING;
+	stream_deadline(c->stream, 0); /* the question has its own */
+	relay_rule_ask(c, SERVER_ASK_RCPT);
+}
+
+void
+relay_conn_rcpts_ruled(struct relay_conn *c)
+{
+	c->state = RELAY_TALKING;
+	relay_job_prune(c->job);
+	if (c->job->rcpts > 0)
+		send_message(c);
+	else
+		become_idle(c);
 }
 
 void
@@ -296,6 +358,47 @@ log_tls(const struct relay_conn *c)
 	log_info("smarthost",
 	    "host=%s addr=%s port=%u tls=%s cipher=%s verified=ok", relay.host,
 	    current_addr(c), relay.port, t.version, t.cipher);
+}
+
+void
+relay_conn_facts(
+    const struct relay_conn *c, struct m_server_tls *m, struct buf *chain)
+{
+	struct stream_tls t;
+
+	m->host = relay.host;
+	m->addr = current_addr(c);
+	m->verify = "";
+	if (c->stream == NULL)
+		return;
+	/* No handshake ends well without chain and name verified. */
+	m->verify = "OK";
+	stream_tls_info(c->stream, &t);
+	m->tls_bits = (uint16_t)t.bits;
+	stream_tls_chain(c->stream, chain, SERVER_CHAIN_MAX);
+	m->chain = (struct blob){ .p = buf_head(chain), .len = chain->len };
+}
+
+static void
+talk_under_tls(struct relay_conn *c)
+{
+	c->state = RELAY_TALKING;
+	smtp_client_tls_up(c->client);
+	wait_for_reply(c);
+}
+
+static void
+on_tls_up(struct relay_conn *c)
+{
+	log_tls(c);
+	if (!relay_rule_applies(SERVER_RULE_TLS)) {
+		talk_under_tls(c);
+		return;
+	}
+	c->state = RELAY_ASKING;
+	stream_pause(c->stream); /* a greeting may come already */
+	stream_deadline(c->stream, 0);
+	relay_rule_ask(c, SERVER_ASK_TLS);
 }
 
 static void
@@ -372,9 +475,7 @@ on_stream(struct stream *s, enum stream_event e, void *arg)
 		on_input(c);
 		break;
 	case STREAM_TLS_UP:
-		log_tls(c);
-		smtp_client_tls_up(c->client);
-		wait_for_reply(c);
+		on_tls_up(c);
 		break;
 	case STREAM_DRAINED:
 		if (smtp_client_want(c->client) == SMTP_CLIENT_BODY)
@@ -395,28 +496,71 @@ on_stream(struct stream *s, enum stream_event e, void *arg)
 
 /* ---- addresses ---- */
 
-static void
-try_next(struct relay_conn *c)
+static bool
+connect_to(struct relay_conn *c)
 {
-	const char *addr;
 	int64_t ms =
 	    relay.timeout_ms < CONNECT_MS ? relay.timeout_ms : CONNECT_MS;
 
+	c->stream = stream_connect(
+	    relay.base, current_addr(c), relay.port, on_stream, c);
+	if (c->stream == NULL) {
+		note(c, TROUBLE_CONNECT, "4.4.1", strerror(errno));
+		return false;
+	}
+	c->state = RELAY_CONNECTING;
+	c->client = smtp_client_new(&relay.client, c);
+	stream_deadline(c->stream, ms);
+	return true;
+}
+
+static void
+try_next(struct relay_conn *c)
+{
 	while (c->next < c->addrs) {
-		addr = c->addr[c->next++];
+		c->next++;
 		snprintf(c->mta, sizeof(c->mta), "%.250s[%s]:%u", relay.host,
-		    addr, relay.port);
-		c->stream =
-		    stream_connect(relay.base, addr, relay.port, on_stream, c);
-		if (c->stream != NULL) {
-			c->state = RELAY_CONNECTING;
-			c->client = smtp_client_new(&relay.client, c);
-			stream_deadline(c->stream, ms);
+		    current_addr(c), relay.port);
+		c->map = relay_rule_map();
+		if (relay_rule_applies(SERVER_RULE_TRY)) {
+			c->state = RELAY_ASKING;
+			relay_rule_ask(c, SERVER_ASK_TRY);
 			return;
 		}
-		note(c, TROUBLE_CONNECT, "4.4.1", strerror(errno));
+		if (connect_to(c))
+			return;
 	}
 	give_up(c);
+}
+
+/* This address may not be used; without an answer no other may. */
+static void
+rule_out(struct relay_conn *c, const struct m_server_verdict *m)
+{
+	bool unknown = m->verdict == SERVER_UNKNOWN;
+
+	note_as(c, unknown ? TROUBLE_LOCAL : TROUBLE_TLS,
+	    m->verdict == SERVER_FAIL, m->esc, m->text);
+	stream_free(&c->stream);
+	smtp_client_free(&c->client);
+	if (unknown)
+		give_up(c);
+	else
+		try_next(c);
+}
+
+void
+relay_conn_ruled(struct relay_conn *c, const struct m_server_verdict *m)
+{
+	if (m->verdict != SERVER_GO) {
+		rule_out(c, m);
+	} else if (c->stream == NULL) {
+		if (!connect_to(c))
+			try_next(c);
+	} else {
+		talk_under_tls(c);
+		stream_resume(c->stream);
+	}
 }
 
 /* Takes the addresses, the one that worked last before all others. */

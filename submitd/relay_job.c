@@ -25,6 +25,7 @@ job_free(struct relay_job *j)
 		free(j->to[i]);
 	free(j->to);
 	free(j->n);
+	free(j->ruled);
 	free(j->from);
 	buf_clear(&j->body);
 	if (j->fd != -1)
@@ -86,6 +87,7 @@ on_job(struct ipc *p, const struct ipc_in *in)
 	j->rcpts = m->rcpts;
 	j->to = xcalloc(j->rcpts, sizeof(*j->to));
 	j->n = xcalloc(j->rcpts, sizeof(*j->n));
+	j->ruled = xcalloc(j->rcpts, sizeof(*j->ruled));
 	j->size = m->size;
 	j->eightbit = m->body == BODY_8BITMIME;
 	j->fd = -1;
@@ -216,9 +218,9 @@ relay_job_is_eightbit(const struct relay_job *j, bool read_all)
 
 /* ---- to queue ---- */
 
-void
-relay_job_result(struct relay_job *j, size_t i,
-    const struct smtp_client_result *r, const char *mta)
+static void
+send_result(const struct relay_job *j, size_t i,
+    const struct smtp_client_result *r, const char *mta, bool alone)
 {
 	struct m_job_result m = { .qid = j->qid,
 		.n = j->n[i],
@@ -227,7 +229,8 @@ relay_job_result(struct relay_job *j, size_t i,
 		.code = r->code,
 		.esc = r->esc,
 		.text = r->text,
-		.mta = mta };
+		.mta = mta,
+		.alone = alone };
 
 	if (r->unsure)
 		log_event(LOG_WARNING, j->sid, j->qid, "unsure",
@@ -235,6 +238,67 @@ relay_job_result(struct relay_job *j, size_t i,
 		    "the smarthost may have taken it: a duplicate is possible");
 	if (j->queue != NULL)
 		ipc_send(j->queue, M_JOB_RESULT, j->sid, &m);
+}
+
+void
+relay_job_result(struct relay_job *j, size_t i,
+    const struct smtp_client_result *r, const char *mta)
+{
+	send_result(j, i, r, mta, false);
+}
+
+/* A result of our own.  A report, of whose failure nobody can be told, waits
+ * even if the reason is final. */
+static void
+keep_back(const struct relay_job *j, size_t i, const struct relay_reason *why,
+    bool alone)
+{
+	struct smtp_client_result r = { .kind = RESULT_DEFERRED,
+		.trouble = why->trouble,
+		.text = why->text };
+	char esc[sizeof(why->esc)];
+
+	snprintf(esc, sizeof(esc), "%s", why->esc);
+	r.esc = esc;
+	if (why->final && j->from[0] != '\0')
+		r.kind = RESULT_FAILED;
+	else
+		esc[0] = '4';
+	send_result(j, i, &r, why->mta, alone);
+}
+
+void
+relay_job_rule_out(struct relay_job *j, size_t i,
+    const struct m_server_verdict *m, const char *mta)
+{
+	struct relay_reason why = {
+		.trouble =
+		    m->verdict == SERVER_UNKNOWN ? TROUBLE_LOCAL : TROUBLE_TLS,
+		.final = m->verdict == SERVER_FAIL,
+	};
+
+	snprintf(why.esc, sizeof(why.esc), "%s", m->esc);
+	snprintf(why.text, sizeof(why.text), "%s", m->text);
+	snprintf(why.mta, sizeof(why.mta), "%s", mta);
+	j->ruled[i] = RULED_OUT;
+	keep_back(j, i, &why, true);
+}
+
+void
+relay_job_prune(struct relay_job *j)
+{
+	size_t i, kept = 0;
+
+	for (i = 0; i < j->rcpts; i++) {
+		if (j->ruled[i] == RULED_OUT) {
+			free(j->to[i]);
+			continue;
+		}
+		j->to[kept] = j->to[i];
+		j->n[kept++] = j->n[i];
+	}
+	j->rcpts = j->have = kept;
+	memset(j->ruled, RULED_OPEN, kept);
 }
 
 void
@@ -250,13 +314,9 @@ relay_job_done(struct relay_job *j)
 void
 relay_job_defer(struct relay_job *j, const struct relay_reason *why)
 {
-	struct smtp_client_result r = { .kind = RESULT_DEFERRED,
-		.trouble = why->trouble,
-		.esc = why->esc,
-		.text = why->text };
 	size_t i;
 
 	for (i = 0; i < j->rcpts; i++)
-		relay_job_result(j, i, &r, why->mta);
+		keep_back(j, i, why, why->final);
 	relay_job_done(j);
 }

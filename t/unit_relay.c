@@ -1,7 +1,7 @@
 /*
  * Tests of the relay role: submitd/relay*.c run in a child process as they
- * run in the server, this program plays queue and resolver over socket pairs,
- * and t/lib/smarthost.py is the smarthost on loopback.
+ * run in the server, this program plays queue, resolver and auth over socket
+ * pairs, and t/lib/smarthost.py is the smarthost on loopback.
  *
  * After every scenario the smarthost's record is read: nothing but EHLO and
  * STARTTLS may have been said in clear, and no rule of SMTP broken.
@@ -42,8 +42,20 @@ struct options {
 	bool implicit, client_cert;
 	const char *user, *password;
 	int64_t timeout_ms, connections;
+
+	/* auth: the kinds of entries it tells of, and what it says */
+	enum {
+		AUTH_ANSWERS,
+		AUTH_AWAY,
+		AUTH_SILENT,
+		AUTH_DIES,
+		AUTH_KILLS
+	} auth;
+	unsigned kinds;
+	enum server_verdict on_try, on_tls, on_rcpt[2];
 };
 
+static pid_t relay_pid, host_pid;
 static struct role_setup self;
 static const char *answer_addrs;
 static enum resolve_status answer_status;
@@ -77,7 +89,104 @@ static const struct ipc_rule resolver_side[] = {
 	{ 0, NULL },
 };
 
-/* One byte of the test: 'd' drains, anything else is a new queue. */
+static const struct options *opt;
+static struct m_server_tls last; /* its strings are not kept */
+static void new_auth(void);
+
+static void
+say_verdict(struct ipc *p, uint64_t id, uint32_t n, enum server_verdict verdict)
+{
+	static const char *const esc[] = { "", "4.7.0", "5.7.0", "4.3.0" };
+	struct m_server_verdict m = { .id = id,
+		.n = n,
+		.verdict = (uint8_t)verdict,
+		.esc = esc[verdict],
+		.text = verdict == SERVER_GO ? "" : "as auth says" };
+
+	ipc_send(p, M_SERVER_VERDICT, 0, &m);
+}
+
+/* The facts must be there when they should. */
+static bool
+are_facts(const struct m_server_tls *m)
+{
+	bool tls = m->ask != SERVER_ASK_TRY;
+
+	return m->id > last.id && m->host[0] != '\0' && m->addr[0] != '\0' &&
+	    strcmp(m->verify, tls ? "OK" : "") == 0 &&
+	    (m->tls_bits >= 128) == tls && (m->chain.len > 100) == tls;
+}
+
+static void
+on_server_tls(struct ipc *p, const struct ipc_in *in)
+{
+	const struct m_server_tls *m = &in->m->server_tls;
+	static bool died;
+
+	if (opt->auth == AUTH_DIES && !died) {
+		died = true;
+		ipc_free(&p);
+		new_auth();
+		return;
+	}
+	if (opt->auth == AUTH_KILLS && m->ask == SERVER_ASK_RCPT)
+		kill(host_pid, SIGTERM);
+	if (opt->auth == AUTH_SILENT || opt->auth == AUTH_KILLS)
+		return;
+	if (!are_facts(m) && opt->auth != AUTH_DIES)
+		exit(4);
+	last = *m;
+	if (m->ask == SERVER_ASK_TRY)
+		say_verdict(p, m->id, 0, opt->on_try);
+	else if (m->ask == SERVER_ASK_TLS)
+		say_verdict(p, m->id, 0, opt->on_tls);
+}
+
+static void
+on_server_rcpt(struct ipc *p, const struct ipc_in *in)
+{
+	const struct m_server_rcpt *m = &in->m->server_rcpt;
+	char to[32];
+
+	snprintf(to, sizeof(to), "r%u@x.test", m->n);
+	if (opt->auth == AUTH_SILENT || opt->auth == AUTH_KILLS)
+		return;
+	if (m->id != last.id || m->n > 1 || strcmp(m->to, to) != 0)
+		exit(5);
+	say_verdict(p, m->id, m->n, opt->on_rcpt[m->n]);
+}
+
+static const struct ipc_rule auth_side[] = {
+	{ M_SERVER_TLS, on_server_tls },
+	{ M_SERVER_RCPT, on_server_rcpt },
+	{ 0, NULL },
+};
+
+static struct ipc *auth;
+
+static void
+say_rules(uint64_t mark)
+{
+	struct m_server_rules m = { .kinds = (uint8_t)opt->kinds,
+		.mark = mark };
+
+	ipc_send(auth, M_SERVER_RULES, 0, &m);
+}
+
+static void
+new_auth(void)
+{
+	int fd[2];
+
+	if (ipc_pair(fd) == -1)
+		exit(6);
+	auth = ipc_new(self.base, fd[0], auth_side, on_gone, NULL);
+	relay_ops.peer(&self, ROLE_AUTH, 1, fd[1]);
+	say_rules(1);
+}
+
+/* One byte of the test: 'd' drains, 'm' is another access map, anything else a
+ * new queue. */
 static void
 on_control(evutil_socket_t fd, short what, void *arg)
 {
@@ -89,6 +198,8 @@ on_control(evutil_socket_t fd, short what, void *arg)
 		exit(3);
 	if (c == 'd')
 		relay_ops.drain(&self);
+	else if (c == 'm')
+		say_rules(2);
 	else
 		relay_ops.peer(&self, ROLE_QUEUE, 2, queue[1]);
 }
@@ -173,6 +284,9 @@ run_relay(const struct options *o, int port, int control, int queue[2])
 	    self.base, control, EV_READ | EV_PERSIST, on_control, queue);
 	event_add(ev, NULL);
 	relay_ops.peer(&self, ROLE_QUEUE, 1, queue[0]);
+	opt = o;
+	if (o->auth != AUTH_AWAY)
+		new_auth();
 	if (o->addrs != NULL && ipc_pair(fd) == 0) {
 		answer_addrs = o->addrs;
 		answer_status = o->resolved;
@@ -186,13 +300,12 @@ run_relay(const struct options *o, int port, int control, int queue[2])
 
 /* ---- the test's side ---- */
 
-static pid_t relay_pid, host_pid;
 static int control;
 static struct ipc *queue[2];
 static char *host_dir;
 static char results[65536]; /* one line each */
 static char state[2048];    /* the last M_RELAY_STATE */
-static unsigned max_connections;
+static unsigned max_connections, connections;
 static size_t done;
 
 /* Starts smarthost.py; returns its port. */
@@ -405,8 +518,9 @@ wait_done(struct ipc *q, size_t n)
 			snprintf(state, sizeof(state), "%s",
 			    in.m->relay_state.up ? "up"
 						 : in.m->relay_state.text);
-			if (in.m->relay_state.connections > max_connections)
-				max_connections = in.m->relay_state.connections;
+			connections = in.m->relay_state.connections;
+			if (connections > max_connections)
+				max_connections = connections;
 		} else {
 			fail_msg("unexpected %s", proto_name(in.type));
 		}
@@ -547,6 +661,91 @@ static const struct scenario {
 	    "1/100 deferred tls 0 4.7.5\n1/101 deferred tls 0 4.7.5\n",
 	    "sh.test[127.0.0.1]", false },
 
+	/* the access map */
+	{ "no entries: auth is not asked",
+	    { .auth = AUTH_SILENT, .kinds = 0 }, { NULL }, BODY,
+	    "1/100 delivered none 250\n1/101 delivered none 250\n", "up",
+	    true },
+	{ "entries of all kinds, all met", { .kinds = SERVER_RULES },
+	    { NULL }, BODY,
+	    "1/100 delivered none 250\n1/101 delivered none 250\n", "up",
+	    true },
+	{ "entries of all kinds, implicit TLS",
+	    { .kinds = SERVER_RULES, .implicit = true }, { "--implicit" },
+	    BODY,
+	    "1/100 delivered none 250\n1/101 delivered none 250\n", "up",
+	    true },
+	{ "a worker dies: another is asked",
+	    { .kinds = SERVER_RULES, .auth = AUTH_DIES }, { NULL }, BODY,
+	    "1/100 delivered none 250\n1/101 delivered none 250\n", "up",
+	    true },
+	{ "Try_TLS says no",
+	    { .kinds = SERVER_RULE_TRY, .on_try = SERVER_WAIT }, { NULL },
+	    BODY,
+	    "1/100 deferred tls 0 4.7.0 TLS to 127.0.0.1[127.0.0.1]:\n"
+	    "1/101 deferred tls 0 4.7.0\n", ": as auth says", false },
+	{ "TLS_Srv is not met",
+	    { .kinds = SERVER_RULE_TLS, .on_tls = SERVER_WAIT }, { NULL },
+	    BODY,
+	    "1/100 deferred tls 0 4.7.0 TLS to 127.0.0.1[127.0.0.1]:\n"
+	    "1/101 deferred tls 0 4.7.0\n", ": as auth says", false },
+	{ "TLS_Srv is not met under implicit TLS",
+	    { .kinds = SERVER_RULE_TLS, .on_tls = SERVER_WAIT,
+		.implicit = true }, { "--implicit" }, BODY,
+	    "1/100 deferred tls 0 4.7.0\n1/101 deferred tls 0 4.7.0\n",
+	    ": as auth says", false },
+	{ "TLS_Srv is not met, PERM+",
+	    { .kinds = SERVER_RULE_TLS, .on_tls = SERVER_FAIL }, { NULL },
+	    BODY,
+	    "1/100 failed tls 0 5.7.0 TLS to 127.0.0.1[127.0.0.1]:\n"
+	    "1/101 failed tls 0 5.7.0\n", "", false },
+	{ "PERM+ at one address, nobody at the other",
+	    { .host = "sh.test", .addrs = "127.0.0.1 ::1",
+		.kinds = SERVER_RULE_TLS, .on_tls = SERVER_FAIL }, { NULL },
+	    BODY,
+	    "1/100 failed tls 0 5.7.0 TLS to sh.test[127.0.0.1]:\n"
+	    "1/101 failed tls 0 5.7.0\n", "", false },
+	{ "TLS_Rcpt of one is not met",
+	    { .kinds = SERVER_RULE_RCPT, .on_rcpt = { SERVER_WAIT } },
+	    { NULL }, BODY,
+	    "1/100 deferred tls 0 4.7.0 as auth says\n"
+	    "1/101 delivered none 250\n", "up", true },
+	{ "TLS_Rcpt of one is not met, PERM+",
+	    { .kinds = SERVER_RULE_RCPT,
+		.on_rcpt = { SERVER_GO, SERVER_FAIL } }, { NULL }, BODY,
+	    "1/101 failed tls 0 5.7.0 as auth says\n"
+	    "1/100 delivered none 250\n", "up", true },
+	{ "TLS_Rcpt of both is not met",
+	    { .kinds = SERVER_RULE_RCPT,
+		.on_rcpt = { SERVER_FAIL, SERVER_WAIT } }, { NULL }, BODY,
+	    "1/100 failed tls 0 5.7.0\n1/101 deferred tls 0 4.7.0\n", "up",
+	    false },
+	{ "the map can't be read for a recipient",
+	    { .kinds = SERVER_RULE_RCPT, .on_rcpt = { SERVER_UNKNOWN } },
+	    { NULL }, BODY,
+	    "1/100 deferred local 0 4.3.0 as auth says\n"
+	    "1/101 delivered none 250\n", "up", true },
+	{ "the map can't be read",
+	    { .kinds = SERVER_RULE_TRY, .on_try = SERVER_UNKNOWN }, { NULL },
+	    BODY,
+	    "1/100 deferred local 0 4.3.0\n1/101 deferred local 0 4.3.0\n",
+	    "as auth says", false },
+	{ "auth is silent",
+	    { .kinds = SERVER_RULE_TLS, .auth = AUTH_SILENT,
+		.timeout_ms = 1000 }, { NULL }, BODY,
+	    "1/100 deferred local 0 4.3.0\n1/101 deferred local 0 4.3.0\n",
+	    "no answer from auth", false },
+	{ "auth is silent about recipients",
+	    { .kinds = SERVER_RULE_RCPT, .auth = AUTH_SILENT,
+		.timeout_ms = 1000 }, { NULL }, BODY,
+	    "1/100 deferred local 0 4.3.0 the access map can't be asked: no\n"
+	    "1/101 deferred local 0 4.3.0 the access map can't be asked: no\n",
+	    "up", false },
+	{ "auth is away", { .auth = AUTH_AWAY, .timeout_ms = 1000 },
+	    { NULL }, BODY,
+	    "1/100 deferred local 0 4.3.0\n1/101 deferred local 0 4.3.0\n",
+	    "no auth worker", false },
+
 	/* this message is no good */
 	{ "one recipient refused", { 0 },
 	    { "--refuse", "rcpt:r0@x.test=550 5.1.1 who" }, BODY,
@@ -671,6 +870,77 @@ many_messages(void **st)
 	assert_true(host_has("raw-1.bin"));
 	assert_false(host_has(name));
 	stop_host("many messages");
+}
+
+/* A connection that another access map allowed gets no more messages. */
+static void
+map_changes(void **st)
+{
+	struct options o = { .kinds = SERVER_RULE_TLS };
+	struct ipc_in in;
+	const char *why;
+
+	(void)st;
+	start_relay(&o, start_host(no_args));
+	send_text(1, 1, BODY);
+	wait_done(queue[0], 1);
+	tell_relay('m');
+	while (connections > 0) {
+		assert_int_equal(ipc_recv_wait(queue[0], &in, &why), 0);
+		assert_int_equal(in.type, M_RELAY_STATE);
+		connections = in.m->relay_state.connections;
+	}
+	send_text(2, 1, BODY);
+	wait_done(queue[0], 2);
+	check_results("another map",
+	    "1/100 delivered none 250\n2/100 delivered none 250\n");
+	stop_relay();
+	assert_true(host_has("raw-2.bin"));
+	assert_false(host_has("raw-3.bin"));
+	stop_host("another map");
+}
+
+/* The smarthost goes while auth thinks: the message is tried elsewhere. */
+static void
+host_goes(void **st)
+{
+	struct options o = { .kinds = SERVER_RULE_RCPT, .auth = AUTH_KILLS };
+
+	(void)st;
+	start_relay(&o, start_host(no_args));
+	send_text(1, 2, BODY);
+	wait_done(queue[0], 1);
+	check_results("gone",
+	    "1/100 deferred connect 0 4.4.1\n1/101 deferred connect 0 4.4.1\n");
+	stop_relay();
+	assert_false(host_has("msg-000001.eml"));
+	stop_host("gone");
+}
+
+/* A report waits where other mail would fail. */
+static void
+report_waits(void **st)
+{
+	static const struct options rows[] = {
+		{ .kinds = SERVER_RULE_TLS, .on_tls = SERVER_FAIL },
+		{ .kinds = SERVER_RULE_RCPT, .on_rcpt = { SERVER_FAIL } },
+	};
+	struct m_job m = { .qid = 1, .from = "", .size = 2, .rcpts = 1 };
+	struct m_job_rcpt r = { .qid = 1, .n = 100, .to = "r0@x.test" };
+	struct m_job_body b = { .qid = 1, .body = { "\r\n", 2 } };
+	size_t i;
+
+	(void)st;
+	for (i = 0; i < COUNT(rows); i++) {
+		start_relay(&rows[i], start_host(no_args));
+		ipc_send(queue[0], M_JOB, 7, &m);
+		ipc_send(queue[0], M_JOB_RCPT, 7, &r);
+		ipc_send(queue[0], M_JOB_BODY, 7, &b);
+		wait_done(queue[0], 1);
+		check_results("report", "1/100 deferred tls 0 4.7.0\n");
+		stop_relay();
+		stop_host("report");
+	}
 }
 
 static int
@@ -917,6 +1187,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_message),
 		cmocka_unit_test(many_messages),
+		cmocka_unit_test(map_changes),
+		cmocka_unit_test(report_waits),
+		cmocka_unit_test(host_goes),
 		cmocka_unit_test(body_by_descriptor),
 		cmocka_unit_test(idle_connection_was_dead),
 		cmocka_unit_test(next_after_refusal),
