@@ -100,6 +100,7 @@ facts_clear(struct authd_facts *f)
 	free(f->map_addr);
 	free(f->map_name);
 	buf_wipe(&f->exporter);
+	buf_wipe(&f->unique);
 	buf_wipe(&f->endpoint);
 	memset(f, 0, sizeof(*f));
 }
@@ -277,12 +278,11 @@ judge(struct authd_session *s)
 	offer.tls = f->tls_bits > 0 && s->refuse_code == 0;
 	offer.cert = f->owner != NULL;
 	/* With TLS 1.2 GNU SASL's clients bind by tls-unique only, and would
-	 * fail where they see -PLUS. */
-	offer.binding =
-	    f->tls13 && (f->exporter.len > 0 || f->endpoint.len > 0);
-	s->usable = (s->features & FACTS_NO_AUTH) == 0
-	    ? sasl_mech_usable(&offer)
-	    : 0;
+	 * fail where they see -PLUS without it. */
+	offer.binding = f->unique.len > 0 ||
+	    (f->tls13 && (f->exporter.len > 0 || f->endpoint.len > 0));
+	s->usable =
+	    (s->features & FACTS_NO_AUTH) == 0 ? sasl_mech_usable(&offer) : 0;
 }
 
 static void
@@ -299,6 +299,7 @@ take_facts(struct authd_session *s, const struct m_session *m)
 	f->tls_bits = m->tls_bits;
 	f->tls13 = strcmp(m->tls_version, "TLSv1.3") == 0;
 	buf_add(&f->exporter, m->tls_exporter.p, m->tls_exporter.len);
+	buf_add(&f->unique, m->tls_unique.p, m->tls_unique.len);
 	buf_add(&f->endpoint, m->tls_endpoint.p, m->tls_endpoint.len);
 	buf_clear(&s->chain);
 	buf_add(&s->chain, m->chain.p, m->chain.len);
@@ -537,6 +538,7 @@ begin_auth(struct authd_session *s, const struct m_auth_start *m)
 	const struct authd_facts *f = &s->facts;
 	const struct sasl_binding bindings[] = {
 		{ "tls-exporter", buf_head(&f->exporter), f->exporter.len },
+		{ "tls-unique", buf_head(&f->unique), f->unique.len },
 		{ "tls-server-end-point", buf_head(&f->endpoint),
 		    f->endpoint.len },
 	};

@@ -47,8 +47,8 @@ struct authd_facts {
 	char *fingerprint; /* SHA-256, "" without certificate */
 	char *subject, *issuer, *cn_subject, *cn_issuer;
 	bool tls13;
-	struct buf exporter, endpoint; /* channel bindings */
-	struct cert_owner *owner;      /* whose certificate; NULL: nobody's */
+	struct buf exporter, unique, endpoint; /* channel bindings */
+	struct cert_owner *owner; /* whose certificate; NULL: nobody's */
 };
 
 /* One transaction, from MAIL to the next MAIL. */

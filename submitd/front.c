@@ -325,7 +325,7 @@ introduce(struct conn *c)
 		.client_name = c->client.name,
 		.resolve = (uint8_t)c->resolve,
 		.listen_kind = (uint8_t)c->kind };
-	unsigned char exporter[32], endpoint[64];
+	unsigned char exporter[32], unique[64], endpoint[64];
 	char server[64];
 	struct session_facts f;
 	struct stream_tls t;
@@ -337,6 +337,7 @@ introduce(struct conn *c)
 	stream_local(c->io, server, sizeof(server), &m.server_port);
 	stream_tls_chain(c->io, &chain, CHAIN_BYTES);
 	stream_tls_exporter(c->io, exporter, &m.tls_exporter.len);
+	stream_tls_unique(c->io, unique, &m.tls_unique.len);
 	stream_tls_endpoint(c->io, endpoint, &m.tls_endpoint.len);
 	m.server_addr = server;
 	m.helo = f.helo;
@@ -346,6 +347,7 @@ introduce(struct conn *c)
 	m.chain.p = buf_head(&chain);
 	m.chain.len = chain.len;
 	m.tls_exporter.p = exporter;
+	m.tls_unique.p = unique;
 	m.tls_endpoint.p = endpoint;
 	rc = ipc_send(c->worker->ipc, M_SESSION, c->sid, &m);
 	buf_clear(&chain);

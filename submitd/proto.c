@@ -24,7 +24,7 @@ enum {
 	TEXT_MAX = 1024,
 	DECISION_RESULT_MAX = 4, /* enum policy_decision */
 	LADDER_LEN = 4095,       /* ladder.h */
-	SASL_MAX = 12288, /* RFC 4954 section 4 */
+	SASL_MAX = 12288,        /* RFC 4954 section 4 */
 	PASSWORD_MAX = 4096,
 	CHAIN_MAX = 64 * 1024,
 	NUM_MAX = -1 /* any value of the type */
@@ -69,6 +69,7 @@ FIELDS(f_session) = {
 	F(U16, m_session, tls_bits, NUM_MAX),
 	F(BLOB, m_session, chain, CHAIN_MAX),
 	F(BLOB, m_session, tls_exporter, 64),
+	F(BLOB, m_session, tls_unique, 64),
 	F(BLOB, m_session, tls_endpoint, 64), { 0 } };
 FIELDS(f_session_facts) = {
 	F(STR, m_session_facts, verify, 16),

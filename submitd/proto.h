@@ -217,6 +217,7 @@ struct m_session {
 	uint16_t tls_bits;
 	struct blob chain;	  /* DER: u32 length and bytes each, leaf first */
 	struct blob tls_exporter; /* channel binding of RFC 9266, or empty */
+	struct blob tls_unique;	  /* RFC 5929, TLS 1.2 only, or empty */
 	struct blob tls_endpoint; /* tls-server-end-point, RFC 5929 */
 };
 

@@ -729,6 +729,26 @@ stream_tls_exporter(const struct stream *s, unsigned char out[32], size_t *len)
 		*len = 32;
 }
 
+/* The first Finished message: of the client, or of the server when an earlier
+ * session was resumed (RFC 5929 section 3.1). */
+void
+stream_tls_unique(const struct stream *s, unsigned char out[64], size_t *len)
+{
+	bool by_server, mine;
+
+	*len = 0;
+	/* without extended master secret it is not unique (RFC 7627) */
+	if (s->ssl == NULL || SSL_version(s->ssl) >= TLS1_3_VERSION ||
+	    SSL_get_extms_support(s->ssl) != 1)
+		return;
+	by_server = SSL_session_reused(s->ssl) == 1;
+	mine = by_server == (SSL_is_server(s->ssl) == 1);
+	*len = mine ? SSL_get_finished(s->ssl, out, 64)
+		    : SSL_get_peer_finished(s->ssl, out, 64);
+	if (*len > 64)
+		*len = 0;
+}
+
 void
 stream_tls_endpoint(const struct stream *s, unsigned char out[64], size_t *len)
 {

@@ -20,12 +20,12 @@ struct tls_ctx; /* tls.h */
 
 enum stream_event {
 	STREAM_CONNECTED, /* stream_connect() succeeded */
-	STREAM_INPUT,	  /* there are bytes in stream_input() */
-	STREAM_TLS_UP,	  /* the handshake is done */
-	STREAM_DRAINED,	  /* everything written has left */
-	STREAM_EOF,	  /* the peer closed, with or without close_notify */
-	STREAM_TIMEOUT,	  /* the deadline passed */
-	STREAM_ERROR	  /* stream_error() says what */
+	STREAM_INPUT,     /* there are bytes in stream_input() */
+	STREAM_TLS_UP,    /* the handshake is done */
+	STREAM_DRAINED,   /* everything written has left */
+	STREAM_EOF,       /* the peer closed, with or without close_notify */
+	STREAM_TIMEOUT,   /* the deadline passed */
+	STREAM_ERROR      /* stream_error() says what */
 };
 
 typedef void stream_cb(struct stream *, enum stream_event, void *arg);
@@ -75,8 +75,8 @@ bool stream_error_is_tls(const struct stream *);
 
 /* Numeric addresses of both ends; "" if unknown. */
 void stream_peer(const struct stream *, char *addr, size_t len, uint16_t *port);
-void stream_local(const struct stream *, char *addr, size_t len,
-    uint16_t *port);
+void stream_local(
+    const struct stream *, char *addr, size_t len, uint16_t *port);
 
 /* What the handshake agreed on; strings live as long as the stream. */
 struct stream_tls {
@@ -90,11 +90,14 @@ void stream_tls_info(const struct stream *, struct stream_tls *);
  * first; at most max bytes: certificates that do not fit are left out. */
 void stream_tls_chain(const struct stream *, struct buf *out, size_t max);
 /* Channel bindings: tls-exporter (RFC 9266; TLS 1.3, or 1.2 with extended
- * master secret) and tls-server-end-point (RFC 5929) of our own certificate;
- * len is 0 where there is none. */
-void stream_tls_exporter(const struct stream *, unsigned char out[32],
-    size_t *len);
-void stream_tls_endpoint(const struct stream *, unsigned char out[64],
-    size_t *len);
+ * master secret), tls-unique (RFC 5929; TLS 1.2 with it) and
+ * tls-server-end-point (RFC 5929) of our own certificate; len is 0 where there
+ * is none. */
+void stream_tls_exporter(
+    const struct stream *, unsigned char out[32], size_t *len);
+void stream_tls_unique(
+    const struct stream *, unsigned char out[64], size_t *len);
+void stream_tls_endpoint(
+    const struct stream *, unsigned char out[64], size_t *len);
 
 #endif

@@ -329,6 +329,7 @@ struct arrival {
 	int cert;
 	int binding;
 	int tls12;
+	int unique;
 };
 
 static const struct m_session_facts *
@@ -356,6 +357,10 @@ arrive(uint64_t sid, const struct arrival *a)
 	if (a->binding) {
 		m.tls_exporter.p = "0123456789abcdef0123456789abcdef";
 		m.tls_exporter.len = 32;
+	}
+	if (a->unique) {
+		m.tls_unique.p = "0123456789ab";
+		m.tls_unique.len = 12;
 	}
 	ipc_send(R.front, M_SESSION, sid, &m);
 	return &next(R.front, M_SESSION_FACTS, sid)->session_facts;
@@ -484,6 +489,7 @@ facts_of_sessions(void **state)
 	const struct arrival plain_tls = { 0 }, no_tls = { .no_tls = 1 };
 	const struct arrival bound = { .binding = 1 }, cert = { .cert = 1 };
 	const struct arrival older = { .binding = 1, .tls12 = 1 };
+	const struct arrival unique = { .tls12 = 1, .unique = 1 };
 	const uint32_t passwords = MECH_SCRAM_SHA_256 | MECH_PLAIN | MECH_LOGIN;
 	const struct m_session_facts *f;
 
@@ -502,9 +508,12 @@ facts_of_sessions(void **state)
 	print_message("# with a channel to bind to\n");
 	f = arrive(SID(3), &bound);
 	assert_int_equal(f->mechs, passwords | MECH_SCRAM_SHA_256_PLUS);
-	print_message("# the same with TLS 1.2\n");
+	print_message("# the same with TLS 1.2: not what its clients take\n");
 	f = arrive(SID(6), &older);
 	assert_int_equal(f->mechs, passwords);
+	print_message("# TLS 1.2 with tls-unique\n");
+	f = arrive(SID(7), &unique);
+	assert_int_equal(f->mechs, passwords | MECH_SCRAM_SHA_256_PLUS);
 	print_message("# a certificate nobody knows\n");
 	f = arrive(SID(4), &cert);
 	assert_string_equal(f->verify, "FAIL");

@@ -115,17 +115,17 @@ make_cert(const char *name, const struct cert *issuer, bool ca, int days)
 	ASN1_INTEGER_set(X509_get_serialNumber(c.x), ca ? 1 : 2);
 	X509_gmtime_adj(X509_getm_notBefore(c.x), -3 * 86400L);
 	X509_gmtime_adj(X509_getm_notAfter(c.x), days * 86400L);
-	X509_NAME_add_entry_by_txt(n, "CN", MBSTRING_UTF8,
-	    (const unsigned char *)name, -1, -1, 0);
-	X509_set_issuer_name(c.x,
-	    issuer != NULL ? X509_get_subject_name(issuer->x) : n);
+	X509_NAME_add_entry_by_txt(
+	    n, "CN", MBSTRING_UTF8, (const unsigned char *)name, -1, -1, 0);
+	X509_set_issuer_name(
+	    c.x, issuer != NULL ? X509_get_subject_name(issuer->x) : n);
 	X509_set_pubkey(c.x, c.key);
 	snprintf(san, sizeof(san), "DNS:%s", name);
 	add_ext(c.x, NID_subject_alt_name, san);
 	if (ca)
 		add_ext(c.x, NID_basic_constraints, "critical,CA:TRUE");
 	assert_true(X509_sign(c.x, issuer != NULL ? issuer->key : c.key,
-	    EVP_sha256()) > 0);
+			EVP_sha256()) > 0);
 	return c;
 }
 
@@ -165,8 +165,8 @@ open_pair(void)
 {
 	int fd[2];
 
-	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0,
-	    fd), 0);
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
 	base = event_base_new();
 	memset(&client, 0, sizeof(client));
 	memset(&server, 0, sizeof(server));
@@ -293,6 +293,8 @@ test_client_certificate(void **state)
 	assert_memory_equal(exported[0], exported[1], 32);
 	stream_tls_endpoint(server.io, endpoint, &len[0]);
 	assert_int_equal(len[0], 32);
+	stream_tls_unique(server.io, endpoint, &len[0]);
+	assert_int_equal(len[0], 0); /* of TLS 1.2 only */
 	stream_tls_info(server.io, &t);
 	assert_string_equal(t.version, "TLSv1.3");
 	assert_true(t.bits >= 128);

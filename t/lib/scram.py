@@ -21,8 +21,12 @@ def _fields(text):
 class Scram:
     """One exchange; verified is set once the server has proved itself."""
 
-    def __init__(self, user, password):
+    def __init__(self, user, password, header="n,,", binding=b""):
+        """header is the GS2 header, such as "p=tls-unique,,"; binding the
+        channel's value that goes with it."""
         self.password = password.encode()
+        self.header = header
+        self.bound = header.encode() + binding
         self.bare = "n=%s,r=%s" % (user.replace("=", "=3D").replace(
             ",", "=2C"), secrets.token_urlsafe(18))
         self.signature = None
@@ -31,7 +35,7 @@ class Scram:
     def __call__(self, challenge=None):
         """The next line for the server; the first without a challenge."""
         if challenge is None:
-            return "n,," + self.bare
+            return self.header + self.bare
         text = challenge.decode("ascii")
         if self.signature is None:
             return self._final(text)
@@ -46,7 +50,7 @@ class Scram:
         salted = hashlib.pbkdf2_hmac(
             "sha256", self.password, base64.b64decode(fields["s"]),
             int(fields["i"]))
-        unproved = "c=%s,r=%s" % (base64.b64encode(b"n,,").decode(),
+        unproved = "c=%s,r=%s" % (base64.b64encode(self.bound).decode(),
                                   fields["r"])
         whole = ",".join((self.bare, server_first, unproved)).encode()
         client_key = _hmac(salted, b"Client Key")
