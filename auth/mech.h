@@ -14,12 +14,10 @@
 #include "gs2.h"
 #include "sasl.h"
 
-#define SCRAM_BITS                                                             \
-	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_256 |   \
-	    SASL_MECH_SCRAM_SHA_1_PLUS | SASL_MECH_SCRAM_SHA_1))
+#define SCRAM_BITS SASL_MECH_PROOFS
 #define PLUS_BITS                                                              \
 	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_1_PLUS))
-#define OAUTH_BITS  ((uint32_t)(SASL_MECH_OAUTHBEARER | SASL_MECH_XOAUTH2))
+#define OAUTH_BITS  SASL_MECH_TOKENS
 #define BINDING_MAX 64 /* octets of a value */
 #define FQDN_MAX    255
 

@@ -78,6 +78,30 @@ sasl_mech_bit(const char *name)
 	return 0;
 }
 
+int
+sasl_mech_list(const char *text, uint32_t *mask, const char **bad, size_t *len)
+{
+	static const char between[] = " ,\t";
+	char name[SASL_NAMES_MAX];
+	uint32_t bit;
+	const char *p;
+	size_t n;
+
+	*mask = 0;
+	for (p = text + strspn(text, between); *p != '\0';
+	     p += n, p += strspn(p, between)) {
+		n = strcspn(p, between);
+		snprintf(name, sizeof(name), "%.*s", (int)n, p);
+		if ((bit = sasl_mech_bit(name)) == 0) {
+			*bad = p;
+			*len = n;
+			return -1;
+		}
+		*mask |= bit;
+	}
+	return 0;
+}
+
 const char *
 sasl_mech_name(uint32_t bit)
 {

@@ -41,6 +41,15 @@ enum sasl_mech {
 	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_256 |   \
 	    SASL_MECH_EXTERNAL | SASL_MECH_PLAIN | SASL_MECH_LOGIN))
 
+/* Those by which a password is proved; those that take tokens. */
+#define SASL_MECH_PROOFS                                                       \
+	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_256 |   \
+	    SASL_MECH_SCRAM_SHA_1_PLUS | SASL_MECH_SCRAM_SHA_1))
+#define SASL_MECH_TOKENS ((uint32_t)(SASL_MECH_OAUTHBEARER | SASL_MECH_XOAUTH2))
+/* Those for which the store must have records of SHA-1. */
+#define SASL_MECH_SHA_1                                                        \
+	((uint32_t)(SASL_MECH_SCRAM_SHA_1_PLUS | SASL_MECH_SCRAM_SHA_1))
+
 /* What a session has to show; decides which mechanisms can be offered. */
 struct sasl_offer {
 	uint32_t enabled; /* bits the configuration allows here */
@@ -61,6 +70,13 @@ size_t sasl_mech_names(uint32_t mask, char *out, size_t outlen);
 
 /* The bit of a name in any case; 0 if there is no such mechanism. */
 uint32_t sasl_mech_bit(const char *name);
+
+/*
+ * The bits of names with blanks or commas between.  -1 if a word is none:
+ * *bad is that word then, *len its length.
+ */
+int sasl_mech_list(
+    const char *text, uint32_t *mask, const char **bad, size_t *len);
 
 /* The name of one bit; "" if it is none. */
 const char *sasl_mech_name(uint32_t bit);

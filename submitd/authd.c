@@ -256,12 +256,44 @@ examine(struct authd_session *s)
 	return known;
 }
 
+/* The names of a key as bits; given.c has checked them. */
+static uint32_t
+named(const char *text)
+{
+	const char *bad;
+	uint32_t mask;
+	size_t len;
+
+	return sasl_mech_list(text, &mask, &bad, &len) == 0 ? mask : 0;
+}
+
+/* The mechanisms that can work with this configuration. */
+static uint32_t
+configured_mechs(enum listen_kind kind)
+{
+	const struct conf *cf = &A.setup->conf;
+	uint32_t mechs = 0;
+
+	if (kind == LISTEN_TLS)
+		mechs = named(cf->mechanisms_tls);
+	if (mechs == 0)
+		mechs = named(cf->mechanisms);
+	if (mechs == 0)
+		mechs = SASL_MECH_DEFAULT | SASL_MECH_TOKENS;
+	/* a proof needs what only the store keeps */
+	if (cf->password_backend != BACKEND_STORE)
+		mechs &= ~SASL_MECH_PROOFS;
+	if (!authd_has_tokens())
+		mechs &= ~SASL_MECH_TOKENS;
+	return mechs;
+}
+
 /* Who the certificate is, and what the connection may; as far as known. */
 static void
 judge(struct authd_session *s)
 {
-	struct sasl_offer offer = { .enabled = authd_mechs() };
 	const struct authd_facts *f = &s->facts;
+	struct sasl_offer offer = { .enabled = configured_mechs(f->kind) };
 	bool ready = authd_store_ready();
 
 	cert_clear(&s->facts);
@@ -296,6 +328,7 @@ take_facts(struct authd_session *s, const struct m_session *m)
 	f->map_name = facts_host(
 	    m->resolve == RESOLVE_OK ? m->client_name : "", f->map_addr);
 	f->resolve = map_resolve(m->resolve);
+	f->kind = (enum listen_kind)m->listen_kind;
 	f->tls_bits = m->tls_bits;
 	f->tls13 = strcmp(m->tls_version, "TLSv1.3") == 0;
 	buf_add(&f->exporter, m->tls_exporter.p, m->tls_exporter.len);
@@ -898,10 +931,10 @@ make_trust(struct role_setup *s, char *err, size_t errlen)
 
 	if (ca->len == 0 && crl->len == 0)
 		return 0;
-	A.trust =
-	    cert_trust_new(ca->len > 0 ? (const char *)buf_head(ca) : NULL,
-		ca->len, crl->len > 0 ? (const char *)buf_head(crl) : NULL,
-		crl->len, 0, err, errlen);
+	A.trust = cert_trust_new(
+	    ca->len > 0 ? (const char *)buf_head(ca) : NULL, ca->len,
+	    crl->len > 0 ? (const char *)buf_head(crl) : NULL, crl->len,
+	    s->conf.accept_server_certs ? CERT_ACCEPT_SERVER : 0, err, errlen);
 	return A.trust != NULL ? 0 : -1;
 }
 
@@ -917,6 +950,9 @@ auth_preload(struct role_setup *s, char *err, size_t errlen)
 		/* until the store's own is read */
 		.secret = random + PASSCACHE_KEY_LEN,
 		.iterations = (unsigned)s->conf.scram_iterations,
+		.sha1 = ((named(s->conf.mechanisms) |
+			     named(s->conf.mechanisms_tls)) &
+			    SASL_MECH_SHA_1) != 0,
 	};
 	int rc = -1;
 

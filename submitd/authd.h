@@ -41,6 +41,7 @@ struct authd_facts {
 	char *map_addr;    /* as the access map compares it */
 	char *map_name;    /* confirmed name, or "[address]" */
 	enum policy_resolve resolve;
+	enum listen_kind kind;
 	int tls_bits; /* 0: no TLS */
 	enum cert_verify verify;
 	char *reason;      /* why the certificate did not verify */
@@ -202,9 +203,6 @@ enum sasl_pw authd_ask_password(struct authd_session *, enum store_backend,
 
 /* Takes as long as a wrong password took: for names that are nobody's. */
 enum sasl_pw authd_pretend(struct authd_session *, enum store_backend);
-
-/* The mechanisms that can work with this configuration. */
-uint32_t authd_mechs(void);
 
 /* Asks pam about a token; as authd_ask_password(). */
 enum sasl_pw authd_ask_token(

@@ -28,9 +28,7 @@ enum {
 
 /* Mechanisms by which one can guess. */
 #define GUESS_BITS                                                             \
-	((uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS | SASL_MECH_SCRAM_SHA_256 |   \
-	    SASL_MECH_SCRAM_SHA_1_PLUS | SASL_MECH_SCRAM_SHA_1 |               \
-	    SASL_MECH_PLAIN | SASL_MECH_LOGIN))
+	(SASL_MECH_PROOFS | (uint32_t)(SASL_MECH_PLAIN | SASL_MECH_LOGIN))
 
 static void
 hold(struct authd_session *s, enum authd_stage stage, uint32_t ticket)

@@ -71,21 +71,6 @@ authd_pretend(struct authd_session *s, enum store_backend backend)
 	return SASL_PW_LATER;
 }
 
-uint32_t
-authd_mechs(void)
-{
-	uint32_t mechs = SASL_MECH_DEFAULT;
-
-	/* SCRAM proves what only the store keeps */
-	if (A.setup->conf.password_backend != BACKEND_STORE)
-		mechs &= ~(uint32_t)(SASL_MECH_SCRAM_SHA_256_PLUS |
-		    SASL_MECH_SCRAM_SHA_256 | SASL_MECH_SCRAM_SHA_1_PLUS |
-		    SASL_MECH_SCRAM_SHA_1);
-	if (authd_has_tokens())
-		mechs |= SASL_MECH_OAUTHBEARER | SASL_MECH_XOAUTH2;
-	return mechs;
-}
-
 /* ---- answers ---- */
 
 static void

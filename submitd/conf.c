@@ -76,6 +76,7 @@ static const struct key keys[] = {
 	{ K(ca_cert), TEXT("", 0) },
 	{ K(ca_path), TEXT("", 0) },
 	{ K(crl_file), TEXT("", 0) },
+	{ K(accept_server_certs), NUM(T_BOOL, "no", 0, 1, AUTH) },
 	{ K(client_cert), TEXT("", 0) },
 	{ K(client_key), TEXT("", 0) },
 
@@ -95,6 +96,8 @@ static const struct key keys[] = {
 	{ K(map_relay_user), TEXT("", AUTH) },
 
 	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH) },
+	{ K(mechanisms), TEXT("", AUTH) },
+	{ K(mechanisms_tls), TEXT("", AUTH) },
 	{ K(auth_fail_delay), NUM(T_TIME, "500ms", 0, MINUTE, AUTH) },
 
 	{ K(throttle_user), NUM(T_INT, "10", 0, 100, QUEUE) },

@@ -43,6 +43,7 @@ struct conf {
 	/* certificates; relative names are below cert_dir */
 	char *cert_dir, *server_cert, *server_key;
 	char *ca_cert, *ca_path, *crl_file; /* of client certificates; "" none */
+	bool accept_server_certs; /* of clients, for serverAuth only */
 	char *client_cert, *client_key; /* to the smarthost; "" the server's */
 
 	/* sessions; times in ms, sizes in bytes */
@@ -62,6 +63,8 @@ struct conf {
 	/* logins */
 	int64_t scram_iterations;
 	int64_t auth_fail_delay;  /* ms */
+	char *mechanisms;	  /* names, blanks between; "": the usual */
+	char *mechanisms_tls;	  /* of listen_tls; "": as mechanisms */
 
 	/* guessing (auth/throttle.h); times in ms */
 	int64_t throttle_user, throttle_address;

@@ -136,13 +136,24 @@ json_t *ctl_json_time(int64_t when);
 
 /* ---- passwords ---- */
 
+/* The records of one password: of SHA-1, too, where the configuration names
+ * such a mechanism. */
+struct ctl_records {
+	struct store_record record[2];
+	size_t n; /* 0: no password */
+	char text[2][SCRAM_RECORD_MAX];
+};
+
+/* 0 or an exit status. */
+int ctl_make_records(const struct ctl *, const char *password, size_t len,
+    unsigned iterations, struct ctl_records *);
+
 /*
  * Gets the new password of a user as the options --password-stdin and
- * --no-password say, or asks for it at the terminal, and makes its record;
- * "" with --no-password. 0 or an exit status.
+ * --no-password say, or asks for it at the terminal, and makes its records;
+ * none with --no-password. 0 or an exit status.
  */
-int ctl_password(
-    const struct ctl *, const char *user, char record[SCRAM_RECORD_MAX]);
+int ctl_password(const struct ctl *, const char *user, struct ctl_records *);
 
 /*
  * What is wrong with a password of so many bytes, NULL if nothing is. *ascii,

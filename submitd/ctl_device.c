@@ -319,19 +319,17 @@ judge_policy(const struct adding *a, enum store_device_kind kind)
 static int
 set_password(struct ctl *ctl, const struct adding *a, const char *secret)
 {
-	struct store_record record = { .kind = STORE_CRED_SCRAM_SHA_256 };
-	char text[SCRAM_RECORD_MAX];
+	struct ctl_records records;
 	enum store_rc rc;
+	int status;
 
 	/* Nobody guesses 99 bits: the least of iterations keeps logins of
 	 * users with many devices cheap. */
-	if (scram_record_make(secret, strlen(secret), SCRAM_SHA_256,
-		SCRAM_ITER_MIN, text, sizeof(text)) == -1)
-		return ctl_fail(EX_SOFTWARE,
-		    "the crypto library failed to make a password record");
-	record.text = text;
-	rc = store_device_password(ctl->st, a->id, &record, 1);
-	explicit_bzero(text, sizeof(text));
+	if ((status = ctl_make_records(
+		 ctl, secret, strlen(secret), SCRAM_ITER_MIN, &records)) != 0)
+		return status;
+	rc = store_device_password(ctl->st, a->id, records.record, records.n);
+	explicit_bzero(&records, sizeof(records));
 	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);
 }
 

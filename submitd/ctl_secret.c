@@ -12,6 +12,7 @@
 #include <termios.h>
 #include <unistd.h>
 
+#include "auth/sasl.h"
 #include "ctl.h"
 #include "utf8.h"
 
@@ -202,27 +203,54 @@ from_stdin(struct line *l)
 	return check_password(l);
 }
 
-static int
-make_record(
-    const struct ctl *ctl, const struct line *l, char out[SCRAM_RECORD_MAX])
+/* Whether clients may ask for a mechanism with SHA-1. */
+static bool
+wants_sha1(const struct ctl *ctl)
 {
-	if (scram_record_make(l->text, l->len, SCRAM_SHA_256,
-		(unsigned)ctl->conf.scram_iterations, out,
-		SCRAM_RECORD_MAX) == -1)
-		return ctl_fail(EX_SOFTWARE,
-		    "the crypto library failed to make a password record");
+	const char *keys[] = { ctl->conf.mechanisms, ctl->conf.mechanisms_tls };
+	const char *bad;
+	uint32_t mask;
+	size_t len;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (sasl_mech_list(keys[i], &mask, &bad, &len) == 0 &&
+		    (mask & SASL_MECH_SHA_1) != 0)
+			return true;
+	return false;
+}
+
+int
+ctl_make_records(const struct ctl *ctl, const char *password, size_t len,
+    unsigned iterations, struct ctl_records *out)
+{
+	static const struct {
+		enum store_cred_kind kind;
+		const char *mech;
+	} kinds[] = { { STORE_CRED_SCRAM_SHA_256, SCRAM_SHA_256 },
+		{ STORE_CRED_SCRAM_SHA_1, SCRAM_SHA_1 } };
+	size_t want = wants_sha1(ctl) ? 2 : 1;
+
+	for (out->n = 0; out->n < want; out->n++) {
+		if (scram_record_make(password, len, kinds[out->n].mech,
+			iterations, out->text[out->n], SCRAM_RECORD_MAX) == -1)
+			return ctl_fail(EX_SOFTWARE,
+			    "the crypto library failed to make a password "
+			    "record");
+		out->record[out->n].kind = kinds[out->n].kind;
+		out->record[out->n].text = out->text[out->n];
+	}
 	return 0;
 }
 
 int
 ctl_password(
-    const struct ctl *ctl, const char *user, char record[SCRAM_RECORD_MAX])
+    const struct ctl *ctl, const char *user, struct ctl_records *records)
 {
 	bool from_pipe = ctl_opt(ctl, "--password-stdin") != NULL;
 	struct line l;
 	int status;
 
-	record[0] = '\0';
+	records->n = 0;
 	if (ctl_opt(ctl, "--no-password") != NULL)
 		return from_pipe ? ctl_usage(ctl,
 				       "--password-stdin and --no-password "
@@ -234,7 +262,8 @@ ctl_password(
 		    "--password-stdin, or none with --no-password");
 	status = from_pipe ? from_stdin(&l) : ask_twice(user, &l);
 	if (status == 0)
-		status = make_record(ctl, &l, record);
+		status = ctl_make_records(ctl, l.text, l.len,
+		    (unsigned)ctl->conf.scram_iterations, records);
 	explicit_bzero(&l, sizeof(l));
 	return status;
 }

@@ -229,7 +229,7 @@ show_run(struct ctl *ctl)
 struct new_user {
 	char name[STORE_NAME_MAX + 1];
 	enum store_auth_policy policy;
-	char record[SCRAM_RECORD_MAX]; /* "": no password */
+	struct ctl_records password;
 };
 
 static int
@@ -290,15 +290,6 @@ add_addresses(const struct ctl *ctl, const struct new_user *new, int64_t id)
 }
 
 static enum store_rc
-set_password(const struct ctl *ctl, int64_t id, const char *text)
-{
-	const struct store_record record = { STORE_CRED_SCRAM_SHA_256, text };
-
-	return store_password_set(
-	    ctl->st, id, &record, text[0] != '\0' ? 1 : 0);
-}
-
-static enum store_rc
 add_user(const struct ctl *ctl, const struct new_user *new, int64_t *id)
 {
 	enum store_rc rc;
@@ -309,8 +300,9 @@ add_user(const struct ctl *ctl, const struct new_user *new, int64_t *id)
 		rc = store_user_set_policy(ctl->st, *id, new->policy);
 	if (rc == STORE_OK)
 		rc = add_addresses(ctl, new, *id);
-	if (rc == STORE_OK && new->record[0] != '\0')
-		rc = set_password(ctl, *id, new->record);
+	if (rc == STORE_OK && new->password.n > 0)
+		rc = store_password_set(
+		    ctl->st, *id, new->password.record, new->password.n);
 	return rc;
 }
 
@@ -344,11 +336,11 @@ add_run(struct ctl *ctl)
 	int status;
 
 	if ((status = check_new_user(ctl, &new)) != 0 ||
-	    (status = ctl_password(ctl, new.name, new.record)) != 0 ||
+	    (status = ctl_password(ctl, new.name, &new.password)) != 0 ||
 	    (status = ctl_begin(ctl)) != 0)
 		return status;
 	rc = add_user(ctl, &new, &id);
-	explicit_bzero(new.record, sizeof(new.record));
+	explicit_bzero(&new.password, sizeof(new.password));
 	return rc == STORE_OK ? tell_added(ctl, id) : ctl_store_fail(ctl, rc);
 }
 
@@ -357,19 +349,19 @@ add_run(struct ctl *ctl)
 static int
 passwd_run(struct ctl *ctl)
 {
-	char record[SCRAM_RECORD_MAX];
+	struct ctl_records password;
 	struct store_user user;
 	enum store_rc rc;
 	bool none;
 	int status;
 
 	if ((status = ctl_user(ctl, ctl->word[0], &user)) != 0 ||
-	    (status = ctl_password(ctl, user.name, record)) != 0 ||
+	    (status = ctl_password(ctl, user.name, &password)) != 0 ||
 	    (status = ctl_begin(ctl)) != 0)
 		return status;
-	none = record[0] == '\0';
-	rc = set_password(ctl, user.id, record);
-	explicit_bzero(record, sizeof(record));
+	none = password.n == 0;
+	rc = store_password_set(ctl->st, user.id, password.record, password.n);
+	explicit_bzero(&password, sizeof(password));
 	if (rc != STORE_OK)
 		return ctl_store_fail(ctl, rc);
 	ctl_done(ctl,

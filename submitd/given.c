@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "auth/jwt.h"
+#include "auth/sasl.h"
 #include "auth/throttle.h"
 #include "log.h"
 #include "mapfile.h"
@@ -534,6 +535,33 @@ check_directory(const struct check *c, const char *key, const char *path)
 	return 0;
 }
 
+/* A mechanism that was asked for and can never work is a mistake. */
+static int
+check_mechanisms(const struct check *c, const char *key, const char *text)
+{
+	const struct conf *cf = &c->g->conf;
+	const char *bad;
+	uint32_t mask;
+	size_t len;
+
+	if (sasl_mech_list(text, &mask, &bad, &len) == -1)
+		return wrong(c, key,
+		    "\"%.*s\" is not valid, expected names such as "
+		    "SCRAM-SHA-256 or PLAIN, with blanks between",
+		    (int)len, bad);
+	if ((mask & SASL_MECH_TOKENS) != 0 && cf->oauth_key_file[0] == '\0' &&
+	    cf->oauth_command[0] == '\0')
+		return wrong(c, key,
+		    "OAUTHBEARER and XOAUTH2 need oauth_key_file or "
+		    "oauth_command");
+	if ((mask & SASL_MECH_PROOFS) != 0 &&
+	    cf->password_backend != BACKEND_STORE)
+		return wrong(c, key,
+		    "SCRAM needs the passwords of the user store, but "
+		    "password_backend is another");
+	return 0;
+}
+
 static int
 check_throttle(const struct check *c)
 {
@@ -561,7 +589,9 @@ check_all(const struct check *c)
 		    cf->log_level);
 	if (cf->retry_max < cf->retry_min)
 		return wrong(c, "retry_max", "is less than retry_min");
-	if (check_throttle(c) == -1)
+	if (check_mechanisms(c, "mechanisms", cf->mechanisms) == -1 ||
+	    check_mechanisms(c, "mechanisms_tls", cf->mechanisms_tls) == -1 ||
+	    check_throttle(c) == -1)
 		return -1;
 	if (check_listen(c) == -1 || check_users(c) == -1 || check_pam(c) == -1)
 		return -1;

@@ -330,6 +330,7 @@ struct arrival {
 	int binding;
 	int tls12;
 	int unique;
+	enum listen_kind kind;
 };
 
 static const struct m_session_facts *
@@ -339,6 +340,7 @@ arrive(uint64_t sid, const struct arrival *a)
 	struct m_session m = { .client_addr =
 				   a->addr != NULL ? a->addr : "192.0.2.7",
 		.client_port = 4000,
+		.listen_kind = (uint8_t)a->kind,
 		.client_name = "",
 		.resolve = RESOLVE_FAIL,
 		.server_addr = "127.0.0.1",
@@ -527,6 +529,50 @@ facts_of_sessions(void **state)
 	assert_string_equal(f->verify, "TRUSTED");
 	assert_string_equal(f->cert_user, "ann");
 	assert_int_equal(f->mechs, passwords | MECH_EXTERNAL);
+}
+
+/* What is offered to a session on a port of this kind. */
+static uint32_t
+offered(uint64_t sid, enum listen_kind kind)
+{
+	const struct arrival a = { .binding = 1, .kind = kind };
+
+	return arrive(sid, &a)->mechs;
+}
+
+static void
+set_text(char **key, const char *text)
+{
+	free(*key);
+	*key = xstrdup(text);
+}
+
+static void
+mechanisms_by_port(void **state)
+{
+	const uint32_t usual = MECH_SCRAM_SHA_256_PLUS | MECH_SCRAM_SHA_256 |
+	    MECH_PLAIN | MECH_LOGIN;
+	struct conf *conf = &R.setup.conf;
+
+	(void)state;
+	assert_int_equal(offered(SID(1), LISTEN_STARTTLS), usual);
+	assert_int_equal(offered(SID(2), LISTEN_TLS), usual);
+	print_message("# one list for both\n");
+	set_text(&conf->mechanisms, "SCRAM-SHA-256 OAUTHBEARER");
+	assert_int_equal(offered(SID(3), LISTEN_STARTTLS), MECH_SCRAM_SHA_256);
+	assert_int_equal(offered(SID(4), LISTEN_TLS), MECH_SCRAM_SHA_256);
+	assert_int_equal(plain(SID(4), "ann", "pencil"), R_AUTH_MECHANISM);
+	print_message("# another at the second\n");
+	set_text(&conf->mechanisms_tls, "plain, scram-sha-1");
+	assert_int_equal(offered(SID(5), LISTEN_STARTTLS), MECH_SCRAM_SHA_256);
+	assert_int_equal(
+	    offered(SID(6), LISTEN_TLS), MECH_PLAIN | MECH_SCRAM_SHA_1);
+	assert_int_equal(plain(SID(6), "ann", "pencil"), R_AUTH_OK);
+	print_message("# proofs need the store's passwords\n");
+	conf->password_backend = BACKEND_PAM;
+	assert_int_equal(offered(SID(7), LISTEN_STARTTLS), 0);
+	assert_int_equal(offered(SID(8), LISTEN_TLS), MECH_PLAIN);
+	conf->password_backend = BACKEND_STORE;
 }
 
 static void
@@ -1696,6 +1742,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(facts_of_sessions),
+		TEST(mechanisms_by_port),
 		TEST(login_and_mail),
 		TEST(nobody_is_refused),
 		TEST(replies_to_auth),

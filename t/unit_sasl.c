@@ -802,6 +802,48 @@ check_of_an_unknown_user_is_overruled(void **state)
 }
 
 static void
+lists_of_mechanisms(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		uint32_t mask;
+		const char *bad;
+	} rows[] = {
+		{ "empty", "", 0, NULL },
+		{ "one", "PLAIN", SASL_MECH_PLAIN, NULL },
+		{ "any case, blanks and commas", " plain,  Login ,EXTERNAL ",
+		    SASL_MECH_PLAIN | SASL_MECH_LOGIN | SASL_MECH_EXTERNAL,
+		    NULL },
+		{ "twice", "PLAIN PLAIN", SASL_MECH_PLAIN, NULL },
+		{ "-PLUS alone", "SCRAM-SHA-256-PLUS",
+		    SASL_MECH_SCRAM_SHA_256_PLUS, NULL },
+		{ "unknown", "PLAIN CRAM-MD5 LOGIN", 0, "CRAM-MD5" },
+		{ "part of a name", "SCRAM", 0, "SCRAM" },
+		{ "longer", "PLAINS", 0, "PLAINS" },
+	};
+	const char *bad;
+	uint32_t mask;
+	size_t i, len;
+
+	(void)state;
+	for (i = 0; i < COUNT(rows); i++) {
+		print_message("# %s\n", rows[i].name);
+		bad = NULL;
+		len = 0;
+		if (rows[i].bad == NULL) {
+			assert_int_equal(
+			    sasl_mech_list(rows[i].text, &mask, &bad, &len), 0);
+			assert_int_equal(mask, rows[i].mask);
+			continue;
+		}
+		assert_int_equal(
+		    sasl_mech_list(rows[i].text, &mask, &bad, &len), -1);
+		assert_int_equal(len, strlen(rows[i].bad));
+		assert_memory_equal(bad, rows[i].bad, len);
+	}
+}
+
+static void
 password_is_held(void **state)
 {
 	static const struct {
@@ -1859,6 +1901,7 @@ main(void)
 		TEST(unknown_user_costs_the_same),
 		TEST(check_of_an_unknown_user_is_overruled),
 		TEST(answer_comes_later),
+		TEST(lists_of_mechanisms),
 		TEST(password_is_held),
 		TEST(passwords_as_numbers),
 		TEST(tokens),
