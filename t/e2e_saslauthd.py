@@ -100,9 +100,18 @@ class Saslauthd:
         harness.wait_files(folder, "mux", 1)
 
     def stop(self):
-        """Ends it and its workers."""
-        if self.process.poll() is None:
+        """Ends it; it sometimes misses SIGTERM, and its workers with it."""
+        try:
             os.killpg(self.process.pid, signal.SIGTERM)
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            pass
+        except ProcessLookupError:
+            return
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
         self.process.wait(30)
 
 
