@@ -32,7 +32,7 @@ decision_bind(sqlite3_stmt *stmt, const struct decision *d)
 		[23] = d->ladder,
 	};
 	const int64_t numbers[24] = {
-		[1] = d->at_ms,
+		[1] = d->at_us,
 		[2] = (int64_t)d->sid,
 		[3] = (int64_t)d->qid,
 		[7] = d->code,
@@ -52,7 +52,7 @@ decision_bind_scan(sqlite3_stmt *stmt, int64_t first, int64_t last,
     const struct decision_filter *f)
 {
 	const int64_t numbers[] = { 0, first, last, (int64_t)f->sid,
-		(int64_t)f->qid, 0, 0, f->since_ms, f->refused };
+		(int64_t)f->qid, 0, 0, f->since_us, f->refused };
 	int n, rc = SQLITE_OK;
 
 	for (n = 1; n <= 8 && rc == SQLITE_OK; n++)
@@ -77,7 +77,7 @@ decision_row(sqlite3_stmt *stmt, struct decision *d)
 {
 	*d = (struct decision){
 		.id = sqlite3_column_int64(stmt, 0),
-		.at_ms = sqlite3_column_int64(stmt, 1),
+		.at_us = sqlite3_column_int64(stmt, 1),
 		.sid = (uint64_t)sqlite3_column_int64(stmt, 2),
 		.qid = (uint64_t)sqlite3_column_int64(stmt, 3),
 		.phase = text(stmt, 4),

@@ -13,7 +13,7 @@
 /* Strings are never NULL; "" where there is nothing to say. */
 struct decision {
 	int64_t id; /* order within its database; given by it */
-	int64_t at_ms;
+	int64_t at_us; /* since 1970, as all times here */
 	uint64_t sid;
 	uint64_t qid;       /* 0: no message came of it */
 	const char *phase;  /* "connect", "tls", "auth", "mail", "rcpt" */
@@ -38,7 +38,7 @@ struct decision {
 struct decision_filter {
 	uint64_t sid, qid;
 	const char *user, *addr;
-	int64_t since_ms;
+	int64_t since_us;
 	bool refused; /* only what was refused or deferred */
 };
 

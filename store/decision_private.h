@@ -14,7 +14,7 @@
 #define DECISION_TABLE                                                         \
 	"CREATE TABLE decision ("                                              \
 	"  id INTEGER PRIMARY KEY,"                                            \
-	"  at_ms INTEGER NOT NULL,"                                            \
+	"  at_us INTEGER NOT NULL,"                                            \
 	"  sid INTEGER NOT NULL,"                                              \
 	"  qid INTEGER NOT NULL,"                                              \
 	"  phase TEXT NOT NULL,"                                               \
@@ -40,7 +40,7 @@
 	") STRICT;"
 
 #define DECISION_COLUMNS                                                       \
-	"at_ms, sid, qid, phase, result, why, code, esc, text, user, device,"  \
+	"at_us, sid, qid, phase, result, why, code, esc, text, user, device,"  \
 	" how, client_addr, client_name, verify, bits, cn, subject, issuer,"   \
 	" sender, rcpt, key, ladder"
 
@@ -56,7 +56,7 @@ enum { DECISION_STEP = 1000 };
 #define DECISION_PRUNE                                                         \
 	"DELETE FROM decision"                                                 \
 	" WHERE id < (SELECT min(id) FROM decision) + ?3"                      \
-	" AND (at_ms < ?1 OR id <= (SELECT max(id) FROM decision) - ?2)"
+	" AND (at_us < ?1 OR id <= (SELECT max(id) FROM decision) - ?2)"
 
 /* The last id below ?1, or NULL. */
 #define DECISION_LAST "SELECT max(id) FROM decision WHERE id < ?1"
@@ -67,7 +67,7 @@ enum { DECISION_STEP = 1000 };
 	" WHERE id BETWEEN ?1 AND ?2"                                          \
 	" AND (?3 = 0 OR sid = ?3) AND (?4 = 0 OR qid = ?4)"                   \
 	" AND (?5 IS NULL OR user = ?5)"                                       \
-	" AND (?6 IS NULL OR client_addr = ?6) AND at_ms >= ?7"                \
+	" AND (?6 IS NULL OR client_addr = ?6) AND at_us >= ?7"                \
 	" AND (?8 = 0 OR result IN ('refuse', 'defer'))"                       \
 	" ORDER BY id DESC"
 

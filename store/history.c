@@ -441,9 +441,9 @@ history_decision_add(struct history *h, const struct decision *d)
 
 int
 history_decisions_prune(
-    struct history *h, int64_t before_ms, int64_t rows, bool *more)
+    struct history *h, int64_t before_us, int64_t rows, bool *more)
 {
-	if (run(h, PRUNE, "iii", before_ms, rows, (int64_t)DECISION_STEP) == -1)
+	if (run(h, PRUNE, "iii", before_us, rows, (int64_t)DECISION_STEP) == -1)
 		return -1;
 	*more = sqlite3_changes(h->db) > 0;
 	return 0;

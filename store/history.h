@@ -62,10 +62,10 @@ int history_uses(struct history *h,
     int (*fn)(const struct history_use *, void *arg), void *arg);
 
 int history_decision_add(struct history *h, const struct decision *);
-/* Removes some of the oldest: made before before_ms, or not among the last
+/* Removes some of the oldest: made before before_us, or not among the last
  * `rows`.  *more: there may be more of them. */
 int history_decisions_prune(
-    struct history *h, int64_t before_ms, int64_t rows, bool *more);
+    struct history *h, int64_t before_us, int64_t rows, bool *more);
 /* One step of a walk. Needs no transaction. */
 int history_decisions(struct history *h, const struct decision_filter *,
     struct decision_walk *, decision_fn *, void *arg);

@@ -179,10 +179,10 @@ enum mailq_rc mailq_set_delay_sent(struct mailq *mq, uint64_t qid);
 
 /* Why a message of this transaction was accepted; d->qid is its id. */
 enum mailq_rc mailq_decision_add(struct mailq *mq, const struct decision *d);
-/* Removes some of the oldest decisions: made before before_ms, or not among
+/* Removes some of the oldest decisions: made before before_us, or not among
  * the last `rows`.  *more: there may be more of them. */
 enum mailq_rc mailq_decisions_prune(
-    struct mailq *mq, int64_t before_ms, int64_t rows, bool *more);
+    struct mailq *mq, int64_t before_us, int64_t rows, bool *more);
 
 /* ---- reading ---- */
 

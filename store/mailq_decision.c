@@ -25,12 +25,12 @@ mailq_decision_add(struct mailq *mq, const struct decision *d)
 
 enum mailq_rc
 mailq_decisions_prune(
-    struct mailq *mq, int64_t before_ms, int64_t rows, bool *more)
+    struct mailq *mq, int64_t before_us, int64_t rows, bool *more)
 {
 	unsigned n = 0;
 	enum mailq_rc rc;
 
-	rc = mailq_run(mq, &n, DECISION_PRUNE, "iii", before_ms, rows,
+	rc = mailq_run(mq, &n, DECISION_PRUNE, "iii", before_us, rows,
 	    (int64_t)DECISION_STEP);
 	if (rc == MAILQ_OK)
 		*more = n > 0;

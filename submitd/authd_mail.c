@@ -367,14 +367,7 @@ lacks_login(const struct authd_session *s, const struct who *w,
 	if ((s->features & FACTS_NEED_AUTH) == 0 || s->user[0] != '\0')
 		return false;
 	decide(s, POLICY_SRV_FEATURES, w, NULL, v);
-	if ((facts_features(v->text) & FACTS_NEED_AUTH) == 0)
-		return false;
-	v->decision = POLICY_REFUSE_PERM;
-	v->why = POLICY_WHY_NOBODY;
-	v->text[0] = '\0';
-	v->steps[0].met = POLICY_MET_REFUSE;
-	snprintf(v->key, sizeof(v->key), "%s", v->steps[0].key);
-	return true;
+	return facts_needs_login(v);
 }
 
 void

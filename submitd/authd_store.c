@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "auth/certowner.h"
 #include "authd.h"
 #include "facts.h"
 #include "log.h"
@@ -171,30 +172,10 @@ authd_store_start(char *err, size_t errlen)
 
 /* ---- accounts for logins ---- */
 
-/* The only user who owns the address by name; "" if there is none. */
-struct only {
-	char user[STORE_NAME_MAX + 1];
-	int64_t id;
-	unsigned users;
-};
-
-static int
-note_owner(const struct store_address *a, void *arg)
-{
-	struct only *o = arg;
-
-	if (o->users > 0 && o->id == a->user_id)
-		return 0;
-	o->users++;
-	o->id = a->user_id;
-	snprintf(o->user, sizeof(o->user), "%s", a->user);
-	return 0;
-}
-
 static enum sasl_user
 resolve(void *arg, const char *name, char out[SASL_USER_MAX + 1])
 {
-	struct only only = { 0 };
+	struct certowner_only only = { 0 };
 	struct store_user u;
 	enum store_rc rc;
 
@@ -205,7 +186,7 @@ resolve(void *arg, const char *name, char out[SASL_USER_MAX + 1])
 		return SASL_USER_FOUND;
 	}
 	if (rc == STORE_NONE && strchr(name, '@') != NULL)
-		rc = store_address_owners(A.store, name, note_owner, &only);
+		rc = certowner_only(A.store, name, &only);
 	if (!fine(rc))
 		return SASL_USER_TEMP;
 	if (only.users != 1)
@@ -362,70 +343,19 @@ const struct sasl_callbacks authd_sasl_callbacks = { resolve, lookup, check,
 
 /* ---- owners of certificates ---- */
 
-static enum cert_map
-mapped(enum store_cert_kind kind, const char *value, struct cert_owner *out)
-{
-	struct store_cert c;
-	enum store_rc rc;
-
-	rc = store_cert_find(A.store, kind, value, &c, NULL);
-	if (rc == STORE_NONE || rc == STORE_INVALID)
-		return CERT_MAP_NONE; /* what can't be a value is nobody's */
-	if (!fine(rc))
-		return CERT_MAP_TEMP;
-	if (store_cert_state(&c, time(NULL)) != STORE_CERT_USABLE)
-		return CERT_MAP_UNUSABLE;
-	snprintf(out->user, sizeof(out->user), "%s", c.user);
-	out->device = c.device_id;
-	return CERT_MAP_FOUND;
-}
-
-/* An address that a row maps, else one that an active user owns by name. */
-static enum cert_map
-mapped_email(const char *email, struct cert_owner *out)
-{
-	enum cert_map map = mapped(STORE_CERT_SAN, email, out);
-	struct only only = { 0 };
-	struct store_user u;
-	enum store_rc rc;
-
-	if (map != CERT_MAP_NONE)
-		return map;
-	rc = store_address_owners(A.store, email, note_owner, &only);
-	if (rc == STORE_INVALID)
-		return CERT_MAP_NONE;
-	if (!fine(rc))
-		return CERT_MAP_TEMP;
-	if (only.users != 1)
-		return only.users == 0 ? CERT_MAP_NONE : CERT_MAP_AMBIGUOUS;
-	rc = store_user_by_id(A.store, only.id, &u);
-	if (!fine(rc))
-		return CERT_MAP_TEMP;
-	if (rc == STORE_NONE || u.state != STORE_USER_ACTIVE)
-		return CERT_MAP_NONE;
-	snprintf(out->user, sizeof(out->user), "%s", u.name);
-	return CERT_MAP_FOUND;
-}
-
 enum cert_map
 authd_cert_lookup(void *arg, enum cert_key key, const char *value,
     const char *issuer, struct cert_owner *out)
 {
+	enum cert_map map;
+	enum store_rc rc;
+
 	(void)arg;
 	(void)issuer;
-	switch (key) {
-	case CERT_KEY_SHA256:
-		return mapped(STORE_CERT_SHA256, value, out);
-	case CERT_KEY_SPKI:
-		return mapped(STORE_CERT_SPKI, value, out);
-	case CERT_KEY_EMAIL:
-		return mapped_email(value, out);
-	case CERT_KEY_SUBJECT:
-		return mapped(STORE_CERT_SUBJECT, value, out);
-	case CERT_KEY_NONE:
-		break;
-	}
-	return CERT_MAP_NONE;
+	map = certowner_find(A.store, key, value, time(NULL), out, &rc);
+	if (map == CERT_MAP_TEMP)
+		fine(rc);
+	return map;
 }
 
 /* ---- the access map and owned addresses ---- */

@@ -49,7 +49,8 @@ struct ctl_verb {
 extern const struct ctl_verb ctl_init_verbs[], ctl_user_verbs[],
     ctl_address_verbs[], ctl_cert_verbs[], ctl_access_verbs[],
     ctl_queue_verbs[], ctl_throttle_verbs[], ctl_status_verbs[],
-    ctl_device_verbs[], ctl_ca_verbs[], ctl_check_verbs[], ctl_import_verbs[];
+    ctl_device_verbs[], ctl_ca_verbs[], ctl_check_verbs[], ctl_import_verbs[], ctl_log_verbs[],
+    ctl_explain_verbs[];
 
 /* How a value of a result is shown to people. */
 enum ctl_kind {
@@ -88,6 +89,7 @@ struct ctl {
 
 	json_t *result;
 	const struct ctl_column *columns; /* of a listing or object */
+	bool each;                        /* objects, not a listing */
 	char *text;                       /* instead of columns */
 };
 
@@ -125,6 +127,9 @@ int ctl_user(const struct ctl *, const char *name, struct store_user *);
 void ctl_list(struct ctl *, json_t *rows, const struct ctl_column *);
 /* One object, shown line by line. */
 void ctl_show(struct ctl *, json_t *object, const struct ctl_column *);
+/* Several objects, each shown line by line. */
+void ctl_show_each(
+    struct ctl *, json_t *objects, const struct ctl_column *);
 /* What was done: an object for --json, a sentence for people. */
 void ctl_done(struct ctl *, json_t *object, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));

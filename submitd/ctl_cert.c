@@ -166,39 +166,53 @@ read_file(const char *path, struct buf *out)
 	return 0;
 }
 
-/*
- * The first certificate of a PEM text (RFC 7468) as a chain of one for
- * cert_examine(): its length, then its DER. -1 if there is none, or if its
- * base64 is broken.
- */
 static int
-first_certificate(const char *text, struct buf *chain)
+add_der(struct buf *chain, const struct buf *base64)
 {
-	static const char begin[] = "-----BEGIN CERTIFICATE-----";
-	static const char end[] = "-----END CERTIFICATE-----";
-	const char *from = strstr(text, begin), *to;
-	struct buf base64 = { 0 }, der = { 0 };
+	struct buf der = { 0 };
 	size_t len = 0;
 	uint32_t n;
-	int rc;
+	int rc = -1;
 
-	if (from == NULL || (to = strstr(from, end)) == NULL)
-		return -1;
-	for (from += strlen(begin); from < to; from++)
-		if (strchr(" \t\r\n", *from) == NULL)
-			buf_add(&base64, from, 1);
-	rc = base64.len == 0
-	    ? -1
-	    : base64_decode((const char *)buf_head(&base64), base64.len,
-		  buf_room(&der, base64.len), base64.len, &len);
-	if (rc == 0) {
+	if (base64->len > 0 &&
+	    base64_decode((const char *)buf_head(base64), base64->len,
+		buf_room(&der, base64->len), base64->len, &len) == 0) {
 		n = (uint32_t)len;
 		buf_add(chain, &n, sizeof(n));
 		buf_add(chain, buf_head(&der), len);
+		rc = 0;
 	}
-	buf_clear(&base64);
 	buf_clear(&der);
 	return rc;
+}
+
+/*
+ * The certificates of a PEM text (RFC 7468) as a chain for cert_examine(): of
+ * each its length, then its DER. -1 if there is none, or if the base64 of one
+ * is broken.
+ */
+static int
+read_chain(const char *text, struct buf *chain)
+{
+	static const char begin[] = "-----BEGIN CERTIFICATE-----";
+	static const char end[] = "-----END CERTIFICATE-----";
+	struct buf base64 = { 0 };
+	const char *from = text, *to;
+	int rc = 0;
+
+	while (rc == 0 && (from = strstr(from, begin)) != NULL) {
+		buf_clear(&base64);
+		if ((to = strstr(from, end)) == NULL) {
+			rc = -1;
+			break;
+		}
+		for (from += strlen(begin); from < to; from++)
+			if (strchr(" \t\r\n", *from) == NULL)
+				buf_add(&base64, from, 1);
+		rc = add_der(chain, &base64);
+	}
+	buf_clear(&base64);
+	return rc == -1 || chain->len == 0 ? -1 : 0;
 }
 
 static int
@@ -210,8 +224,9 @@ no_certificate(const char *path, const char *text)
 		: " (openssl x509 -inform DER -in FILE converts)");
 }
 
-static int
-examine_file(const char *path, int64_t now, struct cert_facts *facts)
+int
+ctl_cert_examine(const char *path, const struct cert_trust *trust, int64_t now,
+    struct cert_facts *facts)
 {
 	struct buf text = { 0 }, chain = { 0 };
 	int status;
@@ -219,9 +234,9 @@ examine_file(const char *path, int64_t now, struct cert_facts *facts)
 	if ((status = read_file(path, &text)) == 0) {
 		const char *pem = (const char *)buf_head(&text);
 
-		if (first_certificate(pem, &chain) == -1)
+		if (read_chain(pem, &chain) == -1)
 			status = no_certificate(path, pem);
-		else if (cert_examine(NULL, buf_head(&chain), chain.len, now,
+		else if (cert_examine(trust, buf_head(&chain), chain.len, now,
 			     facts) != CERT_RC_OK)
 			status = ctl_fail(EX_DATAERR,
 			    "%s: the certificate is malformed", path);
@@ -282,7 +297,7 @@ from_file(const char *path, struct new_cert *new)
 	int64_t now = time(NULL);
 	int status;
 
-	if ((status = examine_file(path, now, facts)) == 0) {
+	if ((status = ctl_cert_examine(path, NULL, now, facts)) == 0) {
 		bool key = new->kind == STORE_CERT_SPKI;
 
 		snprintf(new->value, sizeof(new->value), "%s",

@@ -206,8 +206,8 @@ take_tls(const struct ctl *ctl, struct ctl_facts *c)
 	return 0;
 }
 
-static void
-set_user(struct policy_facts *f, const struct store_user *u)
+void
+ctl_facts_set_user(struct ctl_facts *c, unsigned how)
 {
 	static const enum policy_user_state states[] = {
 		[STORE_USER_ACTIVE] = POLICY_USER_ACTIVE,
@@ -221,9 +221,10 @@ set_user(struct policy_facts *f, const struct store_user *u)
 		[STORE_AUTH_BOTH] = POLICY_AUTH_BOTH,
 	};
 
-	f->user = u->name;
-	f->user_state = states[u->state];
-	f->user_auth = auths[u->policy];
+	c->f.user = c->user.name;
+	c->f.user_state = states[c->user.state];
+	c->f.user_auth = auths[c->user.policy];
+	c->f.how = how;
 }
 
 static int
@@ -248,8 +249,7 @@ take_user(const struct ctl *ctl, struct ctl_facts *c)
 		    ctl, "--by: \"%s\", expected cert, password or both", by);
 	if ((status = ctl_user(ctl, name, &c->user)) != 0)
 		return status;
-	set_user(&c->f, &c->user);
-	c->f.how = (unsigned)how;
+	ctl_facts_set_user(c, (unsigned)how);
 	return 0;
 }
 
@@ -373,7 +373,8 @@ int
 ctl_facts_decide(const struct ctl *ctl, enum policy_phase phase,
     const struct ctl_facts *c, struct policy_verdict *v)
 {
-	const struct policy_options options = { 0 };
+	const struct policy_options options =
+	    facts_options(ctl->conf.map_relay_user);
 	struct asked asked = { ctl->st, STORE_OK };
 	const struct policy_store store = { lookup, owns, &asked };
 	struct policy_facts f = c->f;
@@ -436,44 +437,25 @@ ladder(const struct policy_verdict *v)
 	return steps;
 }
 
-/* The sentence of a reply out of the table, without code and line ends. */
-static void
-own_text(const struct ctl_facts *c, enum policy_why why, char *out, size_t size)
-{
-	char reply[SMTP_REPLY_MAX];
-	enum smtp_reply id = facts_reply(why);
-	size_t skip = strlen("530 ") + strlen(smtp_reply_status(id)) + 1;
-
-	smtp_reply_format(reply, sizeof(reply), id,
-	    why == POLICY_WHY_SENDER        ? c->sender
-		: c->user.reason[0] != '\0' ? c->user.reason
-					    : "no reason was given",
-	    NULL);
-	reply[strcspn(reply, "\r\n")] = '\0';
-	snprintf(out, size, "%s", strlen(reply) > skip ? reply + skip : "");
-}
-
 json_t *
 ctl_facts_verdict(enum policy_phase phase, const struct ctl_facts *c,
     const struct policy_verdict *v)
 {
-	const char *esc = v->esc;
-	char text[SMTP_REPLY_MAX];
 	bool refused = v->decision == POLICY_REFUSE_PERM ||
 	    v->decision == POLICY_REFUSE_TEMP;
-	int code = v->code;
+	struct facts_reply_said said = { 0 };
 
-	snprintf(text, sizeof(text), "%s", v->text);
-	if (refused && code == 0) {
-		code = smtp_reply_code(facts_reply(v->why));
-		esc = smtp_reply_status(facts_reply(v->why));
-		own_text(c, v->why, text, sizeof(text));
-	}
+	if (refused)
+		facts_said(v,
+		    facts_reply_arg(v->why,
+			c->sender != NULL ? c->sender : "", c->user.reason),
+		    &said);
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o}",
 	    "phase", ctl_facts_phase_name(phase), "decision",
 	    policy_decision_name(v->decision), "code",
-	    refused ? json_integer(code) : json_null(), "enhanced",
-	    text_or_null(refused ? esc : NULL), "text", text_or_null(text),
-	    "why", policy_why_name(v->why), "key", text_or_null(v->key),
-	    "relay_as", text_or_null(v->relay_as), "ladder", ladder(v));
+	    refused ? json_integer(said.code) : json_null(), "enhanced",
+	    text_or_null(said.esc), "text",
+	    text_or_null(refused ? said.text : v->text), "why",
+	    policy_why_name(v->why), "key", text_or_null(v->key), "relay_as",
+	    text_or_null(v->relay_as), "ladder", ladder(v));
 }

@@ -47,6 +47,8 @@ const char *ctl_facts_phase_name(enum policy_phase);
  */
 int ctl_facts_take(const struct ctl *, struct ctl_facts *);
 void ctl_facts_clear(struct ctl_facts *);
+/* c->user has logged in so (POLICY_BY_*). */
+void ctl_facts_set_user(struct ctl_facts *c, unsigned how);
 
 /*
  * Asks the policy, with the store's rows. Facts that the phase needs must be

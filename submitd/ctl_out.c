@@ -52,6 +52,14 @@ ctl_show(struct ctl *ctl, json_t *object, const struct ctl_column *columns)
 }
 
 void
+ctl_show_each(
+    struct ctl *ctl, json_t *objects, const struct ctl_column *columns)
+{
+	set_result(ctl, objects, columns);
+	ctl->each = true;
+}
+
+void
 ctl_done(struct ctl *ctl, json_t *object, const char *fmt, ...)
 {
 	va_list ap;
@@ -343,6 +351,20 @@ print_lines(const json_t *object, const struct ctl_column *columns)
 	}
 }
 
+static void
+print_each(const json_t *objects, const struct ctl_column *columns)
+{
+	const json_t *object;
+	size_t i;
+
+	json_array_foreach(objects, i, object)
+	{
+		if (i > 0)
+			putchar('\n');
+		print_lines(object, columns);
+	}
+}
+
 int
 ctl_print(struct ctl *ctl)
 {
@@ -350,7 +372,9 @@ ctl_print(struct ctl *ctl)
 		json_dumpf(
 		    ctl->result, stdout, JSON_INDENT(2) | JSON_PRESERVE_ORDER);
 		putchar('\n');
-	} else if (ctl->columns != NULL && json_is_array(ctl->result))
+	} else if (ctl->each)
+		print_each(ctl->result, ctl->columns);
+	else if (ctl->columns != NULL && json_is_array(ctl->result))
 		print_table(ctl->result, ctl->columns, "");
 	else if (ctl->columns != NULL)
 		print_lines(ctl->result, ctl->columns);

@@ -210,3 +210,16 @@ facts_server_verdict(const struct policy_verdict *v)
 		return SERVER_FAIL;
 	return SERVER_WAIT;
 }
+
+bool
+facts_needs_login(struct policy_verdict *v)
+{
+	if ((facts_features(v->text) & FACTS_NEED_AUTH) == 0)
+		return false;
+	v->decision = POLICY_REFUSE_PERM;
+	v->why = POLICY_WHY_NOBODY;
+	v->text[0] = '\0';
+	v->steps[0].met = POLICY_MET_REFUSE;
+	snprintf(v->key, sizeof(v->key), "%s", v->steps[0].key);
+	return true;
+}

@@ -67,4 +67,10 @@ void facts_server_text(const struct policy_verdict *, char *out, size_t size);
  * only way out, but the mail is not at fault. */
 enum server_verdict facts_server_verdict(const struct policy_verdict *);
 
+/*
+ * Makes the verdict on POLICY_SRV_FEATURES of a client that has not logged in
+ * a refusal of MAIL, if that is what the letters say.
+ */
+bool facts_needs_login(struct policy_verdict *);
+
 #endif

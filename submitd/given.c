@@ -235,6 +235,14 @@ load_client_ca(const struct check *c)
 	return rc;
 }
 
+int
+given_client_ca(struct given *g, char *err, size_t errlen)
+{
+	const struct check c = { g, err, errlen };
+
+	return load_client_ca(&c);
+}
+
 static void
 strip_newline(struct buf *b)
 {

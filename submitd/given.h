@@ -23,6 +23,9 @@ struct given {
  * "FILE:LINE: KEY: what was wrong, what is expected".
  */
 struct given *given_load(const char *path, char *err, size_t errlen);
+/* Only the CAs and revocation lists of client certificates, into g->pem, for
+ * the configuration in g, which conf_load() read last.  0 or -1. */
+int given_client_ca(struct given *g, char *err, size_t errlen);
 void given_hold(struct given *);
 void given_release(struct given **);
 

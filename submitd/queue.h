@@ -198,6 +198,7 @@ struct queue {
 	struct queue_login *login;
 	uint64_t proof; /* counts signs of life of the smarthost */
 
+	int64_t decided_us;    /* time of the last decision */
 	int64_t kept_ms;       /* begin of a second of decisions */
 	unsigned nkept, nlost; /* in it */
 	unsigned nhistory;     /* decisions added to history.db */

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 
 #include "auth/policy.h"
 #include "control.h"
@@ -36,6 +37,7 @@
 
 enum {
 	SECOND_MS = 1000,
+	SECOND_US = 1000000,
 	KEPT_MAX = 4096,      /* in one second, of history.db */
 	PRUNE_STEPS = 8,      /* at one time, each of DECISION_STEP rows */
 	PRUNE_AFTER = 1000,   /* rows added */
@@ -66,11 +68,27 @@ is_refused(uint8_t result)
 	return result == POLICY_REFUSE_PERM || result == POLICY_REFUSE_TEMP;
 }
 
+/* No two at the same time, so that they stay in order. */
+static int64_t
+next_us(struct queue *q)
+{
+	struct timespec ts;
+	int64_t now;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	now = (int64_t)ts.tv_sec * SECOND_US + ts.tv_nsec / 1000;
+	q->decided_us = now > q->decided_us || now < q->decided_us - SECOND_US
+	    ? now
+	    : q->decided_us + 1;
+	return q->decided_us;
+}
+
 static void
-decision_of(const struct m_decision *m, uint64_t sid, struct decision *d)
+decision_of(struct queue *q, const struct m_decision *m, uint64_t sid,
+    struct decision *d)
 {
 	*d = (struct decision){
-		.at_ms = queue_now_ms(),
+		.at_us = next_us(q),
 		.sid = sid,
 		.phase = phase_name(m->phase),
 		.result = policy_decision_name((enum policy_decision)m->result),
@@ -141,7 +159,7 @@ queue_decisions_clear(struct queue_decisions *l)
 static int64_t
 oldest_kept(const struct queue *q)
 {
-	return queue_now_ms() - q->setup->conf.history_age;
+	return (queue_now_ms() - q->setup->conf.history_age) * 1000;
 }
 
 /* So many in one second, and no more. */
@@ -207,7 +225,7 @@ queue_on_decision(struct ipc *ipc, const struct ipc_in *in)
 	struct queue_envelope *e;
 	struct decision d;
 
-	decision_of(m, in->sid, &d);
+	decision_of(p->q, m, in->sid, &d);
 	if (is_refused(m->result) || m->txn == 0) {
 		keep(p->q, &d);
 		return;
@@ -326,7 +344,7 @@ struct listing {
 	struct decision_walk walk;
 	struct {
 		json_t **item; /* the newest first */
-		int64_t *at_ms;
+		int64_t *at_us;
 		size_t n;
 	} found[SOURCES];
 };
@@ -342,7 +360,7 @@ listing_free(void *arg)
 		for (i = 0; i < l->found[s].n; i++)
 			json_decref(l->found[s].item[i]);
 		free(l->found[s].item);
-		free(l->found[s].at_ms);
+		free(l->found[s].at_us);
 	}
 	free(l->user);
 	free(l->addr);
@@ -382,7 +400,7 @@ item_of(const struct decision *d)
 	json_t *o = json_object();
 	size_t i;
 
-	json_object_set_new(o, "at", queue_json_time(d->at_ms));
+	json_object_set_new(o, "at", queue_json_time(d->at_us / 1000));
 	json_object_set_new(
 	    o, "sid", json_sprintf("%016llx", (unsigned long long)d->sid));
 	json_object_set_new(o, "qid",
@@ -407,7 +425,7 @@ note(void *arg, const struct decision *d)
 	if (n == l->n)
 		return;
 	l->found[l->source].item[n] = item_of(d);
-	l->found[l->source].at_ms[n] = d->at_ms;
+	l->found[l->source].at_us[n] = d->at_us;
 	l->found[l->source].n++;
 }
 
@@ -422,8 +440,8 @@ send_listing(struct control_conn *c, struct listing *l)
 	while (a + b > 0) {
 		first = b == 0 ||
 		    (a > 0 &&
-			l->found[FROM_QUEUE].at_ms[a - 1] <=
-			    l->found[FROM_HISTORY].at_ms[b - 1]);
+			l->found[FROM_QUEUE].at_us[a - 1] <=
+			    l->found[FROM_HISTORY].at_us[b - 1]);
 		if (skip > 0)
 			skip--;
 		else
@@ -519,13 +537,13 @@ queue_history_list(struct control_conn *c, const json_t *request)
 	l->n = n <= 0 ? LIST_DEFAULT : n > LIST_MAX ? LIST_MAX : (size_t)n;
 	for (s = 0; s < SOURCES; s++) {
 		l->found[s].item = xcalloc(l->n, sizeof(json_t *));
-		l->found[s].at_ms = xcalloc(l->n, sizeof(int64_t));
+		l->found[s].at_us = xcalloc(l->n, sizeof(int64_t));
 	}
 	l->filter.user = l->user = get_text(request, "user");
 	l->filter.addr = l->addr = get_text(request, "addr");
 	l->filter.refused = json_is_true(json_object_get(request, "refused"));
 	if (since > 0 && since < queue_now_ms() / 1000)
-		l->filter.since_ms = queue_now_ms() - since * 1000;
+		l->filter.since_us = (queue_now_ms() - since * 1000) * 1000;
 	l->walk.before = INT64_MAX;
 	queue_read_auths(q);
 	control_more(c, list_next, l, listing_free);

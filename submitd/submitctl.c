@@ -41,6 +41,8 @@ static const struct ctl_verb *const tables[] = {
 	ctl_queue_verbs,
 	ctl_throttle_verbs,
 	ctl_status_verbs,
+	ctl_log_verbs,
+	ctl_explain_verbs,
 	ctl_check_verbs,
 	help_verbs,
 };

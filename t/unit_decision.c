@@ -81,17 +81,17 @@ add(enum where w, const struct decision *d)
 }
 
 static bool
-prune(enum where w, int64_t before_ms, int64_t rows)
+prune(enum where w, int64_t before_us, int64_t rows)
 {
 	bool more = false;
 
 	if (w == QUEUE)
 		assert_int_equal(
-		    mailq_decisions_prune(mq, before_ms, rows, &more),
+		    mailq_decisions_prune(mq, before_us, rows, &more),
 		    MAILQ_OK);
 	else
 		assert_int_equal(
-		    history_decisions_prune(h, before_ms, rows, &more), 0);
+		    history_decisions_prune(h, before_us, rows, &more), 0);
 	return more;
 }
 
@@ -137,7 +137,7 @@ walk(enum where w, const struct decision_filter *f)
 static struct decision
 example(int code)
 {
-	const struct decision d = { .at_ms = 1000 + code,
+	const struct decision d = { .at_us = 1000 + code,
 		.sid = UINT64_C(0xffffff0000000001),
 		.qid = 7,
 		.phase = "rcpt",
@@ -181,7 +181,7 @@ test_filters(void **state)
 		{ "message", { .qid = 3 }, 1, 3 },
 		{ "user", { .user = "bob" }, 1, 4 },
 		{ "address", { .addr = "192.0.2.8" }, 1, 5 },
-		{ "since", { .since_ms = 1004 }, 2, 5 },
+		{ "since", { .since_us = 1004 }, 2, 5 },
 		{ "refused", { .refused = true }, 2, 3 },
 		{ "two at once", { .refused = true, .sid = 2 }, 1, 2 },
 		{ "none", { .user = "ANN" }, 0, 0 },
@@ -218,7 +218,7 @@ test_filters(void **state)
 	assert_true(found.n == 0);
 	walk(QUEUE, &rows[0].f);
 	assert_true(found.last.sid == d.sid);
-	assert_int_equal(found.last.at_ms, 1001);
+	assert_int_equal(found.last.at_us, 1001);
 	assert_int_equal(found.last.bits, 256);
 	assert_string_equal(found.ladder, d.ladder);
 }
