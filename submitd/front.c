@@ -15,6 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "role.h"
 #include "smtp_reply.h"
@@ -66,15 +67,6 @@ static struct front {
 	bool draining;
 } F;
 
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
 static struct conn *
 find(uint64_t sid)
 {
@@ -117,7 +109,7 @@ log_session(const struct conn *c)
 	    c->client.addr, c->client_port,
 	    c->client.name[0] != '\0' ? c->client.name : NULL, f.helo,
 	    f.tls ? t.version : "none", f.tls ? t.cipher : "none", f.user,
-	    f.how, f.messages, f.errors, (long)(now_ms() - c->began_ms));
+	    f.how, f.messages, f.errors, (long)(clock_ms() - c->began_ms));
 }
 
 static void
@@ -581,7 +573,7 @@ new_conn(int fd, enum listen_kind kind)
 	c->sid = (uint64_t)F.setup->instance << SID_COUNTER_BITS | ++F.counter;
 	c->kind = kind;
 	c->body_fd = -1;
-	c->began_ms = now_ms();
+	c->began_ms = clock_ms();
 	stream_peer(
 	    c->io, c->client.addr, sizeof(c->client.addr), &c->client_port);
 	LIST_INSERT_HEAD(&F.table[c->sid & (BUCKETS - 1)], c, link);

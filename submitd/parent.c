@@ -14,6 +14,7 @@
  * a new set; when all of it is ready drain the old one.  Any step that fails
  * leaves the old set as it was.
  */
+#include "clock.h"
 #include "parent.h"
 
 #include <sys/mman.h>
@@ -115,15 +116,6 @@ static void start_proc(struct proc *);
 static void advance(void);
 static void reload_undo(const char *);
 static void reload_begin(void);
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void
 arm(struct event *e, int64_t ms)
@@ -455,7 +447,7 @@ start_proc(struct proc *p)
 	p->instance = P.next_instance++ & 0xffffff;
 	p->state = PROC_STARTING;
 	p->refused[0] = '\0';
-	p->started_ms = now_ms();
+	p->started_ms = clock_ms();
 	if ((p->pid = fork()) == -1) {
 		give_up(EX_OSERR, "cannot fork");
 		return;
@@ -484,7 +476,7 @@ restart_later(struct proc *p)
 {
 	int64_t delay = 0;
 
-	if (now_ms() - p->started_ms >= HEALTHY_MS)
+	if (clock_ms() - p->started_ms >= HEALTHY_MS)
 		p->failures = 0;
 	if (p->failures > 0)
 		delay = p->failures < 7 ? 1000 << (p->failures - 1) :

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "relay.h"
 #include "role.h"
@@ -48,15 +49,6 @@ static int64_t down_until, full_until;
 static bool draining;
 
 static void dispatch(void);
-
-static int64_t
-now_ms(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 static void
 tell_state(void)
@@ -139,7 +131,7 @@ may_open(void)
 		return false;
 	if (conns == attempts) /* none stands */
 		return attempts == 0 || up;
-	return now_ms() >= full_until;
+	return clock_ms() >= full_until;
 }
 
 /* Gives waiting messages to idle connections, the one used last first, and
@@ -161,7 +153,7 @@ dispatch(void)
 		make_busy(c);
 		relay_conn_send(c, j);
 	}
-	if (conns == 0 && now_ms() < down_until)
+	if (conns == 0 && clock_ms() < down_until)
 		defer_waiting(&down);
 	while (may_open())
 		open_conn();
@@ -255,7 +247,7 @@ forget(struct relay_conn *c)
 void
 relay_on_failed(struct relay_conn *c)
 {
-	int64_t now = now_ms();
+	int64_t now = clock_ms();
 
 	attempts--;
 	if (conns - 1 > attempts) {
