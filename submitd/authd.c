@@ -459,6 +459,9 @@ authd_arm(struct authd_session *s, int64_t ms)
 	const struct timeval tv = { .tv_sec = ms / 1000,
 		.tv_usec = (ms % 1000) * 1000 };
 
+	/* libevent counts from the begin of the loop's round: the work since
+	 * then would shorten the time, and so tell how much it was */
+	event_base_update_cache_time(A.setup->base);
 	if (s->timer == NULL)
 		s->timer = evtimer_new(A.setup->base, on_timer, s);
 	if (s->timer == NULL || event_add(s->timer, &tv) == -1)

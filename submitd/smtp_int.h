@@ -44,17 +44,17 @@ enum { LINE_LIMIT = 2048, AUTH_LINE_LIMIT = 12288 };
 /* One transaction, from MAIL to its end. */
 struct txn {
 	uint32_t number; /* 0: none is open */
-	uint32_t asked;	 /* recipients */
-	uint32_t rcpts;	 /* accepted ones */
-	uint8_t body;	 /* enum body_kind */
-	bool lost;	 /* queue forgot it */
+	uint32_t asked;  /* recipients */
+	uint32_t rcpts;  /* accepted ones */
+	uint8_t body;    /* enum body_kind */
+	bool lost;       /* queue forgot it */
 
 	/* while the message comes */
 	uint64_t qid;
 	struct dotline_in dots;
 	struct header header;
-	struct buf out;	     /* fixed up, not yet in the file */
-	uint64_t written;    /* bytes of the message that are in the file */
+	struct buf out;   /* fixed up, not yet in the file */
+	uint64_t written; /* bytes of the message that are in the file */
 	bool in_file;
 	bool eightbit;
 	enum smtp_reply refuse; /* R_DATA_GO: nothing against it so far */
@@ -70,7 +70,8 @@ struct session {
 	enum state state;
 	bool implicit;
 	bool draining;
-	bool skipping; /* the rest of a line that is too long */
+	bool skipping;      /* the rest of a line that is too long */
+	bool skipping_auth; /* of an AUTH command */
 
 	/* forgotten at STARTTLS */
 	bool greeted, esmtp;
@@ -87,7 +88,7 @@ struct session {
 
 	char user[256], how[40];
 	bool authenticated; /* an AUTH succeeded */
-	char mech[32];	    /* of the AUTH under way */
+	char mech[32];      /* of the AUTH under way */
 
 	struct txn txn;
 	uint32_t txns; /* begun so far */
@@ -96,8 +97,8 @@ struct session {
 
 /* The only place that changes the state: it also sets the deadline. */
 void session_enter(struct session *, enum state);
-void session_reply(struct session *, enum smtp_reply, const char *a,
-    const char *b);
+void session_reply(
+    struct session *, enum smtp_reply, const char *a, const char *b);
 /* Counts as an error of the client; too many end the session. */
 void session_error(struct session *, enum smtp_reply, const char *a);
 void session_count_error(struct session *);

@@ -11,8 +11,7 @@ enum { ANSWER_TIMEOUT_MS = 100 * 1000 }; /* RFC 6409 5.3: below 2 minutes */
 
 struct session *
 session_new(const struct session_conf *conf, const struct session_ops *ops,
-    void *arg, const struct session_client *client, uint64_t sid,
-    bool implicit)
+    void *arg, const struct session_client *client, uint64_t sid, bool implicit)
 {
 	struct session *s = xcalloc(1, sizeof(*s));
 
@@ -48,8 +47,8 @@ state_timeout(const struct session *s, enum state st)
 	case ST_COMMAND:
 	case ST_AUTH_LINE:
 		/* a stranger gets less patience than a client under TLS */
-		return s->tls ? s->conf->command_timeout :
-				s->conf->handshake_timeout;
+		return s->tls ? s->conf->command_timeout
+			      : s->conf->handshake_timeout;
 	case ST_DATA:
 		return s->conf->data_timeout;
 	case ST_CLOSED:
@@ -82,8 +81,8 @@ session_raw(struct session *s, const char *p, size_t n)
 }
 
 void
-session_reply(struct session *s, enum smtp_reply id, const char *a,
-    const char *b)
+session_reply(
+    struct session *s, enum smtp_reply id, const char *a, const char *b)
 {
 	char out[SMTP_REPLY_MAX];
 
@@ -184,6 +183,8 @@ line_too_long(struct session *s)
 {
 	if (s->state == ST_AUTH_LINE)
 		smtp_auth_too_long(s);
+	else if (s->skipping_auth && s->tls)
+		session_error(s, R_AUTH_TOO_LONG, NULL);
 	else
 		session_error(s, R_LINE_TOO_LONG, NULL);
 }
@@ -216,6 +217,18 @@ one_line(struct session *s, const char *p, size_t n, bool more)
 		smtp_command(s, p, n - 2, more);
 }
 
+/* p is the begin of the line, or of what is left of it. */
+static void
+skip(struct session *s, const char *p, size_t len)
+{
+	static const char auth[] = "AUTH ";
+	size_t n = sizeof(auth) - 1;
+
+	if (!s->skipping)
+		s->skipping_auth = len >= n && strncasecmp(p, auth, n) == 0;
+	s->skipping = true;
+}
+
 static size_t
 line_input(struct session *s, const char *p, size_t len)
 {
@@ -225,12 +238,12 @@ line_input(struct session *s, const char *p, size_t len)
 	if (lf == NULL && len <= AUTH_LINE_LIMIT + 2)
 		return 0;
 	if (lf == NULL) { /* keep the last byte: it may be the CR */
-		s->skipping = true;
+		skip(s, p, len);
 		return len - 1;
 	}
 	n = (size_t)(lf - p) + 1;
 	if (n > AUTH_LINE_LIMIT + 2)
-		s->skipping = true;
+		skip(s, p, n);
 	one_line(s, p, n, n < len);
 	return n;
 }
@@ -263,8 +276,8 @@ session_timeout(struct session *s)
 		break;
 	case ST_COMMAND:
 	case ST_AUTH_LINE:
-		session_close(s, s->tls ? R_CLOSE_TIMEOUT :
-					  R_CLOSE_TLS_TIMEOUT);
+		session_close(
+		    s, s->tls ? R_CLOSE_TIMEOUT : R_CLOSE_TLS_TIMEOUT);
 		break;
 	case ST_DATA:
 		session_close(s, R_CLOSE_TIMEOUT);

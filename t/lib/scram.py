@@ -1,4 +1,4 @@
-"""SCRAM-SHA-256 as a client speaks it (RFC 5802, RFC 7677), for smtplib.
+"""SCRAM as a client speaks it (RFC 5802, RFC 7677), for smtplib.
 
 smtplib knows no SCRAM; SMTP.auth() takes this object as its answerer.
 """
@@ -9,10 +9,6 @@ import hmac
 import secrets
 
 
-def _hmac(key, text):
-    return hmac.new(key, text, hashlib.sha256).digest()
-
-
 def _fields(text):
     """"r=...,s=...,i=..." as a dictionary."""
     return dict(part.split("=", 1) for part in text.split(","))
@@ -21,10 +17,12 @@ def _fields(text):
 class Scram:
     """One exchange; verified is set once the server has proved itself."""
 
-    def __init__(self, user, password, header="n,,", binding=b""):
+    def __init__(self, user, password, header="n,,", binding=b"",
+                 hash_name="sha256"):
         """header is the GS2 header, such as "p=tls-unique,,"; binding the
         channel's value that goes with it."""
         self.password = password.encode()
+        self.hash = hash_name
         self.header = header
         self.bound = header.encode() + binding
         self.bare = "n=%s,r=%s" % (user.replace("=", "=3D").replace(
@@ -43,19 +41,22 @@ class Scram:
         self.verified = hmac.compare_digest(signature, self.signature)
         return ""
 
+    def _hmac(self, key, text):
+        return hmac.new(key, text, self.hash).digest()
+
     def _final(self, server_first):
         fields = _fields(server_first)
         if not fields["r"].startswith(_fields(self.bare)["r"]):
             raise ValueError("the server's nonce does not continue ours")
         salted = hashlib.pbkdf2_hmac(
-            "sha256", self.password, base64.b64decode(fields["s"]),
+            self.hash, self.password, base64.b64decode(fields["s"]),
             int(fields["i"]))
         unproved = "c=%s,r=%s" % (base64.b64encode(self.bound).decode(),
                                   fields["r"])
         whole = ",".join((self.bare, server_first, unproved)).encode()
-        client_key = _hmac(salted, b"Client Key")
-        stored_key = hashlib.sha256(client_key).digest()
+        client_key = self._hmac(salted, b"Client Key")
+        stored_key = hashlib.new(self.hash, client_key).digest()
         proof = bytes(a ^ b for a, b in
-                      zip(client_key, _hmac(stored_key, whole)))
-        self.signature = _hmac(_hmac(salted, b"Server Key"), whole)
+                      zip(client_key, self._hmac(stored_key, whole)))
+        self.signature = self._hmac(self._hmac(salted, b"Server Key"), whole)
         return "%s,p=%s" % (unproved, base64.b64encode(proof).decode())
