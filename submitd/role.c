@@ -262,6 +262,7 @@ role_main(const struct role_ops *o)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's ^C is for parent */
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGTERM, SIG_IGN); /* parent says when, by M_DRAIN */
 	setup.base = make_base();
 	setup.parent =
 	    ipc_new(setup.base, PARENT_FD, rules, on_parent_gone, NULL);

@@ -3,6 +3,7 @@
 lost; one that is wrong changes nothing."""
 
 import os
+import signal
 import sys
 import time
 
@@ -139,12 +140,30 @@ def in_a_hurry(tap, scene):
     tap.ok(True, "and the service goes on")
 
 
+def stillborn(tap, scene):
+    """A role of the new set dies before the set stands: the old one stays."""
+    known = set(scene.roles())
+    mark = scene.log.mark()
+    scene.reload()
+    end = time.monotonic() + 20
+    new = []
+    while not new and time.monotonic() < end:
+        new = [pid for pid, role in scene.roles().items()
+               if pid not in known and role in ("front", "auth", "relay")]
+    os.kill(new[0], signal.SIGKILL)
+    line = scene.log.wait(after=mark, ev="reload")
+    tap.ok("result=" in str(line), "the reload has an end: %s" % line)
+    scene.send(message("stillborn"), password=PASSWORD)
+    scene.delivered("stillborn")
+    tap.ok(True, "a set that could not start leaves the service as it was")
+
+
 def test(tap):
     """All with one server."""
     with Scene(tap) as scene:
         scene.start()
         for part in (new_certificate, new_port, new_smarthost, mistakes,
-                     open_key, in_a_hurry):
+                     open_key, in_a_hurry, stillborn):
             part(tap, scene)
         tap.equal(scene.stop(), 0, "the server ends with status 0")
 

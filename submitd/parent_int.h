@@ -1,0 +1,109 @@
+/* The inside of parent: for the parent*.c files that make it up. */
+#ifndef SUBMITD_PARENT_INT_H
+#define SUBMITD_PARENT_INT_H
+
+#include <sys/queue.h>
+
+#include "filewatch.h"
+#include "given.h"
+#include "ipc.h"
+#include "listen.h"
+#include "parent.h"
+
+struct event;
+struct event_base;
+
+enum proc_state { PROC_STARTING, PROC_RUNNING, PROC_DRAINING, PROC_WAITING };
+struct set;
+
+struct proc {
+	TAILQ_ENTRY(proc) link;
+	enum role role;
+	uint32_t instance;
+	pid_t pid; /* 0 while it waits to be started again */
+	struct ipc *ipc;
+	struct set *set; /* NULL: queue, resolver, store */
+	enum proc_state state;
+	int64_t started_ms;
+	unsigned failures; /* in a row */
+	struct event *again;
+	bool ignore_answer; /* to a configuration that was taken back */
+	char refused[512];
+};
+
+enum set_state { SET_STARTING, SET_ACTIVE, SET_DRAINING };
+
+struct set {
+	TAILQ_ENTRY(set) link;
+	unsigned number;
+	enum set_state state;
+	struct given *given;
+	struct event *kill;
+};
+
+enum stop_stage { RUNNING, STOP_FRONTS, STOP_REST, STOP_QUEUE };
+
+struct parent {
+	const struct parent_options *opt;
+	struct event_base *base;
+	TAILQ_HEAD(, proc) procs;
+	TAILQ_HEAD(, set) sets;
+	struct given *given; /* of queue and resolver, and of new sets */
+	struct listeners listeners;
+	int control;
+	uint32_t next_instance;
+	unsigned next_set;
+	bool up; /* the first set has been active */
+	enum stop_stage stage;
+	int status;
+
+	struct {                     /* a reload under way */
+		struct given *given; /* NULL: none is */
+		struct given *before;
+		struct listeners listeners;
+		unsigned answers; /* still to come */
+		bool pending;     /* another SIGHUP came meanwhile */
+	} reload;
+
+	struct { /* the file of the access map */
+		struct filewatch *watch;
+		struct event *ev;    /* something happened to it */
+		struct event *timer; /* and is over, or is tried again */
+		bool again;          /* the store role must run once more */
+	} map;
+};
+
+extern struct parent P;
+
+/* parent.c: procs and sets */
+void parent_arm(struct event *, int64_t ms);
+struct proc *parent_find_role(enum role); /* of those in no set */
+struct set *parent_find_set(enum set_state);
+void parent_start_set(struct given *);
+void parent_kill_set(const struct set *);
+void parent_drop_waiting(const struct set *);
+void parent_run_store(void); /* unless it runs already */
+
+/* parent_give.c: what a proc is told */
+void parent_give_setup(const struct proc *); /* all it needs to start */
+void parent_give_conf(const struct proc *);
+void parent_give_drain(struct proc *, int64_t grace_ms);
+/* To queue, for `submitctl status`: a proc has this state now, or is gone. */
+void parent_give_news(const struct proc *, bool gone);
+void parent_give_news_all(void);
+
+/* parent_map.c: the file of the access map */
+void parent_map_read(void);
+void parent_map_watch(void);
+void parent_map_was_read(bool well);
+void parent_map_on_timer(int, short, void *);
+
+/* parent_reload.c: SIGHUP */
+void parent_reload_begin(void);
+void parent_reload_on_hup(int, short, void *);
+void parent_reload_answered(void);
+void parent_reload_undo(const char *why);
+/* What came while a reload, or too many old sets, were in the way. */
+void parent_reload_resume(void);
+
+#endif
