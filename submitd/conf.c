@@ -5,10 +5,13 @@
  */
 #include "conf.h"
 
+#include <sys/stat.h>
+
 #include <arpa/inet.h>
 #include <confuse.h>
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -623,15 +626,23 @@ int
 conf_load(struct conf *c, const char *path, char *err, size_t errlen)
 {
 	struct loading l = { c, path, err, errlen };
+	struct stat st;
 	FILE *fp;
-	int rc;
+	int fd, rc;
 
 	conf_init(c);
 	memset(lines, 0, sizeof(lines));
 	free(loaded_path);
 	loaded_path = xstrdup(path);
 	err[0] = '\0';
-	if ((fp = fopen(path, "re")) == NULL) {
+	/* not blocking: somebody may have put a FIFO there */
+	fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd != -1 && (fstat(fd, &st) == -1 || !S_ISREG(st.st_mode))) {
+		close(fd);
+		errno = EINVAL;
+		fd = -1;
+	}
+	if (fd == -1 || (fp = fdopen(fd, "r")) == NULL) {
 		snprintf(err, errlen,
 		    "%s:0: cannot be read: %s, expected a "
 		    "configuration file (-f FILE names another)",

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/cert.h"
 #include "auth/jwt.h"
 #include "auth/sasl.h"
 #include "auth/throttle.h"
@@ -203,6 +204,24 @@ add_ca_dir(const struct check *c, const char *dir)
 	return rc;
 }
 
+/* As auth will use them, so that it has nothing to refuse. */
+static int
+check_trust(const struct check *c)
+{
+	const struct buf *ca = &c->g->pem[PEM_CLIENT_CA];
+	const struct buf *crl = &c->g->pem[PEM_CLIENT_CRL];
+	struct cert_trust *trust;
+	char why[256] = "";
+
+	trust = cert_trust_new((const char *)buf_head(ca), ca->len,
+	    (const char *)buf_head(crl), crl->len, 0, why, sizeof(why));
+	if (trust == NULL)
+		return wrong(
+		    c, crl->len > 0 ? "crl_file" : "ca_cert", "%s", why);
+	cert_trust_free(&trust);
+	return 0;
+}
+
 static int
 load_client_ca(const struct check *c)
 {
@@ -232,7 +251,7 @@ load_client_ca(const struct check *c)
 	if (rc == 0 && cf->crl_file[0] != '\0')
 		rc = read_pem(
 		    c, "crl_file", cf->crl_file, false, PEM_CLIENT_CRL);
-	return rc;
+	return rc == 0 ? check_trust(c) : -1;
 }
 
 int
@@ -320,18 +339,71 @@ check_users(const struct check *c)
 		{ "user_queue", cf->user_queue },
 		{ "user_relay", cf->user_relay },
 		{ "user_resolver", cf->user_resolver } };
+	uid_t uid[sizeof(users) / sizeof(*users)];
 	char why[256];
-	uid_t uid;
 	gid_t gid;
-	size_t i;
+	size_t i, j;
 
 	if (geteuid() != 0)
 		return 0; /* every role stays with this uid */
-	for (i = 0; i < sizeof(users) / sizeof(*users); i++)
+	for (i = 0; i < sizeof(users) / sizeof(*users); i++) {
 		if (sandbox_user(
-			users[i].value, &uid, &gid, why, sizeof(why)) == -1)
+			users[i].value, &uid[i], &gid, why, sizeof(why)) == -1)
 			return wrong(c, users[i].key, "%s", why);
+		for (j = 0; j < i; j++) /* the wall between two roles */
+			if (uid[j] == uid[i])
+				return wrong(c, users[i].key,
+				    "is the same user as %s, expected one of "
+				    "its own",
+				    users[j].key);
+	}
 	return 0;
+}
+
+/* It is said in replies, in the relay's EHLO and in Received. */
+static int
+check_hostname(const struct check *c)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyz"
+				      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._";
+	const char *h = c->g->conf.hostname;
+	size_t n = strlen(h);
+
+	if (n > 0 && n <= 255 && strspn(h, allowed) == n && h[0] != '.' &&
+	    h[0] != '-' && h[n - 1] != '.' && strstr(h, "..") == NULL)
+		return 0;
+	return wrong(c, "hostname",
+	    "is no domain name, expected letters, digits, dots and hyphens "
+	    "such as mail.example.org (an international name in its xn-- "
+	    "form)");
+}
+
+static int
+check_empty(const struct check *c, const char *key, const char *path)
+{
+	struct dirent *e;
+	DIR *d = opendir(path);
+	int n = 0;
+
+	if (d == NULL)
+		return wrong(c, key, "%s: %s, expected an empty directory",
+		    path, strerror(errno));
+	while ((e = readdir(d)) != NULL)
+		n +=
+		    strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+	closedir(d);
+	return n == 0 ? 0 : wrong(c, key, "%s is not empty", path);
+}
+
+/* Where roles are locked in; made by given_prepare() if it is not there. */
+static int
+check_chroot(const struct check *c)
+{
+	const char *path = c->g->conf.chroot_dir;
+
+	if (geteuid() != 0 || access(path, F_OK) == -1)
+		return 0;
+	return check_empty(c, "chroot_dir", path);
 }
 
 /* ---- PAM, saslauthd, tokens ---- */
@@ -601,7 +673,8 @@ check_all(const struct check *c)
 	    check_mechanisms(c, "mechanisms_tls", cf->mechanisms_tls) == -1 ||
 	    check_throttle(c) == -1)
 		return -1;
-	if (check_listen(c) == -1 || check_users(c) == -1 || check_pam(c) == -1)
+	if (check_hostname(c) == -1 || check_listen(c) == -1 ||
+	    check_users(c) == -1 || check_pam(c) == -1 || check_chroot(c) == -1)
 		return -1;
 	if (load_pair(c, "server_cert", cf->server_cert, "server_key",
 		cf->server_key, PEM_SERVER_CERT) == -1)
@@ -680,7 +753,7 @@ given_prepare(const struct given *g, char *err, size_t errlen)
 	    stat(cf->chroot_dir, &st) == -1)
 		return wrong(&c, "chroot_dir", "%s cannot be made: %s",
 		    cf->chroot_dir, strerror(errno));
-	if (st.st_uid != 0 || (st.st_mode & 022) != 0 || st.st_nlink > 2)
+	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) != 0)
 		return wrong(&c, "chroot_dir",
 		    "%s must be an empty directory "
 		    "of root that nobody else can write",
