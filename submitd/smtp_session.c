@@ -193,7 +193,8 @@ line_too_long(struct session *s)
 static bool
 is_clean(const char *p, size_t n)
 {
-	return memchr(p, '\0', n) == NULL && memchr(p, '\r', n) == NULL;
+	return memchr(p, '\0', n) == NULL && memchr(p, '\r', n) == NULL &&
+	    memchr(p, '\n', n) == NULL;
 }
 
 static void
@@ -204,7 +205,7 @@ one_line(struct session *s, const char *p, size_t n, bool more)
 		line_too_long(s);
 		return;
 	}
-	if (n < 2 || p[n - 2] != '\r' || !is_clean(p, n - 2)) {
+	if (!is_clean(p, n - 2)) {
 		if (s->state == ST_AUTH_LINE)
 			smtp_auth_line(s, "", 1); /* no base64 */
 		else
@@ -229,19 +230,36 @@ skip(struct session *s, const char *p, size_t len)
 	s->skipping = true;
 }
 
+/*
+ * Only CR LF ends a line.  What a bare LF seems to end is part of the line:
+ * were it answered by itself, a second command could hide in an address.
+ */
+static const char *
+line_end(const char *p, size_t len)
+{
+	const char *lf = p, *end = p + len;
+
+	while ((lf = memchr(lf, '\n', (size_t)(end - lf))) != NULL) {
+		if (lf > p && lf[-1] == '\r')
+			return lf + 1;
+		lf++;
+	}
+	return NULL;
+}
+
 static size_t
 line_input(struct session *s, const char *p, size_t len)
 {
-	const char *lf = memchr(p, '\n', len);
+	const char *end = line_end(p, len);
 	size_t n;
 
-	if (lf == NULL && len <= AUTH_LINE_LIMIT + 2)
+	if (end == NULL && len <= AUTH_LINE_LIMIT + 2)
 		return 0;
-	if (lf == NULL) { /* keep the last byte: it may be the CR */
+	if (end == NULL) { /* keep the last byte: it may be the CR */
 		skip(s, p, len);
 		return len - 1;
 	}
-	n = (size_t)(lf - p) + 1;
+	n = (size_t)(end - p);
 	if (n > AUTH_LINE_LIMIT + 2)
 		skip(s, p, n);
 	one_line(s, p, n, n < len);
