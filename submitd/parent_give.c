@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include <errno.h>
+#include <event2/event.h>
 #include <string.h>
 #include <unistd.h>
 

@@ -3,6 +3,7 @@
 #define SUBMITD_PARENT_INT_H
 
 #include <sys/queue.h>
+#include <sys/types.h>
 
 #include "filewatch.h"
 #include "given.h"

@@ -22,7 +22,8 @@ BELOW = {"store": (), "auth": ("store",), "submitd": ("store", "auth")}
 
 ROLES = ("submitd/%s.[ch]" % role for role in (
     "role", "parent", "front", "authd", "authd_*", "pamd", "queue", "queue_*",
-    "relay", "relay_*", "resolver", "storefix"))
+    "parent_*", "relay", "relay_*", "resolver",
+    "storefix"))
 
 # Headers of a library, and the files that may include them.
 DOORS = {
@@ -42,7 +43,7 @@ DOORS = {
                   "submitd/submitctl.c", "submitd/ctl*.[ch]"),
     "unbound.h": ("submitd/resolver.c",),
     "seccomp.h": ("submitd/sandbox.c",),
-    "systemd/*": ("submitd/parent.c",),
+    "systemd/*": ("submitd/parent*.c",),
     "idn2.h": (),
 }
 DOORS["event2/*"] = DOORS["event*.h"]
