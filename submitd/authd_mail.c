@@ -339,9 +339,25 @@ begin_txn(struct authd_session *s, const struct m_mail *m)
 		s->txn.note = xstrdup(s->note);
 }
 
+/* The store could not be asked: no rule was. */
+static void
+remember_down(struct authd_session *s, enum verdict_on on, const char *rcpt)
+{
+	const struct policy_verdict v = { .decision = POLICY_REFUSE_TEMP,
+		.why = POLICY_WHY_LOOKUP,
+		.code = smtp_reply_code(R_AUTH_DOWN) };
+	struct facts_reply_said said = { .code = v.code };
+
+	snprintf(
+	    said.esc, sizeof(said.esc), "%s", smtp_reply_status(R_AUTH_DOWN));
+	authd_remember(s, on == VERDICT_MAIL ? DECISION_MAIL : DECISION_RCPT,
+	    &v, &said, rcpt);
+}
+
 /* What stops a command before the policy is asked; true if it was answered. */
 static bool
-stopped(const struct authd_session *s, enum verdict_on on, struct who *w)
+stopped(struct authd_session *s, enum verdict_on on, const char *rcpt,
+    struct who *w)
 {
 	if (s->refuse_code != 0) {
 		answer_code(s, s->txn.number, on, s->refuse_code, s->refuse_esc,
@@ -353,6 +369,7 @@ stopped(const struct authd_session *s, enum verdict_on on, struct who *w)
 		return true;
 	}
 	if (!authd_store_ready() || !s->judged || !identify(s, w)) {
+		remember_down(s, on, rcpt);
 		answer(s, s->txn.number, on, false, R_AUTH_DOWN, "", "");
 		return true;
 	}
@@ -377,7 +394,7 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 	struct who w;
 
 	begin_txn(s, m);
-	if (stopped(s, VERDICT_MAIL, &w))
+	if (stopped(s, VERDICT_MAIL, "", &w))
 		return;
 	if (!lacks_login(s, &w, &v))
 		decide(s, POLICY_MAIL, &w, NULL, &v);
@@ -426,7 +443,7 @@ authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 		answer(s, m->txn, VERDICT_RCPT, false, R_RCPT_TOO_MANY, "", "");
 		return;
 	}
-	if (stopped(s, VERDICT_RCPT, &w))
+	if (stopped(s, VERDICT_RCPT, m->to, &w))
 		return;
 	decide(s, POLICY_RCPT, &w, m->to, &v);
 	log_decision(s, "rcpt", &w, m->to, &v);

@@ -141,8 +141,8 @@ advice(const struct look *l)
 		break;
 	case CERT_MAP_UNUSABLE:
 		return "It, or its device, was added for a user but has "
-		       "expired or was revoked: add another one with "
-		       "\"submitctl cert add\".";
+		       "expired or was revoked, so it counts as none: add "
+		       "another one with \"submitctl cert add\".";
 	case CERT_MAP_AMBIGUOUS:
 		return "Its e-mail addresses belong to several users: say with "
 		       "\"submitctl cert add\" whose it is.";
@@ -153,9 +153,6 @@ advice(const struct look *l)
 		    : "It stands for no user: let it with \"submitctl cert add "
 		      "USER --file FILE\", or name its CA in ca_cert.";
 	}
-	if (l->cert.verify == CERT_FAIL)
-		return "It is known, but counts as none for the reason above: "
-		       "renew it.";
 	return "Whoever shows it, and has its key, is this user.";
 }
 
@@ -234,7 +231,6 @@ as_json(const struct look *l, const char *file)
 static int
 put_facts(const struct look *l, struct ctl_facts *f)
 {
-	bool mine = l->map == CERT_MAP_FOUND && l->cert.verify != CERT_FAIL;
 	int status;
 
 	f->f.verify = cert_verify_word(l->cert.verify);
@@ -244,7 +240,7 @@ put_facts(const struct look *l, struct ctl_facts *f)
 	f->f.cert_issuer = l->cert.issuer;
 	f->f.cn_subject = l->cert.cn_subject;
 	f->f.cn_issuer = l->cert.cn_issuer;
-	if (!mine)
+	if (l->map != CERT_MAP_FOUND)
 		return 0;
 	if (f->user.id == 0) {
 		status = ctl_user(l->ctl, l->owner.user, &f->user);

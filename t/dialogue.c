@@ -15,7 +15,7 @@
  * Directives: "implicit" (TLS from the start), "tls" (the handshake is done
  * before the first line), "whole" (segments only), "auth down", "queue
  * down|up|full|file|dead", "cert USER", "refuse CODE ESC TEXT", "errors N",
- * "size N", "rcpts N", "timeout", "closed" (the server has hung up), "kill",
+ * "no auth", "no pipelining", "size N", "rcpts N", "timeout", "closed" (the server has hung up), "kill",
  * "drain", "trace", "normalize"; "fill N" is N C lines of 100 bytes.
  *
  * The user ann has the password "secret" and owns ann@example.org; the
@@ -42,6 +42,7 @@ static struct play {
 	struct buf question; /* asked of auth, not yet answered */
 	bool want_tls, closed;
 	bool auth_down;
+	bool no_auth;
 	int queue;
 	char cert[64];
 	struct m_session_facts facts;
@@ -214,6 +215,8 @@ say_facts(void)
 
 	m.session_facts.mechs = MECH_SCRAM_SHA_256 | MECH_PLAIN | MECH_LOGIN |
 	    (P.cert[0] != '\0' ? MECH_EXTERNAL : 0);
+	if (P.no_auth)
+		m.session_facts.mechs = 0;
 	from_auth(M_SESSION_FACTS, &m);
 }
 
@@ -521,6 +524,10 @@ directive(const char *d)
 		P.conf.max_message_size = (uint64_t)atoi(a);
 	else if ((a = word(d, "rcpts")) != NULL)
 		P.conf.max_recipients = (uint32_t)atoi(a);
+	else if (word(d, "no auth") != NULL)
+		P.no_auth = true;
+	else if (word(d, "no pipelining") != NULL)
+		P.facts.no_pipelining = 1;
 	else if (word(d, "timeout") != NULL)
 		session_timeout(P.s);
 	else if (word(d, "trace") != NULL)

@@ -983,6 +983,132 @@ relay_by_the_map(void **state)
 	queued(M_ENVELOPE_RCPT, SID(2));
 }
 
+/* The last decision that queue was told. */
+static void
+told(unsigned n, enum decision_phase phase, enum policy_decision result,
+    const char *line)
+{
+	serve_guard();
+	assert_int_equal(R.told.n, n);
+	assert_int_equal(R.told.phase, phase);
+	assert_int_equal(R.told.result, result);
+	assert_string_equal(R.told.line, line);
+}
+
+/* Takes what an accepted command makes queue know, and the decision. */
+static void
+take_mail(uint64_t sid)
+{
+	queued(M_GRANT, sid);
+	queued(M_ENVELOPE, sid);
+}
+
+static void
+history_is_told(void **state)
+{
+	(void)state;
+	print_message("# a session\n");
+	store_access_set(R.rw, "TLS_Clt:", "VERIFY");
+	come(SID(1));
+	told(1, DECISION_TLS, POLICY_REFUSE_TEMP, "tls|||NO|||tls_clt:");
+	assert_int_equal(R.told.code, 454);
+	assert_string_equal(
+	    R.told.ladder, "tls_clt\trefuse\ttls_clt:\tVERIFY\n");
+	store_access_del(R.rw, "TLS_Clt:");
+	print_message("# a sender, before front hears of it\n");
+	come(SID(2));
+	assert_false(mail(SID(2), 1, "ann@example.org")->allow);
+	told(2, DECISION_MAIL, POLICY_REFUSE_PERM,
+	    "nobody|||NO|ann@example.org||");
+	assert_int_equal(R.told.code, 530);
+	print_message("# logins\n");
+	assert_int_equal(plain(SID(2), "ann", "wrong"), R_AUTH_BAD);
+	told(3, DECISION_AUTH, POLICY_REFUSE_PERM, "bad|ann|PLAIN|NO|||");
+	assert_int_equal(R.told.code, 535);
+	assert_int_equal(R.told.txn, 0);
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_OK);
+	told(4, DECISION_AUTH, POLICY_ALLOW, "ok|ann|PLAIN|NO|||");
+	print_message("# an accepted sender, behind its envelope\n");
+	assert_true(mail(SID(2), 2, "ann@example.org")->allow);
+	take_mail(SID(2));
+	told(5, DECISION_MAIL, POLICY_ALLOW,
+	    "ok|ann|PLAIN|NO|ann@example.org||");
+	assert_int_equal(R.told.txn, 2);
+	print_message("# recipients, but not each of them\n");
+	store_access_set(R.rw, "To:void.example", "DISCARD");
+	assert_true(rcpt(SID(2), 2, "x@example.net")->allow);
+	told(6, DECISION_RCPT, POLICY_ALLOW,
+	    "ok|ann|PLAIN|NO|ann@example.org|x@example.net|");
+	queued(M_ENVELOPE_RCPT, SID(2));
+	assert_true(rcpt(SID(2), 2, "y@example.net")->allow);
+	queued(M_ENVELOPE_RCPT, SID(2));
+	assert_int_equal(R.told.n, 6);
+	assert_false(rcpt(SID(2), 2, "unqualified")->allow);
+	told(7, DECISION_RCPT, POLICY_REFUSE_PERM,
+	    "rcpt_no_domain|ann|PLAIN|NO|ann@example.org|unqualified|");
+	assert_true(rcpt(SID(2), 2, "x@void.example")->allow);
+	told(8, DECISION_RCPT, POLICY_DISCARD,
+	    "map|ann|PLAIN|NO|ann@example.org|x@void.example|"
+	    "to:void.example");
+	queued(M_ENVELOPE_RCPT, SID(2));
+	print_message("# a new transaction begins anew\n");
+	assert_true(mail(SID(2), 3, "ann@example.org")->allow);
+	take_mail(SID(2));
+	assert_true(rcpt(SID(2), 3, "x@example.net")->allow);
+	queued(M_ENVELOPE_RCPT, SID(2));
+	assert_int_equal(R.told.n, 10);
+}
+
+static void
+features_of_a_client(void **state)
+{
+	const struct arrival plain_tls = { 0 }, cert = { .cert = 1 };
+	const struct m_session_facts *f;
+	int64_t id = 0;
+
+	(void)state;
+	assert_int_equal(
+	    store_device_add(R.rw, R.ann, "laptop", STORE_DEVICE_CERT, 0, &id),
+	    STORE_OK);
+	pin_cert(R.ann, id);
+	f = arrive(SID(1), &plain_tls);
+	assert_int_equal(f->no_pipelining, 0);
+	assert_int_not_equal(f->mechs, 0);
+	store_access_set(R.rw, "Srv_Features:192.0.2.7", "A P");
+	f = arrive(SID(2), &plain_tls);
+	assert_int_equal(f->no_pipelining, 1);
+	assert_int_equal(f->mechs, 0);
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_MECHANISM);
+	store_access_set(R.rw, "Srv_Features:192.0.2.7", "l");
+	arrive(SID(3), &cert);
+	assert_int_equal(
+	    mail(SID(3), 1, "ann@example.org")->reply, R_AUTH_NEEDED);
+	serve_guard();
+	assert_string_equal(R.told.line,
+	    "nobody|ann|cert|TRUSTED|ann@example.org||"
+	    "srv_features:192.0.2.7");
+	assert_string_equal(
+	    R.told.ladder, "srv_features\trefuse\tsrv_features:192.0.2.7\tl\n");
+	assert_int_equal(R.told.device, id);
+	assert_int_equal(plain(SID(3), "ann", "pencil"), R_AUTH_OK);
+	assert_true(mail(SID(3), 2, "ann@example.org")->allow);
+}
+
+static void
+senders_of_the_map(void **state)
+{
+	(void)state;
+	free(R.setup.conf.map_relay_user);
+	R.setup.conf.map_relay_user = xstrdup("bob");
+	store_access_set(R.rw, "Connect:192.0.2.7", "RELAY");
+	come(SID(1));
+	assert_int_equal(
+	    mail(SID(1), 1, "ann@example.org")->reply, R_MAIL_NOT_OWNED);
+	assert_true(mail(SID(1), 2, "bob@example.org")->allow);
+	queued_grant(SID(1), 0, "map:connect:192.0.2.7", "map");
+	queued(M_ENVELOPE, SID(1));
+}
+
 static void
 thrown_away_and_held(void **state)
 {
@@ -1756,6 +1882,9 @@ main(void)
 		TEST(revoked_certificate_ends_sessions),
 		TEST(requirement_on_tls),
 		TEST(relay_by_the_map),
+		TEST(history_is_told),
+		TEST(features_of_a_client),
+		TEST(senders_of_the_map),
 		TEST(thrown_away_and_held),
 		TEST(queue_goes_away),
 		TEST(foreign_sessions),

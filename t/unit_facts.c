@@ -117,6 +117,91 @@ replies_to_verdicts(void **state)
 	}
 }
 
+static void
+letters_of_srv_features(void **state)
+{
+	static const struct {
+		const char *letters;
+		unsigned want;
+	} cases[] = {
+		{ "", 0 },
+		{ "A", FACTS_NO_AUTH },
+		{ "A P l",
+		    FACTS_NO_AUTH | FACTS_NO_PIPELINING | FACTS_NEED_AUTH },
+		{ "APl",
+		    FACTS_NO_AUTH | FACTS_NO_PIPELINING | FACTS_NEED_AUTH },
+		{ "a p L", 0 },
+		{ "A a", 0 },
+		{ "a A", FACTS_NO_AUTH },
+		{ "l L l", FACTS_NEED_AUTH },
+		{ "v V s S c h b d e x", 0 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		unsigned got = facts_features(cases[i].letters);
+
+		if (got != cases[i].want)
+			fail_msg("\"%s\": %u", cases[i].letters, got);
+	}
+}
+
+static struct policy_verdict verdict;
+
+/* What is said of a refusal, by the map or by our own table. */
+static void
+what_is_said(void **state)
+{
+	struct facts_reply_said said;
+
+	(void)state;
+	memset(&verdict, 0, sizeof(verdict));
+	verdict.decision = POLICY_REFUSE_PERM;
+	verdict.why = POLICY_WHY_MAP;
+	verdict.code = 554;
+	strcpy(verdict.esc, "5.7.26");
+	strcpy(verdict.text, "Not from here");
+	facts_said(&verdict, "", &said);
+	assert_int_equal(said.code, 554);
+	assert_string_equal(said.esc, "5.7.26");
+	assert_string_equal(said.text, "Not from here");
+
+	verdict.code = 0;
+	verdict.why = POLICY_WHY_SENDER;
+	facts_said(&verdict,
+	    facts_reply_arg(verdict.why, "bob@example.org", "no reason"),
+	    &said);
+	assert_int_equal(said.code, 550);
+	assert_string_equal(said.esc, "5.7.1");
+	assert_non_null(strstr(said.text, "<bob@example.org>"));
+	assert_null(strstr(said.text, "550"));
+	assert_null(strpbrk(said.text, "\r\n"));
+	assert_string_equal(
+	    facts_reply_arg(POLICY_WHY_SUSPENDED, "", "unpaid"), "unpaid");
+	assert_string_equal(facts_reply_arg(POLICY_WHY_SUSPENDED, "", ""),
+	    "no reason was given");
+	assert_string_equal(
+	    facts_reply_arg(POLICY_WHY_NOBODY, "x@y", "unpaid"), "");
+}
+
+static void
+a_login_is_needed(void **state)
+{
+	(void)state;
+	memset(&verdict, 0, sizeof(verdict));
+	verdict.nsteps = 1;
+	strcpy(verdict.text, "A P");
+	assert_false(facts_needs_login(&verdict));
+	assert_int_equal(verdict.decision, POLICY_ALLOW);
+	strcpy(verdict.text, "l");
+	strcpy(verdict.steps[0].key, "srv_features:");
+	assert_true(facts_needs_login(&verdict));
+	assert_int_equal(verdict.decision, POLICY_REFUSE_PERM);
+	assert_int_equal(verdict.why, POLICY_WHY_NOBODY);
+	assert_int_equal(verdict.steps[0].met, POLICY_MET_REFUSE);
+	assert_string_equal(verdict.key, "srv_features:");
+}
+
 int
 main(void)
 {
@@ -125,6 +210,9 @@ main(void)
 		cmocka_unit_test(names),
 		cmocka_unit_test(kinds_of_relay),
 		cmocka_unit_test(replies_to_verdicts),
+		cmocka_unit_test(letters_of_srv_features),
+		cmocka_unit_test(what_is_said),
+		cmocka_unit_test(a_login_is_needed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

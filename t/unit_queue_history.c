@@ -1,0 +1,309 @@
+/* submitd/queue_history.c: a queue among peers that this test plays. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "auth/policy.h"
+#include "queue_rig.h"
+#include "submitd/log.h"
+#include "submitd/smtp_reply.h"
+
+#define HELLO "Subject: hello\r\n\r\nHello.\r\n"
+#define ANN   "ann@example.org"
+#define BO    "bo@example.net"
+
+static struct rig rig;
+
+static int
+up(void **state)
+{
+	rig_init(&rig);
+	*state = &rig;
+	rig_up(&rig);
+	return 0;
+}
+
+static int
+down(void **state)
+{
+	rig_down(*state);
+	return 0;
+}
+
+static void
+tell(uint64_t sid, uint32_t txn, enum decision_phase phase,
+    enum policy_decision result, const char *text)
+{
+	const struct m_decision m = { .txn = txn,
+		.phase = (uint8_t)phase,
+		.result = (uint8_t)result,
+		.why = "ok",
+		.text = text,
+		.user = "ann",
+		.client_addr = "192.0.2.7",
+		.ladder = "tls_clt\tpass\ttls_clt:\tVERIFY\n"
+			  "user_relay\trelay\t\t\n" };
+
+	assert_int_equal(ipc_send(rig.auth, M_DECISION, sid, &m), 0);
+}
+
+/* The items of an answer. */
+static json_t *
+list(const char *request)
+{
+	char *text = rig_ask(&rig, request), *save = NULL, *line;
+	json_t *all = json_array(), *o = NULL, *item;
+
+	for (line = strtok_r(text, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		json_decref(o);
+		o = json_loads(line, 0, NULL);
+		assert_non_null(o);
+		if ((item = json_object_get(o, "item")) != NULL)
+			json_array_append(all, item);
+	}
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+	free(text);
+	return all;
+}
+
+/* Their texts with blanks between. */
+static void
+assert_list(const char *request, const char *want)
+{
+	json_t *items = list(request), *item;
+	char got[512] = "";
+	size_t i;
+
+	json_array_foreach(items, i, item)
+	{
+		if (i > 0)
+			strncat(got, " ", sizeof(got) - strlen(got) - 1);
+		strncat(got, json_string_value(json_object_get(item, "text")),
+		    sizeof(got) - strlen(got) - 1);
+	}
+	if (strcmp(got, want) != 0)
+		fail_msg("%s: \"%s\" instead of \"%s\"", request, got, want);
+	json_decref(items);
+}
+
+#define ALL "{\"cmd\":\"history.list\"}"
+
+/* Refusals and logins at once; what accepts mail with the mail. */
+static void
+test_with_the_mail(void **state)
+{
+	char request[96];
+	json_t *items, *item, *step;
+	uint64_t qid;
+
+	(void)state;
+	tell(RIG_SID(1), 0, DECISION_AUTH, POLICY_ALLOW, "login");
+	tell(RIG_SID(1), 1, DECISION_MAIL, POLICY_REFUSE_PERM, "no");
+	rig_grant(&rig, RIG_SID(1), "ann");
+	rig_envelope(&rig, RIG_SID(1), 2, ANN, BO, 0);
+	tell(RIG_SID(1), 2, DECISION_MAIL, POLICY_ALLOW, "mail");
+	tell(RIG_SID(1), 2, DECISION_RCPT, POLICY_REFUSE_TEMP, "later");
+	tell(RIG_SID(1), 2, DECISION_RCPT, POLICY_ALLOW, "rcpt");
+	tell(RIG_SID(1), 3, DECISION_MAIL, POLICY_ALLOW, "of-another");
+	assert_list(ALL, "login no later");
+	rig_data_open(&rig, RIG_SID(1), 2);
+	rig_wait(&rig, &rig.nready, 1);
+	rig_submit(&rig, RIG_SID(1), 2, HELLO, strlen(HELLO));
+	rig_wait(&rig, &rig.nsubmitted, 1);
+	assert_int_equal(rig.submitted.reply, R_QUEUED);
+	qid = rig.submitted.qid;
+	assert_list(ALL, "login no mail later rcpt");
+
+	snprintf(request, sizeof(request),
+	    "{\"cmd\":\"history.list\",\"qid\":\"%013llx\"}",
+	    (unsigned long long)qid);
+	assert_list(request, "mail rcpt");
+	items = list(request);
+	item = json_array_get(items, 0);
+	snprintf(request, sizeof(request), "%013llx", (unsigned long long)qid);
+	assert_string_equal(
+	    json_string_value(json_object_get(item, "qid")), request);
+	assert_string_equal(
+	    json_string_value(json_object_get(item, "user")), "ann");
+	step = json_array_get(json_object_get(item, "ladder"), 0);
+	assert_string_equal(
+	    json_string_value(json_object_get(step, "rule")), "tls_clt");
+	assert_string_equal(
+	    json_string_value(json_object_get(step, "value")), "VERIFY");
+	assert_int_equal(json_array_size(json_object_get(item, "ladder")), 2);
+	json_decref(items);
+}
+
+/* No message, no reason to have accepted it. */
+static void
+test_aborted(void **state)
+{
+	const struct m_txn abort = { .txn = 1 };
+
+	(void)state;
+	rig_grant(&rig, RIG_SID(1), "ann");
+	rig_envelope(&rig, RIG_SID(1), 1, ANN, BO, 0);
+	tell(RIG_SID(1), 1, DECISION_MAIL, POLICY_ALLOW, "mail");
+	rig_data_open(&rig, RIG_SID(1), 1);
+	rig_wait(&rig, &rig.nready, 1);
+	ipc_send(rig.front, M_DATA_ABORT, RIG_SID(1), &abort);
+	rig_settle(&rig);
+	assert_list(ALL, "");
+}
+
+static void
+test_discarded(void **state)
+{
+	(void)state;
+	rig_grant(&rig, RIG_SID(1), "ann");
+	rig_envelope(&rig, RIG_SID(1), 1, ANN, BO, ENVELOPE_DISCARD);
+	tell(RIG_SID(1), 1, DECISION_RCPT, POLICY_DISCARD, "thrown-away");
+	rig_data_open(&rig, RIG_SID(1), 1);
+	rig_wait(&rig, &rig.nready, 1);
+	rig_submit(&rig, RIG_SID(1), 1, HELLO, strlen(HELLO));
+	rig_wait(&rig, &rig.nsubmitted, 1);
+	assert_list(ALL, "thrown-away");
+	assert_list("{\"cmd\":\"history.list\",\"refused\":true}", "");
+}
+
+/* A message keeps a few of its decisions, however many recipients it has. */
+static void
+test_bounded_of_one_message(void **state)
+{
+	int i;
+
+	(void)state;
+	rig_grant(&rig, RIG_SID(1), "ann");
+	rig_envelope(&rig, RIG_SID(1), 1, ANN, BO, 0);
+	for (i = 0; i < 100; i++)
+		tell(RIG_SID(1), 1, DECISION_RCPT, POLICY_ALLOW, "r");
+	rig_data_open(&rig, RIG_SID(1), 1);
+	rig_wait(&rig, &rig.nready, 1);
+	rig_submit(&rig, RIG_SID(1), 1, HELLO, strlen(HELLO));
+	rig_wait(&rig, &rig.nsubmitted, 1);
+	assert_list(ALL, "r r r r r r r r");
+}
+
+/* The oldest go, in both databases; a second has its limit. */
+static void
+test_bounded(void **state)
+{
+	json_t *items;
+	int i;
+
+	(void)state;
+	rig.setup.conf.history_rows = 1000;
+	for (i = 0; i < 5000; i++) {
+		tell(RIG_SID(1), 0, DECISION_AUTH, POLICY_ALLOW, "login");
+		if (i % 64 == 0)
+			rig_settle(&rig);
+	}
+	rig_settle(&rig);
+	items = list("{\"cmd\":\"history.list\",\"n\":1000}");
+	assert_int_equal(json_array_size(items), 1000);
+	json_decref(items);
+	for (i = 0; i < 300; i++) {
+		rig_grant(&rig, RIG_SID(2), "ann");
+		rig_envelope(&rig, RIG_SID(2), (uint32_t)i + 1, ANN, BO, 0);
+		for (int k = 0; k < 8; k++)
+			tell(RIG_SID(2), (uint32_t)i + 1, DECISION_RCPT,
+			    POLICY_ALLOW, "rcpt");
+		rig_data_open(&rig, RIG_SID(2), (uint32_t)i + 1);
+		rig_wait(&rig, &rig.nready, (unsigned)i + 1);
+		rig_submit(
+		    &rig, RIG_SID(2), (uint32_t)i + 1, HELLO, strlen(HELLO));
+		rig_wait(&rig, &rig.nsubmitted, (unsigned)i + 1);
+	}
+	items = list("{\"cmd\":\"history.list\",\"n\":1000,"
+		     "\"sid\":\"0000070000000002\"}");
+	assert_int_equal(json_array_size(items), 1000);
+	json_decref(items);
+}
+
+static void
+test_outlives(void **state)
+{
+	(void)state;
+	tell(RIG_SID(1), 0, DECISION_CONNECT, POLICY_REFUSE_PERM, "go");
+	assert_list(ALL, "go");
+	rig_stop(&rig);
+	rig_up(&rig);
+	assert_list(ALL, "go");
+}
+
+/* Lists are cut at the old end, and walk through long histories. */
+static void
+test_list(void **state)
+{
+	char text[16];
+	int i;
+
+	(void)state;
+	for (i = 1; i <= 2500; i++) {
+		snprintf(text, sizeof(text), "%d", i);
+		tell(RIG_SID(i % 100 == 0 ? 2 : 1), 0, DECISION_AUTH,
+		    POLICY_ALLOW, text);
+		if (i % 64 == 0)
+			rig_settle(&rig);
+	}
+	assert_list("{\"cmd\":\"history.list\",\"n\":3}", "2498 2499 2500");
+	assert_list("{\"cmd\":\"history.list\",\"n\":2,"
+		    "\"sid\":\"0000070000000002\"}",
+	    "2400 2500");
+	assert_list("{\"cmd\":\"history.list\",\"user\":\"bob\"}", "");
+}
+
+static void
+test_bad_requests(void **state)
+{
+	static const char *const requests[] = {
+		"{\"cmd\":\"history.list\",\"sid\":\"xyz\"}",
+		"{\"cmd\":\"history.list\",\"sid\":7}",
+		"{\"cmd\":\"history.list\",\"qid\":\"\"}",
+		"{\"cmd\":\"history.list\",\"qid\":\"00000000000000001\"}",
+		"{\"cmd\":\"history.list\",\"qid\":\"0\"}",
+	};
+	size_t i;
+	char *text;
+
+	(void)state;
+	for (i = 0; i < sizeof(requests) / sizeof(requests[0]); i++) {
+		text = rig_ask(&rig, requests[i]);
+		if (strstr(text, "\"exit\":64") == NULL)
+			fail_msg("%s: %s", requests[i], text);
+		free(text);
+	}
+}
+
+#define T(f) cmocka_unit_test_setup_teardown(f, up, down)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(test_with_the_mail),
+		T(test_aborted),
+		T(test_discarded),
+		T(test_bounded_of_one_message),
+		T(test_bounded),
+		T(test_outlives),
+		T(test_list),
+		T(test_bad_requests),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	log_set_level(LOG_ERR);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
