@@ -159,6 +159,7 @@ map_resolve(uint8_t status)
 static void
 warn_of_crl(const char *reason)
 {
+	const struct m_alarm m = { .what = "crl", .text = reason };
 	static int64_t last_ms;
 	int64_t now = authd_now_ms();
 
@@ -166,6 +167,8 @@ warn_of_crl(const char *reason)
 		return;
 	last_ms = now;
 	log_warn("crl", "error=%s", reason);
+	if (A.queue != NULL)
+		ipc_send(A.queue, M_ALARM, 0, &m);
 }
 
 static void

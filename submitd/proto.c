@@ -139,6 +139,9 @@ FIELDS(f_envelope_rcpt) = {
 	F(STR, m_envelope_rcpt, to, PATH_MAX_LEN),
 	F(U8, m_envelope_rcpt, flags, 3),
 	F(STR, m_envelope_rcpt, note, TEXT_MAX), { 0 } };
+FIELDS(f_alarm) = {
+	F(STR, m_alarm, what, 32),
+	F(STR, m_alarm, text, TEXT_MAX), { 0 } };
 FIELDS(f_throttle_ask) = {
 	F(U32, m_throttle_ask, ticket, NUM_MAX),
 	F(STR, m_throttle_ask, user, NAME_MAX_LEN),
@@ -288,6 +291,7 @@ static const struct {
 	[M_ENVELOPE] = { "ENVELOPE", f_envelope, false },
 	[M_ENVELOPE_RCPT] = { "ENVELOPE_RCPT", f_envelope_rcpt, false },
 	[M_DECISION] = { "DECISION", f_decision, false },
+	[M_ALARM] = { "ALARM", f_alarm, false },
 	[M_THROTTLE_ASK] = { "THROTTLE_ASK", f_throttle_ask, false },
 	[M_AUTH_SEEN] = { "AUTH_SEEN", f_auth_seen, false },
 	[M_THROTTLE_ANSWER] = { "THROTTLE_ANSWER", f_throttle_answer, false },

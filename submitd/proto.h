@@ -95,6 +95,7 @@ enum msg_type {
 	M_DECISION, /* for the history */
 
 	/* auth to queue: logins, against guessing; and the answer to both */
+	M_ALARM, /* for the status: an administrator should look */
 	M_THROTTLE_ASK,
 	M_AUTH_SEEN,
 	M_THROTTLE_ANSWER,
@@ -350,6 +351,11 @@ struct m_envelope_rcpt {
 	const char *to;
 	uint8_t flags;	  /* enum envelope_flag, from the access map */
 	const char *note; /* reason of a hold, "" else */
+};
+
+struct m_alarm {
+	const char *what; /* "crl" */
+	const char *text; /* a sentence */
 };
 
 /* Before a password is looked at.  The user's name, or what was claimed. */
@@ -612,6 +618,7 @@ union msg {
 	struct m_grant grant;
 	struct m_envelope envelope;
 	struct m_envelope_rcpt envelope_rcpt;
+	struct m_alarm alarm;
 	struct m_throttle_ask throttle_ask;
 	struct m_auth_seen auth_seen;
 	struct m_throttle_answer throttle_answer;

@@ -326,7 +326,9 @@ void queue_login_start(struct queue *);
 /* Takes over the keys of the configuration. */
 void queue_login_configure(struct queue *);
 void queue_login_free(struct queue *);
-ipc_handler queue_on_throttle_ask, queue_on_auth_seen;
+ipc_handler queue_on_throttle_ask, queue_on_auth_seen, queue_on_alarm;
+/* The alarm of auth as the status has it; NULL: there is none. */
+json_t *queue_login_alarm(const struct queue *);
 /* Who is slowed down or refused, for the status. */
 json_t *queue_login_throttled(struct queue *);
 /* Answers to submitctl (control.h). */

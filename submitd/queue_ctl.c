@@ -477,6 +477,8 @@ alarms_array(const struct queue *q)
 	const struct queue_dest *d = &q->dest;
 	json_t *a = json_array(), *o;
 
+	if ((o = queue_login_alarm(q)) != NULL)
+		json_array_append_new(a, o);
 	if (!d->alarm)
 		return a;
 	o = json_object();

@@ -298,6 +298,7 @@ const struct ipc_rule queue_auth_rules[] = {
 	{ M_ENVELOPE, on_envelope },
 	{ M_ENVELOPE_RCPT, on_envelope_rcpt },
 	{ M_DECISION, queue_on_decision },
+	{ M_ALARM, queue_on_alarm },
 	{ M_THROTTLE_ASK, queue_on_throttle_ask },
 	{ M_AUTH_SEEN, queue_on_auth_seen },
 	{ M_SESSION_CLOSE, on_session_close },

@@ -44,7 +44,9 @@ enum {
 	FLUSH_EVERY_MS = 1000,
 	WARN_EVERY_MS = 60 * 1000,
 	LIST_MAX = 1000,
-	STATUS_MAX = 20
+	STATUS_MAX = 20,
+	/* auth repeats it at least so often while it has cause */
+	ALARM_MS = 10 * 60 * 1000
 };
 
 struct queue_login {
@@ -53,6 +55,10 @@ struct queue_login {
 	bool writing;            /* a transaction is open */
 	struct event *ev_flush;
 	int64_t flushed_ms, warned_ms;
+	struct {
+		char *what, *text;
+		int64_t since_ms, last_ms;
+	} alarm;
 };
 
 /* ---- keeping ---- */
@@ -225,6 +231,8 @@ queue_login_free(struct queue *q)
 	history_close(&l->history);
 	throttle_free(&l->throttle);
 	event_free(l->ev_flush);
+	free(l->alarm.what);
+	free(l->alarm.text);
 	free(l);
 }
 
@@ -351,7 +359,41 @@ queue_on_auth_seen(struct ipc *ipc, const struct ipc_in *in)
 	flush_soon(p->q->login);
 }
 
+void
+queue_on_alarm(struct ipc *ipc, const struct ipc_in *in)
+{
+	const struct queue_peer *p = ipc_arg(ipc);
+	struct queue_login *l = p->q->login;
+	int64_t now = queue_now_ms();
+
+	if (l->alarm.what == NULL || now - l->alarm.last_ms >= ALARM_MS ||
+	    strcmp(l->alarm.what, in->m->alarm.what) != 0)
+		l->alarm.since_ms = now;
+	l->alarm.last_ms = now;
+	free(l->alarm.what);
+	free(l->alarm.text);
+	l->alarm.what = xstrdup(in->m->alarm.what);
+	l->alarm.text = xstrdup(in->m->alarm.text);
+}
+
 /* ---- submitctl ---- */
+
+json_t *
+queue_login_alarm(const struct queue *q)
+{
+	const struct queue_login *l = q->login;
+	json_t *o;
+
+	if (l->alarm.what == NULL ||
+	    queue_now_ms() - l->alarm.last_ms >= ALARM_MS)
+		return NULL;
+	o = json_object();
+	json_object_set_new(o, "what", queue_json_text(l->alarm.what));
+	json_object_set_new(o, "trouble", json_string("auth"));
+	json_object_set_new(o, "text", queue_json_text(l->alarm.text));
+	json_object_set_new(o, "since", queue_json_time(l->alarm.since_ms));
+	return o;
+}
 
 struct listing {
 	struct control_conn *conn; /* or */
