@@ -214,6 +214,17 @@ def last_use(tap, scene):
                "client": "phone.lan"}, "last use: address and client")
     tap.like(seen["cid"]["time"], r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$",
              "last use: the time")
+    secret = scene.submitctl_json("device", "add", "eve", "phone",
+                                  "--password")["password"]
+    tap.equal(scene.submitctl_json("device", "list")[0]["last_used"], None,
+              "device list: not used yet")
+    tap.like(login(scene, "127.0.0.9", "eve", secret), "^235",
+             "the password of a device")
+    device = scene.submitctl_json("device", "list")[0]
+    tap.equal((device["last_addr"], device["last_client"]),
+              ("127.0.0.9", "phone.lan"),
+              "device list: the address and program of the last use")
+    tap.ok(device["last_used"], "device list: the time of the last use")
 
 
 def logged(tap, scene):
