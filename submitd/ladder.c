@@ -78,20 +78,3 @@ ladder_next(const char *text, struct ladder_step *s)
 	text += strcspn(text, "\n");
 	return *text == '\n' ? text + 1 : text;
 }
-
-bool
-ladder_deciding(const char *text, bool refused, struct ladder_step *out)
-{
-	struct ladder_step s;
-	bool found = false;
-
-	while ((text = ladder_next(text, &s)) != NULL) {
-		if (refused ? strcmp(s.met, "refuse") != 0 &&
-			    strcmp(s.met, "fail") != 0
-			    : strcmp(s.met, "relay") != 0)
-			continue;
-		*out = s;
-		found = true;
-	}
-	return found;
-}

@@ -26,10 +26,4 @@ struct ladder_step {
  * is a step whose rule is that. */
 const char *ladder_next(const char *text, struct ladder_step *);
 
-/*
- * The step that decided: of a refusal the last that refused or failed, of
- * anything else the last that gave the right to relay.  False: none did.
- */
-bool ladder_deciding(const char *text, bool refused, struct ladder_step *);
-
 #endif

@@ -126,6 +126,21 @@ do_rcpt(unsigned n, struct script *s)
 	allow(n);
 }
 
+/* For the history: of the session, of the envelope, or of none. */
+static void
+do_decision(unsigned n, struct script *s)
+{
+	struct m_decision m = { .txn = byte(s) % TXNS,
+		.phase = byte(s) % 5,
+		.result = byte(s) % 5,
+		.why = "ok",
+		.user = "ann",
+		.text = "\xff",
+		.ladder = byte(s) % 2 ? "sender\trefuse\t\t\n" : "\t\t..." };
+
+	ipc_send(rig.auth, M_DECISION, sid_of(n), &m);
+}
+
 static void
 do_auth_close(unsigned n, struct script *s)
 {
@@ -266,7 +281,7 @@ do_ask(unsigned n, struct script *s)
 {
 	static const char *const verbs[] = { "status", "queue.list",
 		"queue.stats", "queue.hold", "queue.release", "queue.retry",
-		"queue.del", "queue.show" };
+		"queue.del", "queue.show", "history.list" };
 	char *request = xasprintf("{\"cmd\":\"%s\",\"all\":true}",
 	    verbs[byte(s) % (sizeof(verbs) / sizeof(verbs[0]))]);
 
@@ -303,7 +318,7 @@ static void (*const actions[])(unsigned, struct script *) = { do_settle,
 	do_grant, do_envelope, do_rcpt, do_auth_close, do_open, do_body_file,
 	do_abort, do_front_close, do_submit, do_front_raw, do_front_dies,
 	do_result, do_relay_state, do_relay_raw, do_relay_dies, do_ask,
-	do_ask_raw };
+	do_ask_raw, do_decision };
 
 /* ---- */
 
