@@ -291,7 +291,7 @@ set_pragmas(struct mailq *mq)
 				  "PRAGMA page_size = 16384;"
 				  "PRAGMA journal_mode = WAL;"
 				  "PRAGMA synchronous = FULL;"
-				  "PRAGMA journal_size_limit = 67108864;"
+				  "PRAGMA journal_size_limit = 4194304;"
 				  "PRAGMA cache_size = -16384;"
 				  "PRAGMA secure_delete = FAST;"
 				  "PRAGMA foreign_keys = ON;"
