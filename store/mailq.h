@@ -110,10 +110,25 @@ void mailq_close(struct mailq **mq);
 /* The last failure as a sentence without period; until the next call. */
 const char *mailq_errtext(const struct mailq *mq);
 
-/* Bytes that this process may still write to the spool, and its size. *free is
- * 0 as well when no file can be made. */
-enum mailq_rc mailq_space(
-    struct mailq *mq, uint64_t *free_bytes, uint64_t *total_bytes);
+/*
+ * The most that the log of queue.db takes, with some to spare: it is copied to
+ * the database from 16 MiB on, after the commit that made it so large. A
+ * commit group of 128 bodies of 64 KiB and their rows comes on top.
+ */
+#define MAILQ_LOG_ROOM (UINT64_C(32) * 1024 * 1024)
+
+/*
+ * What mail may take, in bytes. Both are 0 when the log could not grow to
+ * MAILQ_LOG_ROOM any more, for the results of deliveries must find room in it,
+ * or when no file can be made.
+ */
+struct mailq_space {
+	uint64_t files; /* bodies in files: free on the disk */
+	uint64_t rows;  /* the same and what is free within queue.db */
+	uint64_t total; /* the size of the disk */
+};
+
+enum mailq_rc mailq_space(struct mailq *mq, struct mailq_space *space);
 
 /*
  * After opening: removes files that no row names (*removed counts them), and

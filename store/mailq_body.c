@@ -40,17 +40,61 @@ qid_of_name(const char *name)
 	return strcmp(msg_name(back, qid), name) == 0 ? qid : 0;
 }
 
-enum mailq_rc
-mailq_space(struct mailq *mq, uint64_t *free_bytes, uint64_t *total_bytes)
+/* 0 if there is none. */
+static uint64_t
+file_size(struct mailq *mq, const char *name)
 {
+	struct stat sb;
+
+	if (fstatat(mq->dirfd, name, &sb, AT_SYMLINK_NOFOLLOW) == -1)
+		return 0;
+	return (uint64_t)sb.st_size;
+}
+
+/* Bytes of the pages of queue.db, those still in the log included. */
+static enum mailq_rc
+count_pages(struct mailq *mq, uint64_t *unused, uint64_t *all)
+{
+	sqlite3_stmt *stmt;
+	enum mailq_rc rc;
+
+	rc = mailq_query(mq, &stmt,
+	    "SELECT freelist_count * page_size, page_count * page_size"
+	    " FROM pragma_freelist_count, pragma_page_count, pragma_page_size",
+	    "");
+	if (rc == MAILQ_OK && (rc = mailq_step(mq, stmt)) == MAILQ_OK) {
+		*unused = (uint64_t)sqlite3_column_int64(stmt, 0);
+		*all = (uint64_t)sqlite3_column_int64(stmt, 1);
+	}
+	mailq_done(stmt);
+	return rc;
+}
+
+enum mailq_rc
+mailq_space(struct mailq *mq, struct mailq_space *space)
+{
+	uint64_t unused = 0, all = 0, have, taken = MAILQ_LOG_ROOM, n;
 	struct statvfs v;
+	enum mailq_rc rc;
 
 	if (fstatvfs(mq->dirfd, &v) == -1)
 		return mailq_errno(mq, "statvfs");
-	*free_bytes = (uint64_t)v.f_bavail * v.f_frsize;
-	*total_bytes = (uint64_t)v.f_blocks * v.f_frsize;
-	if (v.f_files > 0 && v.f_favail == 0) /* some systems count none */
-		*free_bytes = 0;
+	if ((rc = count_pages(mq, &unused, &all)) != MAILQ_OK)
+		return rc;
+	*space = (struct mailq_space){
+		.total = (uint64_t)v.f_blocks * v.f_frsize,
+	};
+	/* The log is written over from its start: what it has, it keeps. */
+	n = file_size(mq, "queue.db-wal");
+	taken -= n < MAILQ_LOG_ROOM ? n : MAILQ_LOG_ROOM;
+	/* Pages that so far are in the log only. */
+	n = file_size(mq, "queue.db");
+	taken += all > n ? all - n : 0;
+	have = (uint64_t)v.f_bavail * v.f_frsize;
+	if (have < taken || (v.f_files > 0 && v.f_favail == 0))
+		return MAILQ_OK; /* some systems count no files */
+	space->files = have - taken;
+	space->rows = space->files + unused;
 	return MAILQ_OK;
 }
 

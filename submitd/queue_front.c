@@ -358,19 +358,41 @@ static bool
 has_space(struct queue *q)
 {
 	static int64_t warned_ms;
-	uint64_t avail = 0, total = 0, share;
 	uint64_t need = (uint64_t)q->setup->conf.max_message_size;
+	struct mailq_space space;
+	uint64_t share;
 
-	if (mailq_space(q->mq, &avail, &total) != MAILQ_OK)
+	if (mailq_space(q->mq, &space) != MAILQ_OK)
 		return false;
-	share = total / 20 < SPACE_SHARE_MAX ? total / 20 : SPACE_SHARE_MAX;
+	share = space.total / 20;
+	if (share > SPACE_SHARE_MAX)
+		share = SPACE_SHARE_MAX;
 	if (need < share)
 		need = share;
-	if (avail >= need)
+	if (space.rows >= need)
 		return true;
 	if (may_warn(&warned_ms))
-		log_warn("space", "free=%lu needed=%lu", (unsigned long)avail,
-		    (unsigned long)need);
+		log_warn("space", "free=%lu needed=%lu",
+		    (unsigned long)space.rows, (unsigned long)need);
+	return false;
+}
+
+/*
+ * Space within the database is none for a body in a file. What others write at
+ * the same time counts too: so it is asked again when the file is complete.
+ */
+static bool
+has_space_for_file(struct queue *q)
+{
+	static int64_t warned_ms;
+	struct mailq_space space;
+
+	if (mailq_space(q->mq, &space) != MAILQ_OK)
+		return false;
+	if (space.files > 0)
+		return true;
+	if (may_warn(&warned_ms))
+		log_warn("space", "free=0 needed=1");
 	return false;
 }
 
@@ -450,6 +472,11 @@ on_body_file(struct ipc *ipc, const struct ipc_in *in)
 	if (t == NULL || t->in_file) {
 		not_allowed(p, in->sid, proto_name(in->type));
 		answer(p->q, in->sid, in->m->txn.txn, R_TEMP, 0);
+		return;
+	}
+	if (!has_space_for_file(p->q)) {
+		txn_abort(p->q, s);
+		answer(p->q, in->sid, in->m->txn.txn, R_NO_SPACE, 0);
 		return;
 	}
 	rc = mailq_body_create(p->q->mq, t->qid, &fd);
@@ -543,6 +570,11 @@ on_submit(struct ipc *ipc, const struct ipc_in *in)
 		if (t != NULL)
 			txn_abort(p->q, s);
 		answer(p->q, in->sid, m->txn, R_TEMP, 0);
+		return;
+	}
+	if (t->in_file && !has_space_for_file(p->q)) {
+		txn_abort(p->q, s);
+		answer(p->q, in->sid, m->txn, R_NO_SPACE, 0);
 		return;
 	}
 	sub = submission_new(s, m);

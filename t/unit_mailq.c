@@ -10,6 +10,7 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 #include <errno.h>
@@ -23,6 +24,7 @@
 #include "store/mailq.h"
 
 #define QID 0x193ab7c00001u
+#define MIB UINT64_C(1048576)
 
 struct fixture {
 	char dir[64];
@@ -783,14 +785,139 @@ test_no_space(void **state)
 	assert_int_equal(s.messages, n);
 }
 
+/* Takes the place of the system's: a disk of 1 GiB with so much free that the
+ * database may take. */
+static uint64_t disk_free = 512 * MIB;
+static unsigned files_free = 1;
+
+static uint64_t
+size_at(int fd, const char *name)
+{
+	struct stat sb;
+
+	return fstatat(fd, name, &sb, 0) == 0 ? (uint64_t)sb.st_size : 0;
+}
+
+int
+fstatvfs(int fd, struct statvfs *v)
+{
+	uint64_t used = size_at(fd, "queue.db") + size_at(fd, "queue.db-wal");
+	uint64_t left = used < disk_free ? (disk_free - used) / 4096 : 0;
+
+	*v = (struct statvfs){
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_blocks = 1024 * MIB / 4096,
+		.f_bfree = left,
+		.f_bavail = left,
+		.f_files = 1000,
+		.f_favail = files_free,
+	};
+	return 0;
+}
+
+static uint64_t
+log_size(const struct fixture *fx)
+{
+	char path[128];
+	struct stat sb;
+
+	snprintf(path, sizeof(path), "%s/queue.db-wal", fx->dir);
+	assert_int_equal(stat(path, &sb), 0);
+	return (uint64_t)sb.st_size;
+}
+
+/* What the log of the database may still grow by is not for mail. */
 static void
 test_space(void **state)
 {
+	static const struct {
+		const char *name;
+		uint64_t free;
+		unsigned nfiles;
+		uint64_t above; /* the reserve */
+	} rows[] = {
+		{ "full", 0, 1, 0 },
+		{ "less than the reserve", MAILQ_LOG_ROOM - MIB, 1, 0 },
+		{ "more than the reserve", MAILQ_LOG_ROOM + MIB, 1, MIB },
+		{ "no file can be made", 512 * MIB, 0, 0 },
+	};
 	struct fixture *fx = *state;
-	uint64_t avail, total;
+	struct mailq_space s;
 
-	OK(mailq_space(fx->mq, &avail, &total));
-	assert_true(avail <= total && total > 0);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		disk_free = rows[i].free;
+		files_free = rows[i].nfiles;
+		OK(mailq_space(fx->mq, &s));
+		/* The new file's pages are still in the log, or just there. */
+		if (s.total != 1024 * MIB || s.files > rows[i].above + MIB ||
+		    s.files + MIB / 2 < rows[i].above || s.rows < s.files ||
+		    (rows[i].above == 0 && s.rows != 0))
+			fail_msg("%s: files %lu rows %lu", rows[i].name,
+			    (unsigned long)s.files, (unsigned long)s.rows);
+	}
+	disk_free = 512 * MIB;
+	files_free = 1;
+}
+
+static void
+fill(struct fixture *fx, unsigned n)
+{
+	static char body[60000];
+
+	memset(body, 'x', sizeof(body) - 1);
+	OK(mailq_begin(fx->mq));
+	for (unsigned i = 0; i < n; i++)
+		OK(add(fx, QID + i, body));
+	OK(mailq_commit(fx->mq));
+}
+
+/* The database does not shrink: what left it is space for the next. */
+static void
+test_space_is_used_again(void **state)
+{
+	enum { MANY = 40 };
+	struct fixture *fx = *state;
+	struct mailq_space before, after;
+
+	fill(fx, MANY);
+	OK(mailq_space(fx->mq, &before));
+	OK(mailq_begin(fx->mq));
+	for (unsigned i = 0; i < MANY; i++)
+		OK(mailq_delete(fx->mq, QID + i));
+	OK(mailq_commit(fx->mq));
+	OK(mailq_space(fx->mq, &after));
+	assert_true(after.rows > before.rows + MANY * 55000);
+	/* Not for files: their bytes are the disk's. */
+	assert_true(after.files < before.files + MIB);
+}
+
+/* What the database is still to grow by, once the log is copied to it. */
+static void
+test_space_is_taken_by_log(void **state)
+{
+	struct fixture *fx = *state;
+	struct mailq_space before, after;
+	uint64_t log = log_size(fx);
+
+	OK(mailq_space(fx->mq, &before));
+	fill(fx, 100);
+	assert_true(log_size(fx) > log + 100 * 55000);
+	OK(mailq_space(fx->mq, &after));
+	assert_true(after.files + 100 * 55000 < before.files);
+	assert_true(after.files + 100 * 80000 > before.files);
+}
+
+/* A log that had to become large gives its space back. */
+static void
+test_log_shrinks(void **state)
+{
+	struct fixture *fx = *state;
+
+	fill(fx, 300);
+	assert_true(log_size(fx) > 16 * MIB);
+	add_committed(fx, QID + 300, "x");
+	assert_true(log_size(fx) <= 4 * MIB);
 }
 
 /* A process that is killed in mid-transaction leaves nothing of it. */
@@ -856,6 +983,9 @@ main(void)
 		T(test_high),
 		T(test_no_space),
 		T(test_space),
+		T(test_space_is_used_again),
+		T(test_space_is_taken_by_log),
+		T(test_log_shrinks),
 		T(test_killed_in_transaction),
 	};
 

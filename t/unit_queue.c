@@ -11,6 +11,7 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 
 #include <dirent.h>
@@ -31,11 +32,42 @@
 #define ANN   "ann@example.org"
 #define BO    "bo@example.net"
 
+#define MIB UINT64_C(1048576)
+
 static struct rig rig;
+
+/* Takes the place of the system's: a disk of 1 GiB with so much free that the
+ * database may take. */
+static uint64_t disk_free = 512 * MIB;
+
+static uint64_t
+size_at(int fd, const char *name)
+{
+	struct stat sb;
+
+	return fstatat(fd, name, &sb, 0) == 0 ? (uint64_t)sb.st_size : 0;
+}
+
+int
+fstatvfs(int fd, struct statvfs *v)
+{
+	uint64_t used = size_at(fd, "queue.db") + size_at(fd, "queue.db-wal");
+	uint64_t left = used < disk_free ? (disk_free - used) / 4096 : 0;
+
+	*v = (struct statvfs){
+		.f_bsize = 4096,
+		.f_frsize = 4096,
+		.f_blocks = 1024 * MIB / 4096,
+		.f_bfree = left,
+		.f_bavail = left,
+	};
+	return 0;
+}
 
 static int
 up(void **state)
 {
+	disk_free = 512 * MIB;
 	rig_init(&rig);
 	*state = &rig;
 	rig_up(&rig);
@@ -546,6 +578,79 @@ test_no_space(void **state)
 	rig.setup.conf.max_message_size = 1 << 20;
 	rig_data_open(&rig, RIG_SID(1), 1);
 	assert_int_equal(rig.ready.reply, R_DATA_GO);
+}
+
+/* The room for the log of the database comes on top of that for mail. */
+static void
+test_space_for_results(void **state)
+{
+	static const struct {
+		const char *name;
+		uint64_t free;
+		enum smtp_reply reply;
+	} rows[] = {
+		{ "full", 0, R_NO_SPACE },
+		{ "mail only", 60 * MIB, R_NO_SPACE },
+		{ "log only", MAILQ_LOG_ROOM, R_NO_SPACE },
+		{ "both", MAILQ_LOG_ROOM + 60 * MIB, R_DATA_GO },
+	};
+	size_t i;
+
+	(void)state;
+	/* A twentieth of the disk is more than this. */
+	rig.setup.conf.max_message_size = 1 << 20;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		disk_free = rows[i].free;
+		rig_grant(&rig, RIG_SID(i), "ann");
+		rig_envelope(&rig, RIG_SID(i), 1, ANN, BO, 0);
+		rig_data_open(&rig, RIG_SID(i), 1);
+		if (rig.ready.reply != rows[i].reply)
+			fail_msg("%s: reply %d", rows[i].name, rig.ready.reply);
+	}
+}
+
+/* Space in the database is for bodies in it, and comes back with them. */
+static void
+test_space_after_drain(void **state)
+{
+	enum { MANY = 100, LEN = 60000 };
+	static char body[LEN + 1];
+	unsigned i;
+
+	(void)state;
+	rig.setup.conf.max_message_size = 1 << 20;
+	memset(body, 'x', LEN);
+	for (i = 0; i < MANY; i++)
+		assert_true(rig_send(&rig, RIG_SID(i), 1, ANN, BO, body) != 0);
+	/* A twentieth of the disk, but for what these took. */
+	disk_free = MAILQ_LOG_ROOM + 1024 * MIB / 20 + 3 * MIB;
+	rig_grant(&rig, RIG_SID(MANY), "ann");
+	rig_envelope(&rig, RIG_SID(MANY), 1, ANN, BO, 0);
+	rig_data_open(&rig, RIG_SID(MANY), 1);
+	assert_int_equal(rig.ready.reply, R_NO_SPACE);
+	for (i = 0; i < MANY; i++)
+		deliver(i);
+	assert_int_equal(messages(), 0);
+	rig_data_open(&rig, RIG_SID(MANY), 1);
+	assert_int_equal(rig.ready.reply, R_DATA_GO);
+}
+
+/* A file that leaves no room for the log is not taken. */
+static void
+test_file_takes_room(void **state)
+{
+	struct m_submit m = { .txn = 1, .size = 3, .in_file = 1 };
+
+	(void)state;
+	open_file(RIG_SID(1), 1);
+	assert_int_equal(write(rig.body_fd, "x\r\n", 3), 3);
+	disk_free = 0;
+	ipc_send(rig.front, M_SUBMIT, RIG_SID(1), &m);
+	rig_wait(&rig, &rig.nsubmitted, 1);
+	assert_int_equal(rig.submitted.reply, R_NO_SPACE);
+	assert_int_equal(files("tmp."), 0);
+	assert_int_equal(files(".msg"), 0);
+	assert_int_equal(messages(), 0);
 }
 
 /*
@@ -1407,6 +1512,9 @@ main(void)
 		T(test_eightbit),
 		T(test_many_at_once),
 		T(test_no_space),
+		T(test_space_for_results),
+		T(test_space_after_drain),
+		T(test_file_takes_room),
 		T(test_commit_fails),
 		T(test_discard),
 		T(test_hold_by_map),
