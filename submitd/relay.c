@@ -290,11 +290,30 @@ relay_good_addr(void)
 
 /* ---- peers ---- */
 
+/* Takes back what is on its way for a queue that is gone, or the next one
+ * would send it twice.  Once its end of data is said it runs on: the smarthost
+ * has it. */
+static void
+take_back(const struct ipc *p)
+{
+	struct relay_conn *c, *next;
+
+	for (c = TAILQ_FIRST(&busy); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, link);
+		if (c->job == NULL || c->job->queue != p)
+			continue;
+		c->job->queue = NULL;
+		if (smtp_client_is_final(c->client))
+			continue;
+		relay_job_done(c->job);
+		forget(c);
+	}
+}
+
 static void
 on_queue_gone(struct ipc *p, const char *why)
 {
 	struct relay_job *j, *next;
-	struct relay_conn *c;
 
 	log_debug("peer_gone", "role=%s why=%s", "queue", why);
 	relay_job_queue_gone(p);
@@ -308,12 +327,11 @@ on_queue_gone(struct ipc *p, const char *why)
 		j->queue = NULL;
 		relay_job_done(j);
 	}
-	TAILQ_FOREACH(c, &busy, link)
-		if (c->job != NULL && c->job->queue == p)
-			c->job->queue = NULL;
+	take_back(p);
 	if (queue == p)
 		queue = NULL;
-	maybe_leave();
+	tell_state();
+	dispatch();
 }
 
 static void

@@ -405,6 +405,22 @@ host_has(const char *name)
 	return there;
 }
 
+/* Whether the relay has said it, anywhere. */
+static bool
+host_heard(const char *command)
+{
+	char *path = xasprintf("%s/heard.jsonl", host_dir);
+	struct buf b = { 0 };
+	bool heard;
+
+	read_file(path, &b);
+	free(path);
+	heard = b.len > 0 &&
+	    memmem(buf_head(&b), b.len, command, strlen(command)) != NULL;
+	buf_clear(&b);
+	return heard;
+}
+
 /* What was said in clear must be this and no more. */
 static void
 check_clear(const char *row)
@@ -1123,6 +1139,32 @@ queue_comes_back(void **st)
 	stop_host("new queue");
 }
 
+/* Until the end of data is sent, a message of a queue that is gone is taken
+ * back: the new queue sends it again, and it arrives once. */
+static void
+queue_goes_before_dot(void **st)
+{
+	static const char *const args[] = { "--hang", "data/1", NULL };
+	struct options o = { .connections = 1 };
+
+	(void)st;
+	start_relay(&o, start_host(args));
+	send_text(1, 1, BODY);
+	while (!host_heard("DATA"))
+		assert_int_equal(kill(host_pid, 0), 0);
+	ipc_free(&queue[0]);
+	tell_relay('q');
+	/* The only connection hangs: it must be given up. */
+	send_job(
+	    queue[1], 1, 1, BODY_7BIT, BODY, strlen(BODY), -1, strlen(BODY));
+	wait_done(queue[1], 1);
+	check_results("before the dot", "1/100 delivered none 250\n");
+	stop_relay();
+	assert_true(host_has("msg-000001.eml"));
+	assert_false(host_has("msg-000002.eml"));
+	stop_host("before the dot");
+}
+
 /* Nonsense of a broken queue is answered, not obeyed. */
 static void
 broken_jobs(void **st)
@@ -1196,6 +1238,7 @@ main(void)
 		cmocka_unit_test(nobody_there),
 		cmocka_unit_test(drain_finishes_jobs),
 		cmocka_unit_test(queue_comes_back),
+		cmocka_unit_test(queue_goes_before_dot),
 		cmocka_unit_test(broken_jobs),
 	};
 
