@@ -171,8 +171,11 @@ session_over(struct relay_conn *c)
 		relay_on_closed(c);
 		return;
 	}
+	/* It was never up: whatever it answered is no reply to a mail. */
 	if (f != NULL)
-		note(c, f->trouble, f->esc, f->text);
+		note(c,
+		    f->trouble == TROUBLE_REPLY ? TROUBLE_CONNECT : f->trouble,
+		    f->esc, f->text);
 	stream_free(&c->stream);
 	smtp_client_free(&c->client);
 	/* Too many wrong logins could lock the account. */

@@ -647,6 +647,15 @@ static const struct scenario {
 	    "1/100 deferred connect 0 4.3.2\n"
 	    "1/101 deferred connect 0 4.3.2\n",
 	    "refused the connection: 554 5.3.2 no", false },
+	{ "garbage as greeting", { 0 }, { "--refuse", "connect=hello" }, BODY,
+	    "1/100 deferred connect 0 4.5.0\n"
+	    "1/101 deferred connect 0 4.5.0\n",
+	    "no SMTP reply came as the greeting", false },
+	{ "garbage as reply to EHLO under TLS", { 0 },
+	    { "--refuse", "ehlo-tls=hello" }, BODY,
+	    "1/100 deferred connect 0 4.5.0\n"
+	    "1/101 deferred connect 0 4.5.0\n",
+	    "no SMTP reply came as the reply to EHLO", false },
 	{ "a silent smarthost", { .timeout_ms = 1000 }, { "--hang", "connect" },
 	    BODY,
 	    "1/100 deferred connect 0 4.4.2\n1/101 deferred connect 0 4.4.2\n",
