@@ -407,6 +407,7 @@ def bad_lines(tap, scene):
     scene.reload()
     scene.log.wait(mark, ev="access-map", result="refused")
     scene.log.wait(mark, ev="reload", result="ok")
+    scene.settled()
     decides(tap, scene, "the file is gone: the entries stay", r"503 5\.7\.0")
     event = change_map(scene, "# none\n")
     tap.equal(event["keys"], "-TLS_Clt:", "the log has the removed key")
@@ -445,6 +446,7 @@ def other_ways(tap, scene):
     tap.equal((event["entries"], event["added"], event["removed"]),
               ("2", "0", "0"), "SIGHUP: read again, nothing has changed")
     scene.log.wait(mark, ev="reload", result="ok")
+    scene.settled()
 
 
 def busy_store(tap, scene):

@@ -335,6 +335,7 @@ def map_relay_user(tap, scene):
     mark = scene.log.mark()
     scene.reload()
     scene.log.wait(mark, ev="reload", result="ok")
+    scene.settled()
     with Entries(scene, entry), scene.tls_session() as session:
         tap.like(reply(session.mail("anybody@example.org")), "^550 5.7.1",
                  "map_relay_user: not his address")

@@ -252,6 +252,7 @@ def use(scene, **keys):
     event = scene.log.wait(mark, ev="reload")
     if event.get("result") != "ok":
         raise RuntimeError(event["text"])
+    scene.settled()
 
 
 # token, beginning of the reply

@@ -172,6 +172,7 @@ def not_blocked(tap, scene, imap):
     mark = scene.log.mark()
     scene.reload()
     scene.log.wait(mark, ev="reload", result="ok")
+    scene.settled()
     with scene.tls_session() as session:
         session.ehlo()
         tap.like(reply(session.docmd(plain("slow", SECRET))), "^454 4.7.0",

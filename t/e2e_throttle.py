@@ -252,6 +252,7 @@ def bad_network(tap, scene):
     mark = scene.log.mark()
     scene.reload()
     scene.log.wait(mark, ev="reload", result="ok")
+    scene.settled()
     said = guess(scene, "127.0.0.8", "bob", 5)
     tap.equal([text[:9] for text in said], ["535 5.7.8"] * 5,
               "nothing is counted in an exempt network")

@@ -386,7 +386,17 @@ class Playground:
 
     def reload(self):
         """Asks for the configuration to be read anew."""
+        self.old_fronts = self.pids("front")
         os.kill(self.server.pid, signal.SIGHUP)
+
+    def settled(self, timeout=20):
+        """Waits, after a reload, until the fronts from before it are gone.
+
+        Until they have heard of their end they may take a few connections
+        more. To be used with no session open: they wait for those.
+        """
+        for pid in self.old_fronts:
+            wait_gone(pid, timeout)
 
     def stop(self, timeout=30):
         """Ends the server and all its roles; returns its exit status."""
