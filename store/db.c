@@ -341,7 +341,7 @@ drop_db(struct store *st)
 	st->ncached = 0;
 	sqlite3_close(st->db);
 	st->db = NULL;
-	st->in_tx = false;
+	st->in_tx = st->held = false;
 }
 
 static enum store_rc
@@ -496,7 +496,7 @@ reopen_if_replaced(struct store *st)
 {
 	struct stat sb;
 
-	if (st->in_tx)
+	if (st->in_tx || st->held)
 		return STORE_OK;
 	if (stat(st->path, &sb) == -1)
 		return stat_error(st, errno);
@@ -506,15 +506,14 @@ reopen_if_replaced(struct store *st)
 	return st->open_rc = open_db(st);
 }
 
-enum store_rc
-store_version(struct store *st, uint64_t *version)
+static enum store_rc
+read_version(struct store *st, uint64_t *version)
 {
 	int64_t data_version = 0, own;
 	enum store_rc rc;
 
-	if ((rc = reopen_if_replaced(st)) != STORE_OK ||
-	    (rc = db_int(st, &data_version, "PRAGMA data_version", "")) !=
-		STORE_OK)
+	rc = db_int(st, &data_version, "PRAGMA data_version", "");
+	if (rc != STORE_OK)
 		return rc;
 	/* data_version leaves out the handle's own commits. */
 	own = sqlite3_total_changes64(st->db);
@@ -524,6 +523,44 @@ store_version(struct store *st, uint64_t *version)
 	st->own_changes = own;
 	*version = st->version;
 	return STORE_OK;
+}
+
+enum store_rc
+store_version(struct store *st, uint64_t *version)
+{
+	enum store_rc rc;
+
+	if ((rc = reopen_if_replaced(st)) != STORE_OK)
+		return rc;
+	return read_version(st, version);
+}
+
+/* The first read after BEGIN takes the lock and finds out the version. */
+enum store_rc
+store_hold(struct store *st, uint64_t *version)
+{
+	enum store_rc rc;
+
+	if (st->held) {
+		*version = st->version;
+		return STORE_OK;
+	}
+	if ((rc = reopen_if_replaced(st)) != STORE_OK ||
+	    (rc = db_run(st, "BEGIN", "")) != STORE_OK)
+		return rc;
+	st->held = true;
+	if ((rc = read_version(st, version)) != STORE_OK)
+		store_release(st);
+	return rc;
+}
+
+void
+store_release(struct store *st)
+{
+	if (st == NULL || !st->held)
+		return;
+	db_run(st, "ROLLBACK", "");
+	st->held = false;
 }
 
 /* Transactions. */

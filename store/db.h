@@ -88,6 +88,16 @@ const char *store_rc_name(enum store_rc rc);
 enum store_rc store_version(struct store *st, uint64_t *version);
 
 /*
+ * Begins to read one state of the store, and tells its version as
+ * store_version() does: until store_release() all reads see that state, at a
+ * tenth of the cost, and no writer can commit. So it must be short. A second
+ * store_hold() changes nothing. Of no use on a handle that writes.
+ */
+enum store_rc store_hold(struct store *st, uint64_t *version);
+/* Harmless where nothing is held; NULL is fine. */
+void store_release(struct store *st);
+
+/*
  * Several writes as one transaction, which takes the write lock at once.
  * STORE_BUSY if another writer does not finish within 2 s. store_rollback()
  * is harmless where no transaction is open. Transactions do not nest.

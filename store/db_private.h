@@ -31,6 +31,7 @@ struct store {
 	struct db_cached cache[DB_STMTS_MAX];
 	size_t ncached;
 	bool in_tx; /* between store_begin() and its end */
+	bool held;  /* between store_hold() and store_release() */
 	uint64_t version;
 	int64_t data_version;
 	int64_t own_changes;

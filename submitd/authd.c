@@ -485,7 +485,8 @@ refuse_later(struct authd_session *s, enum smtp_reply reply, uint32_t mech,
 	if (delay > 0 &&
 	    getrandom(&jitter, sizeof(jitter), 0) == (ssize_t)sizeof(jitter))
 		delay += jitter % JITTER_MS;
-	left = began_ms + delay - authd_now_ms();
+	/* one more: both are cut to whole milliseconds */
+	left = began_ms + delay + 1 - authd_now_ms();
 	if (left <= 0) {
 		send_result(s, reply, mech);
 		return;
@@ -863,6 +864,13 @@ on_recheck(evutil_socket_t fd, short what, void *arg)
 	authd_each(check_session, NULL);
 }
 
+static void
+on_release(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	store_release(A.store);
+}
+
 void
 authd_recheck_soon(void)
 {
@@ -982,7 +990,8 @@ auth_start(struct role_setup *s, char *err, size_t errlen)
 
 	A.tick = event_new(s->base, -1, EV_PERSIST, on_tick, NULL);
 	A.recheck = evtimer_new(s->base, on_recheck, NULL);
-	if (A.tick == NULL || A.recheck == NULL ||
+	A.release = evtimer_new(s->base, on_release, NULL);
+	if (A.tick == NULL || A.recheck == NULL || A.release == NULL ||
 	    event_add(A.tick, &tv) == -1) {
 		snprintf(err, errlen, "cannot set a timer");
 		return -1;

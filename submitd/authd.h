@@ -159,6 +159,7 @@ struct authd {
 	LIST_HEAD(, authd_session) table[AUTHD_BUCKETS];
 	unsigned sessions;
 	struct event *tick, *recheck;
+	struct event *release; /* of the store, when this round is over */
 	bool draining;
 };
 
@@ -262,7 +263,9 @@ bool authd_user_stands(const char *name);
 
 /*
  * Brings what is kept in step with the store; called before each decision.
- * False: the store can't be read now; parent has been told if it can repair.
+ * What is read from then on is one state of the store, until the loop has
+ * handled what has come. False: the store can't be read now; parent has been
+ * told if it can repair.
  */
 bool authd_store_ready(void);
 

@@ -5,6 +5,8 @@
  */
 #include <sys/random.h>
 
+#include <event2/event.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -131,12 +133,12 @@ authd_store_ready(void)
 	enum store_rc rc;
 	uint64_t version;
 
-	rc = store_version(A.store, &version);
+	rc = store_hold(A.store, &version);
 	if (rc != STORE_OK) {
 		/* a handle that never opened stays closed */
 		rc = reopen();
 		if (rc == STORE_OK)
-			rc = store_version(A.store, &version);
+			rc = store_hold(A.store, &version);
 		if (rc == STORE_NONE) /* the file is gone */
 			warn(rc);
 		if (rc != STORE_OK) {
@@ -146,6 +148,7 @@ authd_store_ready(void)
 		A.have_version = false;
 		authd_recheck_soon();
 	}
+	event_active(A.release, EV_TIMEOUT, 0);
 	if (A.have_version && version == A.version)
 		return true;
 	return take_change(version);

@@ -329,6 +329,34 @@ test_version(void **state)
 	store_close(&reader);
 }
 
+static void
+test_hold(void **state)
+{
+	struct fixture *fx = *state;
+	struct store_user user;
+	struct store *reader;
+	uint64_t before, held;
+
+	assert_int_equal(store_open(fx->path, STORE_RO, &reader), STORE_OK);
+	store_release(reader); /* nothing is held: harmless */
+	before = version_of(reader);
+	assert_int_equal(store_hold(reader, &held), STORE_OK);
+	assert_int_equal(held, before);
+	/* A writer can't commit, so that all that is read fits together. */
+	assert_rc(fx, store_user_add(fx->st, "ann", NULL), STORE_BUSY);
+	assert_int_equal(store_user_get(reader, "ann", &user), STORE_NONE);
+	assert_int_equal(store_hold(reader, &held), STORE_OK);
+	assert_int_equal(held, before);
+	store_release(reader);
+	assert_rc(fx, store_user_add(fx->st, "ann", NULL), STORE_OK);
+	/* Seen by the next one. */
+	assert_int_equal(store_hold(reader, &held), STORE_OK);
+	assert_true(held > before);
+	assert_int_equal(store_user_get(reader, "ann", &user), STORE_OK);
+	store_close(&reader); /* ends it, too */
+	assert_rc(fx, store_user_add(fx->st, "bo", NULL), STORE_OK);
+}
+
 /* Exits 0 if all went well; a signal if `die` is set. */
 static void
 child_writer(const char *path, int rounds, bool die)
@@ -445,6 +473,7 @@ main(void)
 		FIXTURE_TEST(test_audit),
 		FIXTURE_TEST(test_settings),
 		FIXTURE_TEST(test_version),
+		FIXTURE_TEST(test_hold),
 		FIXTURE_TEST(test_hot_journal),
 		FIXTURE_TEST(test_reader_beside_writer),
 	};
