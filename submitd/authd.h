@@ -13,6 +13,7 @@
 #include "auth/passcache.h"
 #include "auth/policy.h"
 #include "auth/sasl.h"
+#include "keyset.h"
 #include "role.h"
 #include "smtp_reply.h"
 #include "store/access.h"
@@ -144,6 +145,7 @@ struct authd {
 	bool have_version;
 	int64_t repair_ms;   /* when the last repair was asked for */
 	unsigned map_relays; /* POLICY_RELAYS_* */
+	struct keyset map_keys; /* of the access map */
 	struct passcache *cache;
 	struct cert_trust *trust;
 

@@ -128,11 +128,13 @@ static void
 log_decision(const struct authd_session *s, const char *phase,
     const struct who *w, const char *rcpt, const struct policy_verdict *v)
 {
+	int level = v->decision == POLICY_ALLOW ? LOG_DEBUG : LOG_INFO;
 	char steps[POLICY_STEPS_MAX * 32];
 
+	if (!log_wants(level))
+		return;
 	steps_text(v, steps, sizeof(steps));
-	log_event(v->decision == POLICY_ALLOW ? LOG_DEBUG : LOG_INFO, s->sid, 0,
-	    "decision",
+	log_event(level, s->sid, 0, "decision",
 	    "phase=%s result=%s why=%s addr=%s user=%s from=%s to=%s key=%s "
 	    "code=%d text=%s steps=%s",
 	    phase, policy_decision_name(v->decision), policy_why_name(v->why),

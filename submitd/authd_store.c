@@ -65,6 +65,7 @@ fine(enum store_rc rc)
 
 /* What is kept of the access map. */
 struct map_view {
+	struct keyset keys;
 	unsigned relays; /* POLICY_RELAYS_* */
 	struct m_server_rules rules;
 };
@@ -74,6 +75,7 @@ note_row(const struct store_access *row, void *arg)
 {
 	struct map_view *m = arg;
 
+	keyset_add(&m->keys, row->key);
 	m->relays |= facts_relays(row->key, row->value);
 	authd_rules_add(&m->rules, row);
 	return 0;
@@ -107,8 +109,12 @@ take_change(uint64_t version)
 {
 	struct map_view map = { 0 };
 
-	if (!fine(store_access_list(A.store, NULL, note_row, &map)))
+	if (!fine(store_access_list(A.store, NULL, note_row, &map))) {
+		keyset_clear(&map.keys);
 		return false;
+	}
+	keyset_clear(&A.map_keys);
+	A.map_keys = map.keys;
 	A.map_relays = map.relays;
 	authd_rules_set(&map.rules);
 	passcache_wipe(A.cache);
@@ -366,9 +372,12 @@ authd_cert_lookup(void *arg, enum cert_key key, const char *value,
 static enum policy_found
 access_lookup(void *arg, const char *key, char *value, size_t size)
 {
-	enum store_rc rc = store_access_lookup(A.store, key, value, size);
+	enum store_rc rc;
 
 	(void)arg;
+	if (!keyset_may_have(&A.map_keys, key)) /* policy.h: it is folded */
+		return POLICY_ABSENT;
+	rc = store_access_lookup(A.store, key, value, size);
 	if (rc == STORE_OK)
 		return POLICY_FOUND;
 	return fine(rc) ? POLICY_ABSENT : POLICY_TEMPFAIL;

@@ -2,7 +2,6 @@
 #include "log.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@ enum { LINE_MAX_LEN = 2000 };
 static const char *log_role = "-";
 static int log_max = LOG_INFO;
 static int log_stderr = 1;
+static pid_t log_pid;
 
 struct line {
 	char *out;
@@ -25,6 +25,7 @@ log_open(const char *role, int to_stderr, int max_level)
 	log_role = role;
 	log_stderr = to_stderr;
 	log_max = max_level;
+	log_pid = getpid();
 	if (!to_stderr) /* now: a later chroot has no /dev/log */
 		openlog("submitd", LOG_PID | LOG_NDELAY, LOG_MAIL);
 }
@@ -33,6 +34,12 @@ void
 log_set_level(int max_level)
 {
 	log_max = max_level;
+}
+
+bool
+log_wants(int level)
+{
+	return level <= log_max;
 }
 
 int
@@ -189,7 +196,7 @@ emit(int level, char *line, size_t len)
 		return;
 	}
 	n = snprintf(all, sizeof(all), "%s[%d]: %s%.*s\n", log_role,
-	    (int)getpid(), level <= LOG_WARNING ? "warning: " : "", (int)len,
+	    (int)log_pid, level <= LOG_WARNING ? "warning: " : "", (int)len,
 	    line);
 	if (write(STDERR_FILENO, all, (size_t)n) == -1)
 		return; /* nowhere to say so */
@@ -203,7 +210,7 @@ log_event(
 	va_list ap;
 	size_t n;
 
-	if (level > log_max)
+	if (!log_wants(level))
 		return;
 	va_start(ap, fmt);
 	n = vformat(line, sizeof(line), sid, qid, ev, fmt, &ap);

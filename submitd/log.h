@@ -11,6 +11,7 @@
 #ifndef SUBMITD_LOG_H
 #define SUBMITD_LOG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <syslog.h>
@@ -20,6 +21,8 @@ void log_open(const char *role, int to_stderr, int max_level);
 void log_set_level(int max_level); /* LOG_WARNING, LOG_INFO or LOG_DEBUG */
 /* "warning", "info", "debug" to a level; -1 if none of these. */
 int log_level(const char *name);
+/* Whether events of this level are written: for what costs to find out. */
+bool log_wants(int level);
 
 /* sid and qid 0: the event belongs to no session or message. */
 void log_event(int level, uint64_t sid, uint64_t qid, const char *ev,
