@@ -176,6 +176,9 @@ settle(struct conn *c)
 	    session_wants_input(c->smtp) && stream_input(c->io)->len > 0 &&
 	    feed(c) > 0)
 		continue;
+	/* Replies to commands that came together leave together (RFC 2920
+	 * section 3.2): those before the one that is under way wait for it. */
+	stream_cork(c->io, !c->closing && !session_wants_input(c->smtp));
 	if (c->closing) {
 		if (stream_pending(c->io) == 0 && !c->lingering)
 			conn_free(c);

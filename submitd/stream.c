@@ -39,12 +39,13 @@ struct stream {
 	SSL *ssl;
 	struct tls_ctx *tls_next; /* to start when the output has left */
 	char *tls_name;
-	bool paused;
+	bool paused, corked;
 	bool client;       /* of TLS */
 	bool want_drained; /* something was written since the last report */
 	bool ssl_wants_write;
 
 	struct buf in, out;
+	size_t in_high; /* bytes of in that were ever used */
 	char error[256];
 	bool error_is_tls;
 
@@ -52,8 +53,48 @@ struct stream {
 	bool dead;
 };
 
+/* An input buffer that no stream holds: most hold one for a moment only. */
+static struct buf spare;
+
 static void on_io(evutil_socket_t, short, void *);
 static void on_time(evutil_socket_t, short, void *);
+
+/* Passwords pass through it: what was in use is wiped. */
+static void
+give_back_input(struct stream *s)
+{
+	if (s->in.data == NULL)
+		return;
+	explicit_bzero(s->in.data, s->in_high);
+	if (spare.data == NULL && s->in.size == READ_PIECE)
+		spare = s->in;
+	else
+		free(s->in.data);
+	spare.len = spare.off = 0;
+	s->in = (struct buf){ 0 };
+	s->in_high = 0;
+}
+
+static void *
+input_room(struct stream *s)
+{
+	if (s->in.data == NULL) {
+		s->in = spare;
+		spare = (struct buf){ 0 };
+	}
+	return buf_room(&s->in, READ_PIECE);
+}
+
+static void
+input_grew(struct stream *s, size_t n)
+{
+	size_t end;
+
+	buf_grew(&s->in, n);
+	end = s->in.off + s->in.len;
+	if (end > s->in_high)
+		s->in_high = end;
+}
 
 static void
 destroy(struct stream *s)
@@ -64,7 +105,7 @@ destroy(struct stream *s)
 	event_free(s->ev_kick);
 	SSL_free(s->ssl);
 	free(s->tls_name);
-	buf_wipe(&s->in); /* passwords pass through here */
+	give_back_input(s);
 	buf_wipe(&s->out);
 	close(s->fd);
 	free(s);
@@ -93,16 +134,12 @@ tell(struct stream *s, enum stream_event e)
 }
 
 static void
-want(struct stream *s, bool reading, bool writing)
+watch(struct event *ev, bool on)
 {
-	if (reading)
-		event_add(s->ev_read, NULL);
+	if (on)
+		event_add(ev, NULL);
 	else
-		event_del(s->ev_read);
-	if (writing)
-		event_add(s->ev_write, NULL);
-	else
-		event_del(s->ev_write);
+		event_del(ev);
 }
 
 static bool
@@ -112,17 +149,40 @@ wants_input(const struct stream *s)
 	    s->tls_next == NULL;
 }
 
-static void
-rearm(struct stream *s)
+static bool
+wants_output(const struct stream *s)
 {
-	if (s->phase == FINISHED)
-		want(s, false, false);
-	else if (s->phase == CONNECTING)
-		want(s, false, true);
-	else if (s->phase == HANDSHAKE)
-		want(s, !s->ssl_wants_write, s->ssl_wants_write);
-	else
-		want(s, wants_input(s), s->out.len > 0);
+	return s->out.len > 0 && !s->corked;
+}
+
+/*
+ * Each change costs a system call.  A stream that is paused is mostly resumed
+ * before anything comes: so it is still watched until there is input that it
+ * does not take (input: there was some just now).
+ */
+static void
+rearm(struct stream *s, bool input)
+{
+	switch (s->phase) {
+	case FINISHED:
+		watch(s->ev_read, false);
+		watch(s->ev_write, false);
+		break;
+	case CONNECTING:
+		watch(s->ev_write, true);
+		break;
+	case HANDSHAKE:
+		watch(s->ev_read, !s->ssl_wants_write);
+		watch(s->ev_write, s->ssl_wants_write);
+		break;
+	case OPEN:
+		if (wants_input(s))
+			watch(s->ev_read, true);
+		else if (input)
+			watch(s->ev_read, false);
+		watch(s->ev_write, wants_output(s));
+		break;
+	}
 }
 
 static struct stream *
@@ -156,7 +216,7 @@ stream_new(struct event_base *base, int fd, stream_cb *cb, void *arg)
 	    fcntl(fd, F_SETFL, flags | O_NONBLOCK) == -1)
 		return NULL;
 	s = make(base, fd, cb, arg);
-	rearm(s);
+	rearm(s, false);
 	return s;
 }
 
@@ -208,7 +268,7 @@ stream_connect(struct event_base *base, const char *addr, uint16_t port,
 	}
 	s = make(base, fd, cb, arg);
 	s->phase = CONNECTING;
-	rearm(s);
+	rearm(s, false);
 	return s;
 }
 
@@ -291,7 +351,7 @@ plain_outcome(struct stream *s, ssize_t n)
 static int
 read_piece(struct stream *s)
 {
-	void *room = buf_room(&s->in, READ_PIECE);
+	void *room = input_room(s);
 	int n;
 
 	if (s->ssl != NULL) {
@@ -301,8 +361,26 @@ read_piece(struct stream *s)
 	} else
 		n = plain_outcome(s, recv(s->fd, room, READ_PIECE, 0));
 	if (n > 0)
-		buf_grew(&s->in, (size_t)n);
+		input_grew(s, (size_t)n);
 	return n;
+}
+
+/* TLS holds bytes that no event announces. */
+static bool
+tls_has_more(const struct stream *s)
+{
+	return s->ssl != NULL && SSL_has_pending(s->ssl) == 1;
+}
+
+/*
+ * After a piece of n bytes: whether to look for another at once.  A short one
+ * was the last: to find that out again would cost a system call, and if it was
+ * not, an event says so.
+ */
+static bool
+more_to_read(const struct stream *s, int n)
+{
+	return n >= READ_PIECE / 2 || (n > 0 && tls_has_more(s));
 }
 
 static int
@@ -329,7 +407,7 @@ tell_input(struct stream *s)
 	bool alive = tell(s, STREAM_INPUT);
 
 	if (alive && s->in.len == 0)
-		buf_wipe(&s->in); /* an idle session holds no buffer */
+		give_back_input(s); /* an idle session holds no buffer */
 	return alive;
 }
 
@@ -341,22 +419,25 @@ tell_input(struct stream *s)
 static void
 pump_input(struct stream *s)
 {
+	bool more = true;
 	size_t before;
 	int n = 1, rounds = 0;
 
-	while (n > 0 && wants_input(s)) {
+	while (more && wants_input(s)) {
 		if (rounds++ == ROUNDS) {
 			event_active(s->ev_kick, 0, 0);
 			return;
 		}
 		before = s->in.len;
-		while (n > 0 && wants_input(s))
+		while (more && wants_input(s)) {
 			n = read_piece(s);
+			more = more_to_read(s, n);
+		}
 		if (s->in.len > before && !tell_input(s))
 			return;
 	}
 	if (s->in.len == 0)
-		buf_wipe(&s->in);
+		give_back_input(s);
 	if (n == -2)
 		report_error(s);
 	else if (n == -1 && s->phase != FINISHED) {
@@ -411,8 +492,8 @@ handshake(struct stream *s)
 	if ((n = SSL_do_handshake(s->ssl)) == 1) {
 		s->phase = OPEN;
 		s->tls_next = NULL;
-		if (tell(s, STREAM_TLS_UP) && s->phase == OPEN)
-			pump_input(s); /* may have come with the handshake */
+		if (tell(s, STREAM_TLS_UP) && tls_has_more(s))
+			pump_input(s); /* it came with the handshake */
 		return;
 	}
 	s->ssl_wants_write = SSL_get_error(s->ssl, n) == SSL_ERROR_WANT_WRITE;
@@ -472,13 +553,13 @@ step(struct stream *s, short what)
 		handshake(s);
 		return;
 	}
-	if ((what & EV_WRITE) != 0 || s->out.len > 0)
+	if (wants_output(s))
 		write_side(s);
 	if (s->dead || s->phase != OPEN)
 		return;
 	if (what == 0 && s->in.len > 0 && !s->paused && !tell_input(s))
 		return;
-	if (wants_input(s) && ((what & EV_READ) != 0 || s->ssl != NULL))
+	if (wants_input(s) && ((what & EV_READ) != 0 || tls_has_more(s)))
 		pump_input(s);
 }
 
@@ -490,7 +571,7 @@ on_io(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	s->depth++;
 	step(s, what & (EV_READ | EV_WRITE));
-	if (!s->dead && s->out.len > 0 && s->phase == OPEN)
+	if (!s->dead && wants_output(s) && s->phase == OPEN)
 		write_side(s); /* what the owner wrote in its callback */
 	if (!s->dead && s->phase == HANDSHAKE && s->ssl_wants_write)
 		handshake(s);
@@ -498,7 +579,7 @@ on_io(evutil_socket_t fd, short what, void *arg)
 	if (s->dead)
 		destroy(s);
 	else
-		rearm(s);
+		rearm(s, (what & EV_READ) != 0);
 }
 
 static void
@@ -513,7 +594,7 @@ on_time(evutil_socket_t fd, short what, void *arg)
 	if (s->dead)
 		destroy(s);
 	else
-		rearm(s);
+		rearm(s, false);
 }
 
 /* Calls made outside a callback take effect from the loop. */
@@ -530,6 +611,7 @@ void
 stream_starttls(struct stream *s, struct tls_ctx *t, const char *name)
 {
 	assert(s->in.len == 0 && s->ssl == NULL && s->tls_next == NULL);
+	s->corked = false;
 	s->tls_next = t;
 	s->tls_name = name != NULL ? xstrdup(name) : NULL;
 	event_active(s->ev_kick, 0, 0);
@@ -551,8 +633,6 @@ void
 stream_pause(struct stream *s)
 {
 	s->paused = true;
-	if (s->depth == 0)
-		rearm(s);
 }
 
 void
@@ -571,7 +651,16 @@ stream_write(struct stream *s, const void *p, size_t n)
 		return;
 	buf_add(&s->out, p, n);
 	s->want_drained = true;
-	kick(s);
+	if (!s->corked)
+		kick(s);
+}
+
+void
+stream_cork(struct stream *s, bool on)
+{
+	if (s->corked && !on && s->out.len > 0)
+		kick(s);
+	s->corked = on;
 }
 
 size_t

@@ -57,6 +57,9 @@ void stream_pause(struct stream *);
 void stream_resume(struct stream *);
 
 void stream_write(struct stream *, const void *, size_t);
+/* What is written waits until this is called with false, or for a handshake to
+ * begin: it then leaves in one piece. */
+void stream_cork(struct stream *, bool on);
 /* Bytes not yet handed to the kernel. */
 size_t stream_pending(const struct stream *);
 

@@ -21,6 +21,7 @@
 struct end {
 	struct stream *io;
 	struct buf got;
+	unsigned inputs;
 	bool up, eof, failed, drained, timeout;
 	char error[256];
 };
@@ -36,6 +37,7 @@ on_event(struct stream *io, enum stream_event e, void *arg)
 
 	switch (e) {
 	case STREAM_INPUT:
+		x->inputs++;
 		buf_add(&x->got, buf_head(in), in->len);
 		buf_drop(in, in->len);
 		break;
@@ -412,6 +414,68 @@ test_pairs(void **state)
 	buf_clear(&k3);
 }
 
+/* All that can be done now is done. */
+static void
+run_now(void)
+{
+	int i;
+
+	for (i = 0; i < 10; i++)
+		event_base_loop(base, EVLOOP_ONCE | EVLOOP_NONBLOCK);
+}
+
+static void
+test_cork(void **state)
+{
+	(void)state;
+	open_pair();
+	stream_cork(server.io, true);
+	stream_write(server.io, "one ", 4);
+	run_now();
+	stream_write(server.io, "two", 3);
+	run_now();
+	assert_int_equal(stream_pending(server.io), 7);
+	assert_false(server.drained);
+	assert_int_equal(client.inputs, 0);
+	stream_cork(server.io, false);
+	run_now();
+	assert_true(server.drained);
+	assert_int_equal(client.inputs, 1);
+	assert_int_equal(client.got.len, 7);
+	assert_memory_equal(buf_head(&client.got), "one two", 7);
+	close_pair();
+}
+
+/* A paused stream is woken once at most by what it does not take. */
+static void
+test_pause_sleeps(void **state)
+{
+	struct timeval tv = { .tv_usec = 1000 };
+	bool late = false;
+	struct event *e;
+
+	(void)state;
+	open_pair();
+	e = event_new(base, -1, EV_TIMEOUT, on_deadline, &late);
+	stream_pause(server.io);
+	stream_write(client.io, "early", 5);
+	run_now();
+	assert_int_equal(server.inputs, 0);
+	event_add(e, &tv);
+	event_base_loop(base, EVLOOP_ONCE); /* would return at once */
+	assert_true(late);
+	stream_resume(server.io);
+	run_now();
+	assert_int_equal(server.got.len, 5);
+	stream_pause(server.io);
+	stream_resume(server.io);
+	stream_write(client.io, " late", 5);
+	run_now();
+	assert_int_equal(server.got.len, 10);
+	event_free(e);
+	close_pair();
+}
+
 int
 main(void)
 {
@@ -420,6 +484,8 @@ main(void)
 		cmocka_unit_test(test_client_certificate),
 		cmocka_unit_test(test_bulk_and_end),
 		cmocka_unit_test(test_pause),
+		cmocka_unit_test(test_pause_sleeps),
+		cmocka_unit_test(test_cork),
 		cmocka_unit_test(test_plaintext_after_switch),
 		cmocka_unit_test(test_pairs),
 	};
