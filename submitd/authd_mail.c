@@ -408,9 +408,11 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 	}
 	keep_flags(&v, &s->txn.flags, &s->txn.note);
 	s->txn.open = true;
+	ipc_hold(A.queue);
 	grant(s, &w, v.relay_as);
 	send_envelope(s);
 	remember(s, DECISION_MAIL, &w, "", &v);
+	ipc_flush(A.queue);
 	answer(s, m->txn, VERDICT_MAIL, true, R_MAIL_OK, "", v.relay_as);
 }
 
@@ -423,8 +425,11 @@ accept_rcpt(struct authd_session *s, const struct who *w, const char *to,
 
 	keep_flags(v, &flags, &note);
 	s->txn.rcpts++;
+	ipc_hold(A.queue);
+	remember(s, DECISION_RCPT, w, to, v);
 	grant(s, w, v->relay_as);
 	send_rcpt(s, to, flags, note);
+	ipc_flush(A.queue);
 	free(note);
 	answer(
 	    s, s->txn.number, VERDICT_RCPT, true, R_RCPT_OK, "", v->relay_as);
@@ -449,9 +454,10 @@ authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 		return;
 	decide(s, POLICY_RCPT, &w, m->to, &v);
 	log_decision(s, "rcpt", &w, m->to, &v);
-	remember(s, DECISION_RCPT, &w, m->to, &v);
-	if (is_refusal(&v))
+	if (is_refusal(&v)) {
+		remember(s, DECISION_RCPT, &w, m->to, &v);
 		refuse(s, VERDICT_RCPT, &w, &v);
-	else
+	} else {
 		accept_rcpt(s, &w, m->to, &v);
+	}
 }

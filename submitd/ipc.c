@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -18,7 +19,17 @@
 enum {
 	SEND_BUFFER = 1024 * 1024, /* asked of the kernel; it may give less */
 	HIGH_WATER = 256 * 1024,
-	BURST = 64 /* messages handled before other events get a turn */
+	BURST = 64, /* packets handled before other events get a turn */
+	IPC_SEVERAL = 0xffff /* in the place of a message's type */
+};
+
+/* Before several messages in a packet, and before each of them. */
+struct several {
+	uint16_t mark, zero16;
+	uint32_t zero32;
+};
+struct one_of_several {
+	uint32_t len, zero32;
 };
 
 struct packet {
@@ -28,6 +39,14 @@ struct packet {
 	unsigned char data[];
 };
 TAILQ_HEAD(packets, packet);
+
+/* A packet that was received, and which of its messages comes next. */
+struct arrived {
+	const unsigned char *data;
+	size_t len, at;
+	int fd; /* or -1; of the last message */
+	bool several;
+};
 
 struct ipc {
 	int fd;
@@ -41,10 +60,21 @@ struct ipc {
 	size_t waiting_bytes;
 	bool was_congested;
 
+	struct arrived wait; /* of ipc_recv_wait(), in a buffer of its own */
+	unsigned char *wait_data;
+
 	int depth; /* inside handlers: freeing waits */
 	bool dead;
 	const char *why_dead;
 };
+
+/* What is collected for one peer; `first` is where the first message is. */
+static struct {
+	struct ipc *to;
+	size_t len, first;
+	unsigned n;
+	unsigned char data[PROTO_MAX];
+} held;
 
 /* One receive buffer for the process: roles have one thread, and a handler
  * that receives again (ipc_drain) gets a buffer of the next depth. */
@@ -78,16 +108,40 @@ unlink_packet(struct ipc *p, struct packet *k)
 }
 
 static void
+arrived_clear(struct arrived *a)
+{
+	if (a->len > 0 && a->fd != -1)
+		close(a->fd);
+	a->at = a->len = 0;
+}
+
+/* Keys of certificates have been in it. */
+static void
+drop_wait_data(struct ipc *p)
+{
+	arrived_clear(&p->wait);
+	freezero(p->wait_data, p->wait_data != NULL ? PROTO_MAX : 0);
+	p->wait_data = NULL;
+}
+
+static void
 destroy(struct ipc *p)
 {
 	struct packet *k;
 
+	if (held.to == p) {
+		explicit_bzero(held.data, held.len);
+		held.len = 0;
+		held.n = 0;
+		held.to = NULL;
+	}
 	while ((k = TAILQ_FIRST(&p->waiting)) != NULL)
 		unlink_packet(p, k);
 	if (p->ev_read != NULL)
 		event_free(p->ev_read);
 	if (p->ev_write != NULL)
 		event_free(p->ev_write);
+	drop_wait_data(p);
 	close(p->fd);
 	free(p);
 }
@@ -183,6 +237,87 @@ keep(struct ipc *p, const void *data, size_t len, int fd)
 		fail(p, "no descriptor left to keep a message");
 }
 
+/* Takes a packet: sends it, or keeps it until it can be sent. */
+static void
+send_packet(struct ipc *p, const void *data, size_t n, int fd)
+{
+	if (p->dead)
+		return; /* the owner is about to hear of it */
+	if (TAILQ_EMPTY(&p->waiting)) {
+		if (send_now(p, data, n, fd) == 0)
+			return;
+		if (errno != EAGAIN && errno != ENOBUFS &&
+		    errno != ETOOMANYREFS) {
+			/* seen by the reader, which tells the owner */
+			shutdown(p->fd, SHUT_RDWR);
+			return;
+		}
+	}
+	keep(p, data, n, fd);
+}
+
+static void
+send_held(int fd)
+{
+	/* a message alone needs no frame */
+	size_t skip = held.n == 1 ? held.first : 0;
+
+	if (held.n > 0)
+		send_packet(held.to, held.data + skip, held.len - skip, fd);
+	explicit_bzero(held.data, held.len);
+	held.len = 0;
+	held.n = 0;
+}
+
+void
+ipc_hold(struct ipc *p)
+{
+	assert(held.to == NULL);
+	held.to = p;
+}
+
+void
+ipc_flush(struct ipc *p)
+{
+	if (held.to != p)
+		return;
+	send_held(-1);
+	held.to = NULL;
+}
+
+static size_t
+padded(size_t n)
+{
+	return (n + 7) & ~(size_t)7;
+}
+
+/* Adds a message to those that are held; 0, or -1 when it doesn't fit. */
+static int
+hold_message(enum msg_type type, uint64_t sid, const void *msg)
+{
+	static const struct several frame = { .mark = IPC_SEVERAL };
+	struct one_of_several one = { 0 };
+	size_t at = held.n == 0 ? sizeof(frame) : padded(held.len);
+	size_t n;
+
+	if (at + sizeof(one) >= sizeof(held.data))
+		return -1;
+	n = proto_pack(type, sid, msg, held.data + at + sizeof(one),
+	    sizeof(held.data) - at - sizeof(one));
+	if (n == 0)
+		return -1;
+	if (held.n == 0) {
+		memcpy(held.data, &frame, sizeof(frame));
+		held.first = at + sizeof(one);
+	} else
+		memset(held.data + held.len, 0, at - held.len);
+	one.len = (uint32_t)n;
+	memcpy(held.data + at, &one, sizeof(one));
+	held.len = at + sizeof(one) + n;
+	held.n++;
+	return 0;
+}
+
 int
 ipc_send_fd(
     struct ipc *p, enum msg_type type, uint64_t sid, const void *msg, int fd)
@@ -191,20 +326,22 @@ ipc_send_fd(
 	static const struct m_empty empty = { 0 };
 	size_t n;
 
-	n = proto_pack(type, sid, msg != NULL ? msg : &empty, out, sizeof(out));
+	if (msg == NULL)
+		msg = &empty;
+	if (p == held.to) {
+		if (hold_message(type, sid, msg) == -1) {
+			send_held(-1); /* the packet is full, or msg no good */
+			if (hold_message(type, sid, msg) == -1)
+				return -1;
+		}
+		if (fd != -1)
+			send_held(fd);
+		return 0;
+	}
+	n = proto_pack(type, sid, msg, out, sizeof(out));
 	if (n == 0)
 		return -1;
-	if (p->dead)
-		return 0; /* the owner is about to hear of it */
-	if (!TAILQ_EMPTY(&p->waiting) || send_now(p, out, n, fd) == -1) {
-		if (TAILQ_EMPTY(&p->waiting) && errno != EAGAIN &&
-		    errno != ENOBUFS && errno != ETOOMANYREFS) {
-			/* seen by the reader, which tells the owner */
-			shutdown(p->fd, SHUT_RDWR);
-			return 0;
-		}
-		keep(p, out, n, fd);
-	}
+	send_packet(p, out, n, fd);
 	explicit_bzero(out, n);
 	return 0;
 }
@@ -318,25 +455,90 @@ decode(const unsigned char *data, size_t len, int fd, struct ipc_in *in,
 	return NULL;
 }
 
+static bool
+is_several(const unsigned char *data, size_t len)
+{
+	struct several frame;
+
+	if (len < sizeof(frame))
+		return false;
+	memcpy(&frame, data, sizeof(frame));
+	return frame.mark == IPC_SEVERAL && frame.zero16 == 0 &&
+	    frame.zero32 == 0;
+}
+
+static void
+arrived_init(struct arrived *a, const unsigned char *data, size_t len, int fd)
+{
+	a->data = data;
+	a->len = len;
+	a->several = is_several(data, len);
+	a->at = a->several ? sizeof(struct several) : 0;
+	a->fd = fd;
+}
+
+static bool
+arrived_is_empty(const struct arrived *a)
+{
+	return a->at >= a->len;
+}
+
+/* The next message; there must be one.  NULL, or what is wrong with it. */
 static const char *
-dispatch(struct ipc *p, const unsigned char *data, size_t len, int fd)
+arrived_next(struct arrived *a, struct ipc_in *in, union msg *m)
+{
+	struct one_of_several one = { .len = (uint32_t)a->len };
+	const unsigned char *data;
+	const char *why;
+	bool last;
+
+	if (a->several) {
+		if (a->len - a->at < sizeof(one))
+			return "packet cut";
+		memcpy(&one, a->data + a->at, sizeof(one));
+		a->at += sizeof(one);
+		if (one.zero32 != 0 || one.len > a->len - a->at)
+			return "packet cut";
+	}
+	data = a->data + a->at;
+	last = one.len == a->len - a->at;
+	a->at = last ? a->len : padded(a->at + one.len);
+	why = decode(data, one.len, last ? a->fd : -1, in, m);
+	if (last && why == NULL)
+		a->fd = -1; /* the receiver's now */
+	return why;
+}
+
+static const char *
+dispatch(struct ipc *p, const struct ipc_in *in)
 {
 	const struct ipc_rule *r;
+
+	for (r = p->rules; r->handler != NULL; r++) {
+		if (r->type == in->type) {
+			r->handler(p, in);
+			return NULL;
+		}
+	}
+	if (in->fd != -1)
+		close(in->fd);
+	return "message out of turn";
+}
+
+/* All messages of a packet, unless one of them ends the connection. */
+static const char *
+dispatch_all(struct ipc *p, const unsigned char *data, size_t len, int fd)
+{
+	const char *why = NULL;
+	struct arrived a;
 	struct ipc_in in;
 	union msg m;
-	const char *why;
 
-	if ((why = decode(data, len, fd, &in, &m)) == NULL) {
-		for (r = p->rules; r->handler != NULL; r++) {
-			if (r->type == in.type) {
-				r->handler(p, &in);
-				return NULL;
-			}
-		}
-		why = "message out of turn";
-	}
-	if (fd != -1)
-		close(fd);
+	arrived_init(&a, data, len, fd);
+	while (why == NULL && !p->dead && !arrived_is_empty(&a))
+		if ((why = arrived_next(&a, &in, &m)) == NULL)
+			why = dispatch(p, &in);
+	arrived_clear(&a);
 	return why;
 }
 
@@ -360,11 +562,12 @@ handle(struct ipc *p, int max)
 
 	if (rx_depth == DEPTH_MAX || !enter(p))
 		return true;
+	drop_wait_data(p); /* the loop has taken over */
 	data = rx_buffer(rx_depth++);
 	while (max-- > 0 && !p->dead && why == NULL) {
 		if ((n = receive(p, data, &len, &fd, &why)) != 1)
 			break;
-		why = dispatch(p, data, len, fd);
+		why = dispatch_all(p, data, len, fd);
 		explicit_bzero(data, len);
 	}
 	rx_depth--;
@@ -433,20 +636,34 @@ wait_for(int fd, short what)
 	return n == -1 ? -1 : 0;
 }
 
+bool
+ipc_readable(const struct ipc *p)
+{
+	struct pollfd pf = { .fd = p->fd, .events = POLLIN };
+
+	return !arrived_is_empty(&p->wait) || poll(&pf, 1, 0) == 1;
+}
+
 int
 ipc_recv_wait(struct ipc *p, struct ipc_in *in, const char **why)
 {
 	static union msg m;
 	size_t len;
-	int fd = -1, n;
+	int fd = -1, n = 1;
 
-	while ((n = receive(p, rx_buffer(0), &len, &fd, why)) == 0)
-		if (wait_for(p->fd, POLLIN) == -1)
-			break;
-	if (n == 1 && (*why = decode(rx[0], len, fd, in, &m)) == NULL)
+	if (p->wait_data == NULL)
+		p->wait_data = xmalloc(PROTO_MAX);
+	if (arrived_is_empty(&p->wait)) {
+		while ((n = receive(p, p->wait_data, &len, &fd, why)) == 0)
+			if (wait_for(p->fd, POLLIN) == -1)
+				break;
+		if (n != 1)
+			return -1;
+		arrived_init(&p->wait, p->wait_data, len, fd);
+	}
+	if ((*why = arrived_next(&p->wait, in, &m)) == NULL)
 		return 0;
-	if (fd != -1)
-		close(fd);
+	arrived_clear(&p->wait);
 	return -1;
 }
 

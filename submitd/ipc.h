@@ -1,5 +1,8 @@
 /*
- * One end of a socket pair to another role (proto.h).
+ * One end of a socket pair to another role (proto.h).  A packet is a message,
+ * or several: then u16 IPC_SEVERAL and 6 zero bytes, and before each of them
+ * its length as u32 and a u32 of zero; each is filled up to a multiple of 8
+ * bytes.  A descriptor belongs to the last.
  *
  * Sending never blocks: what the socket does not take is kept and sent when
  * it can be; ipc_congested() tells a caller to stop making more.  Receiving
@@ -50,6 +53,14 @@ int ipc_send(struct ipc *, enum msg_type, uint64_t sid, const void *msg);
 int ipc_send_fd(struct ipc *, enum msg_type, uint64_t sid, const void *msg,
     int fd);
 
+/*
+ * Until ipc_flush() what is sent to this peer is collected, to leave in as few
+ * packets as it fits: a packet costs more than a message.  One ipc of a process
+ * at a time; a message with a descriptor leaves at once, with those before it.
+ */
+void ipc_hold(struct ipc *);
+void ipc_flush(struct ipc *);
+
 /* More than 256 KiB wait to be sent: make no more until resumed() is called. */
 bool ipc_congested(const struct ipc *);
 void ipc_set_resumed(struct ipc *, void (*resumed)(struct ipc *));
@@ -61,6 +72,8 @@ void ipc_drain(struct ipc *);
 /* For the time before the loop runs: waits for one message.  0, or -1 at the
  * end of file or a bad packet (*why).  The message lives until the next call. */
 int ipc_recv_wait(struct ipc *, struct ipc_in *, const char **why);
+/* It would not wait. */
+bool ipc_readable(const struct ipc *);
 /* Sends all that waits; 0 or -1. */
 int ipc_flush_wait(struct ipc *);
 

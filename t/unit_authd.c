@@ -39,6 +39,10 @@ static struct {
 	struct role_setup setup;
 	struct ipc *front, *other, *queue, *parent;
 	int queue_fd;
+	/* a message of queue's that the test has not asked for yet */
+	bool has_kept;
+	struct ipc_in kept;
+	union msg kept_msg;
 	struct store *rw;
 	int64_t ann, bob;
 	X509 *cert; /* ann's, self-signed and pinned */
@@ -88,14 +92,6 @@ pair(int *role_end, int *mine)
 	return ipc_new(NULL, fd[1], any_rules, end_gone, NULL);
 }
 
-static bool
-readable(const struct ipc *p)
-{
-	struct pollfd pfd = { .fd = ipc_fd(p), .events = POLLIN };
-
-	return poll(&pfd, 1, 0) == 1;
-}
-
 static void
 take_seen(const struct m_auth_seen *m)
 {
@@ -123,56 +119,83 @@ take_decision(const struct m_decision *m)
 	snprintf(R.told.ladder, sizeof(R.told.ladder), "%s", m->ladder);
 }
 
-/* Queue's part in logins: takes and answers what is of them.  Takes what is
- * for the history as well. */
 static void
-serve_guard(void)
+answer_guard(const struct ipc_in *in)
 {
 	struct m_throttle_answer a = { 0 };
-	struct ipc_in in;
-	const char *why;
-	uint16_t type;
 
-	while (R.queue != NULL && readable(R.queue) &&
-	    recv(ipc_fd(R.queue), &type, sizeof(type), MSG_PEEK) ==
-		(ssize_t)sizeof(type) &&
-	    (type == M_THROTTLE_ASK || type == M_AUTH_SEEN ||
-		type == M_DECISION)) {
-		assert_int_equal(ipc_recv_wait(R.queue, &in, &why), 0);
-		if (type == M_DECISION) {
-			take_decision(&in.m->decision);
-			continue;
-		}
-		if (type == M_AUTH_SEEN) {
-			take_seen(&in.m->auth_seen);
-			a.ticket = in.m->auth_seen.ticket;
-		} else {
-			R.guard.asks++;
-			a.ticket = in.m->throttle_ask.ticket;
-			snprintf(R.guard.user, sizeof(R.guard.user), "%s",
-			    in.m->throttle_ask.user);
-		}
-		a.refuse = type == R.guard.refuse;
-		a.delay_ms = R.guard.delay_ms;
-		if (a.ticket != 0 && !R.guard.mute)
-			ipc_send(R.queue, M_THROTTLE_ANSWER, in.sid, &a);
+	if (in->type == M_AUTH_SEEN) {
+		take_seen(&in->m->auth_seen);
+		a.ticket = in->m->auth_seen.ticket;
+	} else {
+		R.guard.asks++;
+		a.ticket = in->m->throttle_ask.ticket;
+		snprintf(R.guard.user, sizeof(R.guard.user), "%s",
+		    in->m->throttle_ask.user);
 	}
+	a.refuse = in->type == R.guard.refuse;
+	a.delay_ms = R.guard.delay_ms;
+	if (a.ticket != 0 && !R.guard.mute)
+		ipc_send(R.queue, M_THROTTLE_ANSWER, in->sid, &a);
+}
+
+/* Queue's part in logins: takes and answers what is of them.  Takes what is
+ * for the history as well.  True: something else is there, in R.kept. */
+static bool
+serve_queue(void)
+{
+	const char *why = "";
+
+	while (!R.has_kept && R.queue != NULL && ipc_readable(R.queue)) {
+		if (ipc_recv_wait(R.queue, &R.kept, &why) == -1)
+			fail_msg("queue's socket: %s", why);
+		if (R.kept.type == M_DECISION)
+			take_decision(&R.kept.m->decision);
+		else if (R.kept.type == M_AUTH_SEEN ||
+		    R.kept.type == M_THROTTLE_ASK)
+			answer_guard(&R.kept);
+		else
+			R.has_kept = true;
+		R.kept_msg = *R.kept.m; /* the next one takes its place */
+		R.kept.m = &R.kept_msg;
+	}
+	return R.has_kept;
+}
+
+/* Something for p is there. */
+static bool
+has_message(const struct ipc *p)
+{
+	bool queue = serve_queue();
+
+	return p == R.queue ? queue : ipc_readable(p);
+}
+
+static struct ipc_in
+take_message(struct ipc *p)
+{
+	const char *why = "";
+	struct ipc_in in;
+
+	if (p == R.queue) {
+		assert_true(R.has_kept);
+		R.has_kept = false;
+		return R.kept;
+	}
+	if (ipc_recv_wait(p, &in, &why) == -1)
+		fail_msg("instead of a message: %s", why);
+	return in;
 }
 
 /* Runs the role until something for p is there. */
 static const union msg *
 next(struct ipc *p, enum msg_type type, uint64_t sid)
 {
-	static struct ipc_in in;
-	const char *why = "";
+	struct ipc_in in;
 
-	serve_guard();
-	while (!readable(p)) {
+	while (!has_message(p))
 		event_base_loop(R.setup.base, EVLOOP_ONCE);
-		serve_guard();
-	}
-	if (ipc_recv_wait(p, &in, &why) == -1)
-		fail_msg("%s instead of %s", why, proto_name(type));
+	in = take_message(p);
 	if (in.type != type)
 		fail_msg(
 		    "%s instead of %s", proto_name(in.type), proto_name(type));
@@ -186,8 +209,7 @@ nothing(struct ipc *p)
 {
 	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
 	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
-	serve_guard();
-	assert_false(readable(p));
+	assert_false(has_message(p));
 }
 
 /* The store, when what the role reads of it in one round is read. */
@@ -305,6 +327,7 @@ down(void **state)
 	ipc_free(&R.front);
 	ipc_free(&R.other);
 	ipc_free(&R.queue);
+	R.has_kept = false;
 	/* the role hears of it and frees what it had */
 	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
 	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
@@ -456,12 +479,10 @@ rcpt(uint64_t sid, uint32_t txn, const char *to)
 static const union msg *
 queued(enum msg_type type, uint64_t sid)
 {
-	static struct ipc_in in;
-	const char *why = "";
+	struct ipc_in in;
 
-	serve_guard();
-	assert_true(readable(R.queue));
-	assert_int_equal(ipc_recv_wait(R.queue, &in, &why), 0);
+	assert_true(serve_queue());
+	in = take_message(R.queue);
 	if (in.type != type)
 		fail_msg(
 		    "%s instead of %s", proto_name(in.type), proto_name(type));
@@ -997,7 +1018,7 @@ static void
 told(unsigned n, enum decision_phase phase, enum policy_decision result,
     const char *line)
 {
-	serve_guard();
+	serve_queue();
 	assert_int_equal(R.told.n, n);
 	assert_int_equal(R.told.phase, phase);
 	assert_int_equal(R.told.result, result);
@@ -1092,7 +1113,7 @@ features_of_a_client(void **state)
 	arrive(SID(3), &cert);
 	assert_int_equal(
 	    mail(SID(3), 1, "ann@example.org")->reply, R_AUTH_NEEDED);
-	serve_guard();
+	serve_queue();
 	assert_string_equal(R.told.line,
 	    "nobody|ann|cert|TRUSTED|ann@example.org||"
 	    "srv_features:192.0.2.7");
@@ -1156,6 +1177,7 @@ queue_goes_away(void **state)
 	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
 	assert_true(mail(SID(1), 1, "ann@example.org")->allow);
 	ipc_free(&R.queue);
+	R.has_kept = false;
 	nothing(R.front);
 	assert_int_equal(rcpt(SID(1), 1, "x@example.net")->reply, R_QUEUE_DOWN);
 	assert_int_equal(
@@ -1168,6 +1190,7 @@ queue_goes_away(void **state)
 	queued(M_ENVELOPE, SID(1));
 	print_message("# replaced in the middle of a transaction\n");
 	ipc_free(&R.queue);
+	R.has_kept = false;
 	R.queue = pair(&role_end, &R.queue_fd);
 	auth_ops.peer(&R.setup, ROLE_QUEUE, 5, role_end);
 	assert_int_equal(rcpt(SID(1), 3, "x@example.net")->reply, R_QUEUE_DOWN);
@@ -1186,7 +1209,7 @@ foreign_sessions(void **state)
 	come(SID(1));
 	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
 	ipc_send(R.other, M_MAIL, SID(1), &m);
-	while (!readable(R.other))
+	while (!ipc_readable(R.other))
 		event_base_loop(R.setup.base, EVLOOP_ONCE);
 	assert_int_equal(ipc_recv_wait(R.other, &in, &why), -1);
 	nothing(R.queue);
@@ -1588,7 +1611,7 @@ changes_while_it_is_held(void **state)
 	start_plain(SID(1), "ann", "pencil");
 	while (R.guard.asks == 0) {
 		event_base_loop(R.setup.base, EVLOOP_ONCE);
-		serve_guard();
+		serve_queue();
 	}
 	put_password(R.ann, "new password");
 	assert_int_equal(result(SID(1)), R_AUTH_TEMP);
@@ -1634,9 +1657,10 @@ queue_does_not_answer(void **state)
 	R.guard.asks = 0;
 	while (R.guard.asks == 0) {
 		event_base_loop(R.setup.base, EVLOOP_ONCE);
-		serve_guard();
+		serve_queue();
 	}
 	ipc_free(&R.queue);
+	R.has_kept = false;
 	assert_int_equal(result(SID(1)), R_AUTH_OK);
 	print_message("# it is away\n");
 	come(SID(2));
@@ -1662,7 +1686,7 @@ queue_hears_of_certificates(void **state)
 	come_with_cert(SID(1));
 	ipc_send(R.front, M_MAIL, SID(1), &m);
 	assert_true(next(R.front, M_VERDICT, SID(1))->verdict.allow);
-	serve_guard();
+	serve_queue();
 	queued_grant(SID(1), R.ann, "ann", "cert");
 	queued(M_ENVELOPE, SID(1));
 	assert_int_equal(R.guard.asks, 0);
@@ -1681,7 +1705,7 @@ queue_hears_of_certificates(void **state)
 	R.guard.refuse = M_AUTH_SEEN; /* nothing to refuse: not a password */
 	start_auth(SID(2), "EXTERNAL", NULL, 0, true);
 	assert_int_equal(result(SID(2)), R_AUTH_OK);
-	serve_guard();
+	serve_queue();
 	assert_int_equal(R.guard.seen, 2);
 	assert_int_equal(R.guard.device, device);
 }

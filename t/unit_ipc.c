@@ -588,6 +588,230 @@ test_blocking(void **state)
 	ipc_free(&o);
 }
 
+/* ---- several messages in a packet ---- */
+
+/* Packets that wait at b, which are taken away. */
+static unsigned
+packets_at(const struct end *e)
+{
+	static char data[PROTO_MAX];
+	unsigned n = 0;
+
+	while (recv(ipc_fd(e->ipc), data, sizeof(data), MSG_DONTWAIT) > 0)
+		n++;
+	return n;
+}
+
+static void
+test_held(void **state)
+{
+	struct fixture *f = *state;
+
+	ipc_hold(f->a.ipc);
+	say(&f->a, 1, "one");
+	say(&f->a, 2, "twenty-two");
+	turn(f);
+	assert_int_equal(f->b.got, 0);
+	say(&f->b, 9, "another peer's are not held");
+	ipc_flush(f->a.ipc);
+	ipc_flush(f->a.ipc); /* nothing is left */
+	turn(f);
+	assert_int_equal(f->a.got, 1);
+	assert_int_equal(f->b.got, 2);
+	assert_true(f->b.sid == 2);
+	assert_string_equal(f->b.text, "twenty-two");
+
+	ipc_hold(f->a.ipc);
+	say(&f->a, 3, "three");
+	say(&f->a, 4, "four");
+	ipc_flush(f->a.ipc);
+	say(&f->a, 5, "five");
+	assert_int_equal(packets_at(&f->b), 2);
+}
+
+static void
+test_held_descriptor(void **state)
+{
+	struct fixture *f = *state;
+	struct m_listen m = { .name = "x" };
+	unsigned before = open_descriptors();
+
+	ipc_hold(f->a.ipc);
+	say(&f->a, 1, "before");
+	assert_int_equal(ipc_send_fd(f->a.ipc, M_LISTEN, 0, &m, 0), 0);
+	turn(f); /* it does not wait for the flush */
+	assert_int_equal(f->b.got, 2);
+	assert_string_equal(f->b.text, "before");
+	assert_int_not_equal(f->b.fd, -1);
+	close(f->b.fd);
+	say(&f->a, 2, "after");
+	ipc_flush(f->a.ipc);
+	turn(f);
+	assert_string_equal(f->b.text, "after");
+	/* It is the last message's, which must be one that may bring it. */
+	ipc_hold(f->a.ipc);
+	assert_int_equal(ipc_send(f->a.ipc, M_LISTEN, 0, &m), 0);
+	assert_int_equal(
+	    ipc_send_fd(f->a.ipc, M_SESSION_KILL, 0,
+		&(struct m_text){ .text = "" }, 0),
+	    0);
+	ipc_flush(f->a.ipc);
+	turn(f);
+	assert_int_equal(f->b.gone, 1);
+	assert_int_equal(open_descriptors(), before - 2);
+}
+
+/* More than a packet takes leaves in several, in order. */
+static void
+test_held_too_much(void **state)
+{
+	static char big[1000];
+	struct fixture *f = *state;
+	unsigned i;
+
+	memset(big, 'x', sizeof(big) - 1);
+	ipc_hold(f->a.ipc);
+	for (i = 0; i < 300; i++)
+		say(&f->a, i, big);
+	ipc_flush(f->a.ipc);
+	assert_int_equal(packets_at(&f->b), 3);
+	ipc_hold(f->a.ipc);
+	for (i = 0; i < 300; i++)
+		say(&f->a, i, big);
+	ipc_flush(f->a.ipc);
+	turn(f);
+	assert_int_equal(f->b.got, 300);
+	assert_true(f->b.sid == 299);
+}
+
+static void
+test_freed_while_held(void **state)
+{
+	struct fixture *f = *state;
+
+	ipc_hold(f->a.ipc);
+	say(&f->a, 1, "never sent");
+	ipc_free(&f->a.ipc);
+	turn(f);
+	assert_int_equal(f->b.got, 0);
+	assert_int_equal(f->b.gone, 1);
+}
+
+static void
+test_freed_by_the_first(void **state)
+{
+	struct fixture *f = *state;
+
+	ipc_hold(f->a.ipc);
+	assert_int_equal(ipc_send(f->a.ipc, M_AUTH_CANCEL, 0, NULL), 0);
+	say(&f->a, 1, "to nobody");
+	ipc_flush(f->a.ipc);
+	turn(f);
+	assert_int_equal(f->b.got, 1);
+	assert_null(f->b.ipc);
+	assert_int_equal(f->b.gone, 0);
+}
+
+static void
+test_bad_frames(void **state)
+{
+	enum { MARK = 0xffff };
+	/* the packet has this frame, then a good message of 32 bytes with
+	 * this length before it, then `more` bytes */
+	static const struct {
+		const char *name;
+		uint16_t mark, zero16;
+		uint32_t len, zero32;
+		size_t more;
+		unsigned got;
+		const char *why;
+	} rows[] = {
+		{ "good", MARK, 0, 32, 0, 0, 1, "" },
+		{ "filled up to 8 bytes", MARK, 0, 32, 0, 7, 1, "packet cut" },
+		{ "a second one of no bytes", MARK, 0, 32, 0, 8, 1,
+		    "packet too short" },
+		{ "longer than the packet", MARK, 0, 33, 0, 0, 0, "packet cut" },
+		{ "as long as can be said", MARK, 0, UINT32_MAX, 0, 0, 0,
+		    "packet cut" },
+		{ "cut", MARK, 0, 31, 0, 0, 0, "packet too short" },
+		{ "no zero before it", MARK, 0, 32, 1, 0, 0, "packet cut" },
+		{ "no zero in the frame", MARK, 1, 32, 0, 0, 0,
+		    "unknown type" },
+		{ "another mark", MARK - 1, 0, 32, 0, 0, 0, "unknown type" },
+	};
+	struct m_text m = { .text = "12345678901" };
+	unsigned char data[64];
+	uint32_t zero32 = 0;
+	struct fixture *f;
+	void *s;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		memset(data, 0, sizeof(data));
+		memcpy(data, &rows[i].mark, 2);
+		memcpy(data + 2, &rows[i].zero16, 2);
+		memcpy(data + 4, &zero32, 4);
+		memcpy(data + 8, &rows[i].len, 4);
+		memcpy(data + 12, &rows[i].zero32, 4);
+		assert_int_equal(
+		    proto_pack(M_SESSION_KILL, 1, &m, data + 16, 48), 32);
+		up_raw(&s);
+		f = s;
+		assert_true(send(f->raw, data, 48 + rows[i].more, 0) > 0);
+		turn(f);
+		if (f->a.got != rows[i].got ||
+		    f->a.gone != (rows[i].why[0] != '\0') ||
+		    strcmp(f->a.why, rows[i].why) != 0)
+			fail_msg("%s: %u %s", rows[i].name, f->a.got, f->a.why);
+		down(&s);
+	}
+}
+
+/* Each of them, by the blocking way. */
+static void
+test_blocking_several(void **state)
+{
+	struct fixture *f = *state;
+	struct m_text m = { .text = "first" };
+	struct m_listen l = { .name = "x" };
+	unsigned before = open_descriptors();
+	struct ipc *p, *o;
+	struct ipc_in in;
+	const char *why = NULL;
+	int fd[2];
+
+	(void)f;
+	assert_int_equal(ipc_pair(fd), 0);
+	p = ipc_new(NULL, fd[0], rules, on_gone, NULL);
+	o = ipc_new(NULL, fd[1], rules, on_gone, NULL);
+	assert_false(ipc_readable(o));
+	ipc_hold(p);
+	assert_int_equal(ipc_send(p, M_SESSION_KILL, 7, &m), 0);
+	assert_int_equal(ipc_send_fd(p, M_LISTEN, 8, &l, 0), 0);
+	ipc_flush(p);
+	assert_true(ipc_readable(o));
+	assert_int_equal(ipc_recv_wait(o, &in, &why), 0);
+	assert_true(in.sid == 7);
+	assert_string_equal(in.m->text.text, "first");
+	assert_int_equal(in.fd, -1);
+	assert_true(ipc_readable(o));
+	assert_int_equal(ipc_recv_wait(o, &in, &why), 0);
+	assert_true(in.sid == 8);
+	assert_int_not_equal(in.fd, -1);
+	close(in.fd);
+	assert_false(ipc_readable(o));
+	/* and one that nobody takes */
+	ipc_hold(p);
+	assert_int_equal(ipc_send(p, M_SESSION_KILL, 7, &m), 0);
+	assert_int_equal(ipc_send_fd(p, M_LISTEN, 8, &l, 0), 0);
+	ipc_flush(p);
+	assert_int_equal(ipc_recv_wait(o, &in, &why), 0);
+	ipc_free(&p);
+	ipc_free(&o);
+	assert_int_equal(open_descriptors(), before);
+}
+
 #define T(f)   cmocka_unit_test_setup_teardown(f, up, down)
 #define RAW(f) cmocka_unit_test_setup_teardown(f, up_raw, down)
 
@@ -615,6 +839,13 @@ main(void)
 		T(test_drain_in_handler),
 		T(test_drain_to_the_end),
 		T(test_blocking),
+		T(test_held),
+		T(test_held_descriptor),
+		T(test_held_too_much),
+		T(test_freed_while_held),
+		T(test_freed_by_the_first),
+		cmocka_unit_test(test_bad_frames),
+		T(test_blocking_several),
 	};
 
 	signal(SIGPIPE, SIG_IGN);
