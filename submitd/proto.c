@@ -180,6 +180,9 @@ FIELDS(f_decision) = {
 	F(STR, m_decision, rcpt, PATH_MAX_LEN),
 	F(STR, m_decision, key, TEXT_MAX),
 	F(STR, m_decision, ladder, LADDER_LEN), { 0 } };
+FIELDS(f_data_open) = {
+	F(U32, m_data_open, txn, NUM_MAX),
+	F(U32, m_data_open, rcpts, NUM_MAX), { 0 } };
 FIELDS(f_txn) = { F(U32, m_txn, txn, NUM_MAX), { 0 } };
 FIELDS(f_data_ready) = {
 	F(U32, m_data_ready, txn, NUM_MAX),
@@ -295,7 +298,7 @@ static const struct {
 	[M_THROTTLE_ASK] = { "THROTTLE_ASK", f_throttle_ask, false },
 	[M_AUTH_SEEN] = { "AUTH_SEEN", f_auth_seen, false },
 	[M_THROTTLE_ANSWER] = { "THROTTLE_ANSWER", f_throttle_answer, false },
-	[M_DATA_OPEN] = { "DATA_OPEN", f_txn, false },
+	[M_DATA_OPEN] = { "DATA_OPEN", f_data_open, false },
 	[M_BODY_FILE] = { "BODY_FILE", f_txn, false },
 	[M_SUBMIT] = { "SUBMIT", f_submit, false },
 	[M_DATA_ABORT] = { "DATA_ABORT", f_txn, false },

@@ -424,7 +424,12 @@ struct m_decision {
 
 /* ---- front and queue ---- */
 
-struct m_txn { /* M_DATA_OPEN, M_BODY_FILE, M_DATA_ABORT, M_BODY_FD */
+struct m_data_open {
+	uint32_t txn;
+	uint32_t rcpts; /* that auth has allowed */
+};
+
+struct m_txn { /* M_BODY_FILE, M_DATA_ABORT, M_BODY_FD */
 	uint32_t txn;
 };
 
@@ -623,6 +628,7 @@ union msg {
 	struct m_auth_seen auth_seen;
 	struct m_throttle_answer throttle_answer;
 	struct m_decision decision;
+	struct m_data_open data_open;
 	struct m_txn txn;
 	struct m_data_ready data_ready;
 	struct m_submit submit;

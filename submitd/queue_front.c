@@ -3,8 +3,10 @@
  *
  * A front may only use what auth has sent for the session: a grant (who) and
  * an envelope (this transaction), each envelope once. The session's id must
- * belong to the front whose socket the message came on. What auth sent before
- * it answered front is read first (the sockets have no order of their own).
+ * belong to the front whose socket the message came on. Front says how many
+ * recipients it was allowed: if they are not all there yet, what auth sent
+ * before it answered front is read first (the sockets have no order of their
+ * own).
  *
  * Whatever a front says about a body is checked: the size of the bytes sent
  * or of the file, and the limit. A descriptor stays open in front after the
@@ -322,26 +324,46 @@ queue_read_auths(struct queue *q)
 
 /* The session a front's message is about, NULL if it has no say over it. */
 static struct queue_session *
-session_of(struct queue_peer *front, const struct ipc_in *in)
+session_of(const struct queue_peer *front, const struct ipc_in *in)
 {
 	static int64_t warned_ms;
-	struct queue_session *s;
 
-	queue_read_auths(front->q);
-	if (sid_instance(in->sid) == front->instance) {
-		if ((s = find_session(front->q, in->sid)) != NULL)
-			return s;
-		/* The auth that allowed it may be so new that parent's word of
-		 * it is still to be read. */
-		if (front->q->setup->parent != NULL)
-			ipc_drain(front->q->setup->parent);
-		queue_read_auths(front->q);
+	if (sid_instance(in->sid) == front->instance)
 		return find_session(front->q, in->sid);
-	}
 	if (may_warn(&warned_ms))
 		log_event(LOG_WARNING, in->sid, 0, "not-allowed",
 		    "front=%u asked=%s", front->instance, "foreign session");
 	return NULL;
+}
+
+/* The session has all that front was told of this transaction. */
+static bool
+is_complete(const struct queue_session *s, const struct m_data_open *m)
+{
+	return s != NULL && s->grant.user != NULL && s->next != NULL &&
+	    s->next->txn == m->txn && s->next->nrcpt == m->rcpts &&
+	    !s->next->refused;
+}
+
+/* The session, when all that auth has said of it was read. */
+static struct queue_session *
+complete_session(const struct queue_peer *front, const struct ipc_in *in)
+{
+	const struct m_data_open *m = &in->m->data_open;
+	struct queue_session *s = session_of(front, in);
+	struct queue *q = front->q;
+
+	if (is_complete(s, m) || sid_instance(in->sid) != front->instance)
+		return s;
+	queue_read_auths(q);
+	s = find_session(q, in->sid);
+	if (is_complete(s, m) || q->setup->parent == NULL)
+		return s;
+	/* The auth that allowed it may be so new that parent's word of it is
+	 * still to be read. */
+	ipc_drain(q->setup->parent);
+	queue_read_auths(q);
+	return find_session(q, in->sid);
 }
 
 static void
@@ -400,13 +422,11 @@ static enum smtp_reply
 open_txn(const struct queue_peer *p, struct queue_session *s,
     const struct ipc_in *in)
 {
-	uint32_t txn = in->m->txn.txn;
+	const struct m_data_open *m = &in->m->data_open;
 
 	if (p->q->draining)
 		return R_QUEUE_DOWN;
-	if (s == NULL || s->grant.user == NULL || s->next == NULL ||
-	    s->next->txn != txn || s->next->nrcpt == 0 || s->next->refused ||
-	    s->open != NULL) {
+	if (!is_complete(s, m) || m->rcpts == 0 || s->open != NULL) {
 		not_allowed(p, in->sid, proto_name(in->type));
 		return R_TEMP;
 	}
@@ -423,8 +443,8 @@ static void
 on_data_open(struct ipc *ipc, const struct ipc_in *in)
 {
 	struct queue_peer *p = ipc_arg(ipc);
-	struct queue_session *s = session_of(p, in);
-	struct m_data_ready m = { .txn = in->m->txn.txn };
+	struct queue_session *s = complete_session(p, in);
+	struct m_data_ready m = { .txn = in->m->data_open.txn };
 
 	m.reply = open_txn(p, s, in);
 	m.qid = m.reply == R_DATA_GO ? s->open->qid : 0;

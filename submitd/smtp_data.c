@@ -24,7 +24,8 @@ qid_text(uint64_t qid, char out[24])
 void
 smtp_data(struct session *s, const struct arg *a)
 {
-	struct m_txn m = { .txn = s->txn.number };
+	struct m_data_open m = { .txn = s->txn.number,
+		.rcpts = s->txn.rcpts };
 
 	(void)a;
 	if (s->txn.number == 0)

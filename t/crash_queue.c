@@ -467,9 +467,13 @@ acknowledged(const struct iovec *packet)
 {
 	enum msg_type type;
 	const char *why;
+	uint16_t mark;
 	uint64_t sid;
 	union msg m;
 
+	memcpy(&mark, packet->iov_base, sizeof(mark));
+	if (mark >= M_TYPE_COUNT)
+		return; /* several: to the relay, front's come alone */
 	if (proto_unpack(
 		packet->iov_base, packet->iov_len, &type, &sid, &m, &why) == -1)
 		bail(why);

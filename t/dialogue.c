@@ -235,7 +235,7 @@ op_to_queue(void *arg, enum msg_type type, const void *msg)
 	if (type == M_DATA_ABORT)
 		return true;
 	queue_asked = type;
-	P.txn = ((const struct m_txn *)msg)->txn;
+	P.txn = *(const uint32_t *)msg; /* all of them begin with it */
 	if (type == M_DATA_OPEN)
 		buf_clear(&P.body);
 	if (type == M_SUBMIT && !m->in_file)

@@ -404,6 +404,14 @@ rig_grant(struct rig *r, uint64_t sid, const char *user)
 }
 
 void
+rig_envelope_rcpt(
+    struct rig *r, uint64_t sid, const struct m_envelope_rcpt *m)
+{
+	ipc_send(r->auth, M_ENVELOPE_RCPT, sid, m);
+	r->allowed[sid % RIG_SESSIONS].rcpts++;
+}
+
+void
 rig_envelope(struct rig *r, uint64_t sid, uint32_t txn, const char *from,
     const char *to, uint8_t flags)
 {
@@ -412,10 +420,13 @@ rig_envelope(struct rig *r, uint64_t sid, uint32_t txn, const char *from,
 	char *copy = xstrdup(to), *save = NULL, *t;
 
 	ipc_send(r->auth, M_ENVELOPE, sid, &e);
+	r->allowed[sid % RIG_SESSIONS].sid = sid;
+	r->allowed[sid % RIG_SESSIONS].txn = txn;
+	r->allowed[sid % RIG_SESSIONS].rcpts = 0;
 	for (t = strtok_r(copy, " ", &save); t != NULL;
 	     t = strtok_r(NULL, " ", &save)) {
 		m.to = t;
-		ipc_send(r->auth, M_ENVELOPE_RCPT, sid, &m);
+		rig_envelope_rcpt(r, sid, &m);
 	}
 	free(copy);
 }
@@ -444,7 +455,18 @@ rig_auth_seen(struct rig *r, const struct m_auth_seen *m)
 void
 rig_data_open(struct rig *r, uint64_t sid, uint32_t txn)
 {
-	struct m_txn m = { .txn = txn };
+	uint32_t rcpts = 1; /* of what was never allowed */
+
+	if (r->allowed[sid % RIG_SESSIONS].sid == sid &&
+	    r->allowed[sid % RIG_SESSIONS].txn == txn)
+		rcpts = r->allowed[sid % RIG_SESSIONS].rcpts;
+	rig_data_open_as(r, sid, txn, rcpts);
+}
+
+void
+rig_data_open_as(struct rig *r, uint64_t sid, uint32_t txn, uint32_t rcpts)
+{
+	struct m_data_open m = { .txn = txn, .rcpts = rcpts };
 	unsigned before = r->nready;
 
 	ipc_send(r->front, M_DATA_OPEN, sid, &m);

@@ -11,7 +11,8 @@
 enum {
 	RIG_FRONT = 7, /* instance of the first front */
 	RIG_RCPTS = 16,
-	RIG_JOBS = 512
+	RIG_JOBS = 512,
+	RIG_SESSIONS = 1024
 };
 #define RIG_SID(n) ((uint64_t)RIG_FRONT << SID_COUNTER_BITS | (n))
 
@@ -37,6 +38,12 @@ struct rig {
 	uint32_t instance; /* of the next peer that connects */
 	bool running, left;
 	bool auth_gone, front_gone, relay_gone; /* dropped by the queue */
+
+	/* what auth allowed last, by the number of the session */
+	struct {
+		uint64_t sid;
+		uint32_t txn, rcpts;
+	} allowed[RIG_SESSIONS];
 
 	/* the last answers to front, and how many there were */
 	struct m_data_ready ready;
@@ -89,11 +96,16 @@ void rig_settle(struct rig *);
 void rig_grant(struct rig *, uint64_t sid, const char *user);
 void rig_envelope(struct rig *, uint64_t sid, uint32_t txn, const char *from,
     const char *to, uint8_t flags);
+/* One more recipient of it. */
+void rig_envelope_rcpt(
+    struct rig *, uint64_t sid, const struct m_envelope_rcpt *);
 /* auth: asks for, or tells of, a login; the answer is in throttle. */
 void rig_throttle_ask(struct rig *, const char *user, const char *address);
 void rig_auth_seen(struct rig *, const struct m_auth_seen *);
-/* front */
+/* front; the second one says how many recipients it was allowed */
 void rig_data_open(struct rig *, uint64_t sid, uint32_t txn);
+void rig_data_open_as(
+    struct rig *, uint64_t sid, uint32_t txn, uint32_t rcpts);
 void rig_submit(
     struct rig *, uint64_t sid, uint32_t txn, const void *body, size_t len);
 /* The body goes to the file of the last M_BODY_FD. */

@@ -288,6 +288,12 @@ test_not_allowed(void **state)
 	rig_envelope(&rig, RIG_SID(2), 3, ANN, "", 0);
 	rig_data_open(&rig, RIG_SID(2), 3);
 	assert_int_equal(rig.ready.reply, R_TEMP);
+	/* fewer or more recipients than were allowed */
+	rig_envelope(&rig, RIG_SID(2), 3, ANN, BO " " BO, 0);
+	rig_data_open_as(&rig, RIG_SID(2), 3, 1);
+	assert_int_equal(rig.ready.reply, R_TEMP);
+	rig_data_open_as(&rig, RIG_SID(2), 3, 3);
+	assert_int_equal(rig.ready.reply, R_TEMP);
 	/* the session of another front */
 	rig_grant(&rig, (uint64_t)8 << SID_COUNTER_BITS | 1, "ann");
 	rig_envelope(&rig, (uint64_t)8 << SID_COUNTER_BITS | 1, 1, ANN, BO, 0);
@@ -703,7 +709,7 @@ test_discard(void **state)
 	assert_int_equal(messages(), 0);
 
 	rig_envelope(&rig, RIG_SID(1), 2, ANN, BO, ENVELOPE_DISCARD);
-	ipc_send(rig.auth, M_ENVELOPE_RCPT, RIG_SID(1), &m);
+	rig_envelope_rcpt(&rig, RIG_SID(1), &m);
 	rig_data_open(&rig, RIG_SID(1), 2);
 	rig_submit(&rig, RIG_SID(1), 2, HELLO, strlen(HELLO));
 	assert_int_equal(job(0)->nto, 1);
@@ -722,7 +728,7 @@ test_hold_by_map(void **state)
 	(void)state;
 	rig_grant(&rig, RIG_SID(1), "ann");
 	rig_envelope(&rig, RIG_SID(1), 1, ANN, "", 0);
-	ipc_send(rig.auth, M_ENVELOPE_RCPT, RIG_SID(1), &m);
+	rig_envelope_rcpt(&rig, RIG_SID(1), &m);
 	rig_data_open(&rig, RIG_SID(1), 1);
 	rig_submit(&rig, RIG_SID(1), 1, HELLO, strlen(HELLO));
 	rig_wait(&rig, &rig.naccepted, 1);
