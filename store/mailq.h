@@ -129,6 +129,9 @@ struct mailq_space {
 };
 
 enum mailq_rc mailq_space(struct mailq *mq, struct mailq_space *space);
+/* A quicker look: true if `need` bytes are free without doubt, for rows and
+ * for files.  False: mailq_space() knows. */
+bool mailq_has_plenty(struct mailq *mq, uint64_t need);
 
 /*
  * After opening: removes files that no row names (*removed counts them), and

@@ -98,6 +98,19 @@ mailq_space(struct mailq *mq, struct mailq_space *space)
 	return MAILQ_OK;
 }
 
+/* Beside the room for the log there can be as much in it that the database has
+ * still to take. */
+bool
+mailq_has_plenty(struct mailq *mq, uint64_t need)
+{
+	struct statvfs v;
+
+	if (fstatvfs(mq->dirfd, &v) == -1 ||
+	    (v.f_files > 0 && v.f_favail == 0))
+		return false;
+	return (uint64_t)v.f_bavail * v.f_frsize > need + 2 * MAILQ_LOG_ROOM;
+}
+
 enum mailq_rc
 mailq_body_create(struct mailq *mq, uint64_t qid, int *fd)
 {

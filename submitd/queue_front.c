@@ -376,21 +376,30 @@ not_allowed(const struct queue_peer *front, uint64_t sid, const char *asked)
 		    "front=%u asked=%s", front->instance, asked);
 }
 
+/* Free bytes that mail must leave: a message, or a part of the disk. */
+static uint64_t
+reserve(const struct queue *q, uint64_t total)
+{
+	uint64_t message = (uint64_t)q->setup->conf.max_message_size;
+	uint64_t share = total / 20;
+
+	if (share > SPACE_SHARE_MAX)
+		share = SPACE_SHARE_MAX;
+	return message > share ? message : share;
+}
+
 static bool
 has_space(struct queue *q)
 {
 	static int64_t warned_ms;
-	uint64_t need = (uint64_t)q->setup->conf.max_message_size;
 	struct mailq_space space;
-	uint64_t share;
+	uint64_t need;
 
+	if (mailq_has_plenty(q->mq, reserve(q, UINT64_MAX)))
+		return true;
 	if (mailq_space(q->mq, &space) != MAILQ_OK)
 		return false;
-	share = space.total / 20;
-	if (share > SPACE_SHARE_MAX)
-		share = SPACE_SHARE_MAX;
-	if (need < share)
-		need = share;
+	need = reserve(q, space.total);
 	if (space.rows >= need)
 		return true;
 	if (may_warn(&warned_ms))
@@ -409,6 +418,8 @@ has_space_for_file(struct queue *q)
 	static int64_t warned_ms;
 	struct mailq_space space;
 
+	if (mailq_has_plenty(q->mq, 0))
+		return true;
 	if (mailq_space(q->mq, &space) != MAILQ_OK)
 		return false;
 	if (space.files > 0)
