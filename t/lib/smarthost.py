@@ -32,6 +32,7 @@ What is kept, in the object and (the same) in DIR:
     raw         {conn: bytes} as they came from the socket, ciphertext too
                 DIR/raw-N.bin
     commands    [(conn, under_tls, line)] the lines taken as commands
+    (hang)      DIR/hung-STAGE once somebody is left waiting
     violations  what the client did wrong: a bare LF, commands in a group
                 where PIPELINING was not offered, bytes behind STARTTLS,
                 a command in clear other than EHLO, STARTTLS, QUIT
@@ -262,6 +263,7 @@ class Session:
             if self.host.take("drop", stage) is not None:
                 raise Gone("script")
             if self.host.take("hang", stage) is not None:
+                self.host.note_hang(stage)
                 while True:
                     self.wire.read()
             text = self.host.take("refuse", stage)
@@ -308,6 +310,7 @@ class Session:
         if self.host.take("drop", "handshake") is not None:
             raise Gone("script")
         if self.host.take("hang", "handshake") is not None:
+            self.host.note_hang("handshake")
             while self.wire.raw():  # ciphertext: not what was said
                 pass
             raise Gone("closed")
@@ -554,6 +557,10 @@ class Smarthost:
     def _append(self, name, data, mode="ab"):
         with open(os.path.join(self.folder, name), mode) as f:
             f.write(data)
+
+    def note_hang(self, stage):
+        """A client waits in vain from now on."""
+        self._append("hung-" + stage, b"")
 
     def record_raw(self, number, data):
         with self.cond:
