@@ -192,6 +192,9 @@ enum mailq_rc mailq_expire(
 /* After the results of a message: when it is due next, or, with all its
  * recipients delivered or failed, its end (*done). */
 enum mailq_rc mailq_settle(struct mailq *mq, uint64_t qid, bool *done);
+/* The same when all its recipients have been delivered by one attempt, whose
+ * results need not be stored then. */
+enum mailq_rc mailq_delivered(struct mailq *mq, uint64_t qid, bool in_file);
 /* The sender was told of the delay. */
 enum mailq_rc mailq_set_delay_sent(struct mailq *mq, uint64_t qid);
 
@@ -212,6 +215,9 @@ enum mailq_rc mailq_decisions(struct mailq *mq, const struct decision_filter *,
 enum mailq_rc mailq_load(
     struct mailq *mq, uint64_t qid, struct mailq_mail **mail);
 void mailq_mail_free(struct mailq_mail **mail);
+/* What mailq_load() would give after mailq_add() of the same. */
+struct mailq_mail *mailq_mail_new(const struct mailq_msg *msg,
+    const struct mailq_rcpt *rcpt, size_t nrcpt);
 /* Up to max bytes of the body from its begin, inline or in a file, into buf. */
 enum mailq_rc mailq_body_read(struct mailq *mq, const struct mailq_msg *msg,
     void *buf, size_t max, size_t *len);

@@ -105,8 +105,7 @@ mailq_has_plenty(struct mailq *mq, uint64_t need)
 {
 	struct statvfs v;
 
-	if (fstatvfs(mq->dirfd, &v) == -1 ||
-	    (v.f_files > 0 && v.f_favail == 0))
+	if (fstatvfs(mq->dirfd, &v) == -1 || (v.f_files > 0 && v.f_favail == 0))
 		return false;
 	return (uint64_t)v.f_bavail * v.f_frsize > need + 2 * MAILQ_LOG_ROOM;
 }

@@ -5,35 +5,6 @@
 
 #include "mailq_private.h"
 
-/*
- * The bracket around a writing function: what it did since is taken back when
- * this one item is refused, and the transaction goes on.
- */
-static enum mailq_rc
-item_begin(struct mailq *mq)
-{
-	if (!mq->in_tx)
-		abort(); /* our bug */
-	return mailq_run(mq, NULL, "SAVEPOINT item", "");
-}
-
-static enum mailq_rc
-item_end(struct mailq *mq, enum mailq_rc rc)
-{
-	char keep[sizeof(mq->err)];
-
-	if (rc == MAILQ_OK)
-		return mailq_run(mq, NULL, "RELEASE item", "");
-	if (rc != MAILQ_INVALID && rc != MAILQ_NONE)
-		return rc; /* the caller rolls all back */
-	memcpy(keep, mq->err, sizeof(keep));
-	if (mailq_run(mq, NULL, "ROLLBACK TO item", "") != MAILQ_OK ||
-	    mailq_run(mq, NULL, "RELEASE item", "") != MAILQ_OK)
-		return MAILQ_IO;
-	memcpy(mq->err, keep, sizeof(keep));
-	return rc;
-}
-
 /* The range of ids an administrator names: one, or with 0 all. */
 static int64_t
 lowest(uint64_t qid)
@@ -134,17 +105,13 @@ insert_rcpts(
 	return rc;
 }
 
+/* All but the row of the message. */
 static enum mailq_rc
-add(struct mailq *mq, const struct mailq_msg *msg, const void *body,
+insert_rest(struct mailq *mq, const struct mailq_msg *msg, const void *body,
     const struct mailq_rcpt *rcpt, size_t nrcpt)
 {
-	enum mailq_rc rc;
+	enum mailq_rc rc = insert_rcpts(mq, msg->qid, rcpt, nrcpt);
 
-	if (nrcpt == 0)
-		return mailq_fail(mq, MAILQ_INVALID, "no recipients");
-	rc = insert_message(mq, msg, earliest(rcpt, nrcpt));
-	if (rc == MAILQ_OK)
-		rc = insert_rcpts(mq, msg->qid, rcpt, nrcpt);
 	if (rc == MAILQ_OK && !msg->in_file)
 		rc = mailq_run(mq, NULL,
 		    "INSERT INTO body (qid, data) VALUES (?, ?)", "ib",
@@ -155,15 +122,40 @@ add(struct mailq *mq, const struct mailq_msg *msg, const void *body,
 	return rc;
 }
 
+/* A message that is refused is taken back, and the transaction goes on.  (A
+ * savepoint for each would copy every page that one changes.) */
+static enum mailq_rc
+take_back(struct mailq *mq, uint64_t qid, enum mailq_rc why)
+{
+	char keep[sizeof(mq->err)];
+	enum mailq_rc rc;
+
+	memcpy(keep, mq->err, sizeof(keep));
+	rc = mailq_run(
+	    mq, NULL, "DELETE FROM message WHERE qid = ?", "i", (int64_t)qid);
+	if (rc != MAILQ_OK)
+		return rc;
+	memcpy(mq->err, keep, sizeof(keep));
+	return why;
+}
+
 enum mailq_rc
 mailq_add(struct mailq *mq, const struct mailq_msg *msg, const void *body,
     const struct mailq_rcpt *rcpt, size_t nrcpt)
 {
 	enum mailq_rc rc;
 
-	if ((rc = item_begin(mq)) != MAILQ_OK)
+	if (!mq->in_tx)
+		abort(); /* our bug */
+	if (nrcpt == 0)
+		return mailq_fail(mq, MAILQ_INVALID, "no recipients");
+	rc = insert_message(mq, msg, earliest(rcpt, nrcpt));
+	if (rc != MAILQ_OK)
 		return rc;
-	return item_end(mq, add(mq, msg, body, rcpt, nrcpt));
+	rc = insert_rest(mq, msg, body, rcpt, nrcpt);
+	if (rc == MAILQ_INVALID || rc == MAILQ_NONE)
+		return take_back(mq, msg->qid, rc);
+	return rc;
 }
 
 static enum mailq_rc
@@ -219,6 +211,22 @@ remove_message(struct mailq *mq, uint64_t qid)
 		rc = mailq_run(mq, NULL, "DELETE FROM message WHERE qid = ?",
 		    "i", (int64_t)qid);
 	if (rc == MAILQ_OK && in_file != 0)
+		mailq_ids_add(&mq->doomed, qid);
+	return rc;
+}
+
+enum mailq_rc
+mailq_delivered(struct mailq *mq, uint64_t qid, bool in_file)
+{
+	unsigned n = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_run(
+	    mq, &n, "DELETE FROM message WHERE qid = ?", "i", (int64_t)qid);
+	if (rc == MAILQ_OK && n == 0)
+		return mailq_fail(mq, MAILQ_NONE,
+		    "no message %013llx in the queue", (unsigned long long)qid);
+	if (rc == MAILQ_OK && in_file)
 		mailq_ids_add(&mq->doomed, qid);
 	return rc;
 }
@@ -358,6 +366,42 @@ mailq_load(struct mailq *mq, uint64_t qid, struct mailq_mail **out)
 	else
 		mailq_mail_free(&mail);
 	return rc;
+}
+
+static char *
+copy_of(const char *text)
+{
+	char *s = strdup(or_empty(text));
+
+	mailq_no_memory(s);
+	return s;
+}
+
+struct mailq_mail *
+mailq_mail_new(
+    const struct mailq_msg *msg, const struct mailq_rcpt *rcpt, size_t nrcpt)
+{
+	struct mailq_mail *mail = calloc(1, sizeof(*mail));
+	struct mailq_rcpt *r;
+
+	mailq_no_memory(mail);
+	mail->msg = *msg;
+	mail->msg.user = copy_of(msg->user);
+	mail->msg.how = copy_of(msg->how);
+	mail->msg.client_addr = copy_of(msg->client_addr);
+	mail->msg.from = copy_of(msg->from);
+	mail->rcpt = r = calloc(nrcpt, sizeof(*r));
+	mailq_no_memory(r);
+	mail->nrcpt = nrcpt;
+	for (size_t i = 0; i < nrcpt; i++) {
+		r[i] = rcpt[i];
+		r[i].n = (uint32_t)i;
+		r[i].address = copy_of(rcpt[i].address);
+		r[i].esc = copy_of(rcpt[i].esc);
+		r[i].text = copy_of(rcpt[i].text);
+		r[i].mta = copy_of(rcpt[i].mta);
+	}
+	return mail;
 }
 
 /* The strings are const for everybody but their owner. */

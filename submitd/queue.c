@@ -197,7 +197,7 @@ on_commit(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd, (void)what;
 	commit_all(q);
-	queue_schedule(q);
+	queue_schedule_rest(q);
 	queue_leave_if_done(q);
 }
 

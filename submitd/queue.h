@@ -194,6 +194,7 @@ struct queue {
 	struct queue_jobs jobs[QUEUE_BUCKETS];
 	unsigned njobs;     /* in the table */
 	unsigned in_flight; /* of these with a relay */
+	bool look;	    /* there may be mail to send that has no job */
 	struct queue_dest dest;
 	struct queue_login *login;
 	uint64_t proof; /* counts signs of life of the smarthost */
@@ -249,6 +250,12 @@ void queue_submission_end(
 extern const struct ipc_rule queue_relay_rules[];
 /* Sends what is due, as far as relays and the smarthost allow. */
 void queue_schedule(struct queue *);
+/* The same, if there may be something that has no job. */
+void queue_schedule_rest(struct queue *);
+/* A message was committed: sends it without reading it back, if its turn is
+ * now.  body is that of queue_submission. */
+void queue_send_new(struct queue *, const struct mailq_msg *,
+    const struct mailq_rcpt *, size_t nrcpt, const void *body);
 void queue_relay_gone(struct queue *, struct queue_peer *);
 void queue_jobs_clear(struct queue *);
 struct queue_job *queue_find_job(struct queue *, uint64_t qid);

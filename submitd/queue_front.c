@@ -652,10 +652,10 @@ recipients_of(const struct queue_submission *s, struct mailq_rcpt *out)
 	return n;
 }
 
-enum mailq_rc
-queue_submission_apply(struct queue *q, const struct queue_submission *s)
+static struct mailq_msg
+message_of(const struct queue_submission *s)
 {
-	struct mailq_msg m = {
+	return (struct mailq_msg){
 		.qid = s->qid,
 		.sid = s->sid,
 		.user_id = s->grant.user_id,
@@ -669,12 +669,30 @@ queue_submission_apply(struct queue *q, const struct queue_submission *s)
 		.arrived_ms = s->arrived_ms,
 		.since_ms = s->arrived_ms,
 	};
+}
+
+enum mailq_rc
+queue_submission_apply(struct queue *q, const struct queue_submission *s)
+{
+	struct mailq_msg m = message_of(s);
 	struct mailq_rcpt *r = xcalloc(s->env->nrcpt, sizeof(*r));
 	enum mailq_rc rc;
 
 	rc = mailq_add(q->mq, &m, s->data, r, recipients_of(s, r));
 	free(r);
 	return rc == MAILQ_OK ? queue_decisions_apply(q, s) : rc;
+}
+
+static void
+send_it(struct queue *q, const struct queue_submission *s)
+{
+	struct mailq_msg m = message_of(s);
+	struct mailq_rcpt *r = xcalloc(s->env->nrcpt, sizeof(*r));
+	size_t n = recipients_of(s, r);
+
+	if (n > 0) /* else it was thrown away */
+		queue_send_new(q, &m, r, n, s->data);
+	free(r);
 }
 
 static void
@@ -705,6 +723,8 @@ queue_submission_end(
 	else if (s->in_file) /* if it was not renamed yet */
 		mailq_body_discard(q->mq, s->qid);
 	answer(q, s->sid, s->txn, reply_of(rc), rc == MAILQ_OK ? s->qid : 0);
+	if (rc == MAILQ_OK)
+		send_it(q, s);
 	envelope_free(&s->env);
 	grant_clear(&s->grant);
 	free(s->data);

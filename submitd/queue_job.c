@@ -219,6 +219,20 @@ hold_bodiless(struct queue *q, uint64_t qid)
 		mailq_rollback(q->mq);
 }
 
+static void
+launch(struct queue *q, struct queue_peer *relay, struct queue_job *j,
+    const void *body, size_t len, int fd)
+{
+	j->relay = relay;
+	relay->jobs++;
+	q->in_flight++;
+	LIST_INSERT_HEAD(bucket(q, j->qid), j, link);
+	q->njobs++;
+	send_job(j, body, len, fd);
+	if (fd != -1)
+		close(fd);
+}
+
 static enum mailq_rc
 start_job(struct queue *q, struct queue_peer *relay, struct queue_job *j)
 {
@@ -232,17 +246,9 @@ start_job(struct queue *q, struct queue_peer *relay, struct queue_job *j)
 		rc = mailq_body_open(q->mq, j->qid, msg->size, &fd);
 	else
 		rc = mailq_body_read(q->mq, msg, body, sizeof(body), &len);
-	if (rc != MAILQ_OK)
-		return rc;
-	j->relay = relay;
-	relay->jobs++;
-	q->in_flight++;
-	LIST_INSERT_HEAD(bucket(q, j->qid), j, link);
-	q->njobs++;
-	send_job(j, body, len, fd);
-	if (fd != -1)
-		close(fd);
-	return MAILQ_OK;
+	if (rc == MAILQ_OK)
+		launch(q, relay, j, body, len, fd);
+	return rc;
 }
 
 /* Begins the job of a message that is due. false: the database is ill. */
@@ -301,13 +307,13 @@ arm_due(struct queue *q, int64_t now)
 }
 
 void
-queue_schedule(struct queue *q)
+queue_schedule_rest(struct queue *q)
 {
 	int64_t now = queue_now_ms();
 	unsigned max = room(q);
 	int fresh, old = 0;
 
-	if (q->draining || q->mq == NULL || max == 0)
+	if (!q->look || q->draining || q->mq == NULL || max == 0)
 		return; /* a result, or a new relay, comes back here */
 	if (q->dest.state == DEST_DOWN) {
 		if (q->in_flight > 0)
@@ -322,11 +328,45 @@ queue_schedule(struct queue *q)
 	if (fresh >= 0)
 		old = start_due(q, true, now, max - (unsigned)fresh);
 	if (fresh >= 0 && old >= 0) {
+		q->look = (unsigned)(fresh + old) == max;
 		arm_due(q, now);
 		return;
 	}
 	log_warn("database", "error=%s", mailq_errtext(q->mq));
 	queue_arm(q->ev_due, DATABASE_RETRY_MS);
+}
+
+void
+queue_schedule(struct queue *q)
+{
+	q->look = true;
+	queue_schedule_rest(q);
+}
+
+void
+queue_send_new(struct queue *q, const struct mailq_msg *msg,
+    const struct mailq_rcpt *rcpt, size_t nrcpt, const void *body)
+{
+	struct queue_peer *relay = free_relay(q);
+	struct queue_job *j;
+	int fd = -1;
+
+	/* Mail that waits already is older. */
+	if (q->look || q->draining || relay == NULL ||
+	    q->dest.state == DEST_DOWN ||
+	    (msg->in_file &&
+		mailq_body_open(q->mq, msg->qid, msg->size, &fd) != MAILQ_OK)) {
+		q->look = true;
+		return;
+	}
+	j = job_new(q, mailq_mail_new(msg, rcpt, nrcpt), msg->arrived_ms);
+	if (j->nrcpt > 0) {
+		launch(q, relay, j, body, msg->in_file ? 0 : msg->size, fd);
+		return;
+	}
+	job_free(j); /* all of them are held */
+	if (fd != -1)
+		close(fd);
 }
 
 /* ---- results ---- */
@@ -541,6 +581,18 @@ report_failures(struct queue *q, struct queue_job *j)
 	return rc;
 }
 
+/* Every recipient of the message has it. */
+static bool
+is_delivered(const struct queue_job *j)
+{
+	size_t i;
+
+	for (i = 0; i < j->nrcpt; i++)
+		if (!j->rcpt[i].has || j->rcpt[i].now.state != MAILQ_DELIVERED)
+			return false;
+	return j->nrcpt == j->mail->nrcpt;
+}
+
 enum mailq_rc
 queue_job_apply(struct queue *q, struct queue_job *j)
 {
@@ -549,6 +601,8 @@ queue_job_apply(struct queue *q, struct queue_job *j)
 	size_t i;
 
 	j->bounce_qid = 0;
+	if (is_delivered(j))
+		return mailq_delivered(q->mq, j->qid, j->mail->msg.in_file);
 	for (i = 0; i < j->nrcpt && rc == MAILQ_OK; i++)
 		if (j->rcpt[i].has)
 			rc = mailq_result(q->mq, j->qid, &j->rcpt[i].now);
@@ -602,10 +656,12 @@ queue_job_end(struct queue *q, struct queue_job **jp)
 		if (!j->rcpt[i].has)
 			continue;
 		log_result(j, &j->rcpt[i]);
+		q->look |= j->rcpt[i].now.state == MAILQ_DEFERRED;
 		failed += j->rcpt[i].now.state == MAILQ_FAILED;
 	}
 	snprintf(bounce, sizeof(bounce), "%013llx",
 	    (unsigned long long)j->bounce_qid);
+	q->look |= j->bounce_qid != 0;
 	if (j->bounce_qid != 0)
 		log_event(LOG_INFO, j->mail->msg.sid, j->qid, "bounce",
 		    "bounce=%s to=%s rcpts=%u", bounce, j->mail->msg.from,

@@ -637,6 +637,69 @@ test_expire(void **state)
 	mailq_mail_free(&m);
 }
 
+/* What was delivered at once leaves without its results. */
+static void
+test_delivered(void **state)
+{
+	struct fixture *fx = *state;
+	struct mailq_mail *m;
+	int fd;
+
+	add_committed(fx, QID, "x");
+	write_body(fx, QID + 1, "large");
+	OK(mailq_begin(fx->mq));
+	OK(add_file(fx, QID + 1, "large"));
+	OK(mailq_commit(fx->mq));
+	OK(mailq_begin(fx->mq));
+	assert_rc(fx, mailq_delivered(fx->mq, QID + 2, false), MAILQ_NONE);
+	OK(mailq_delivered(fx->mq, QID, false));
+	OK(mailq_delivered(fx->mq, QID + 1, true));
+	OK(mailq_body_open(fx->mq, QID + 1, 5, &fd)); /* until the COMMIT */
+	close(fd);
+	OK(mailq_commit(fx->mq));
+	assert_rc(fx, mailq_load(fx->mq, QID, &m), MAILQ_NONE);
+	assert_rc(fx, mailq_load(fx->mq, QID + 1, &m), MAILQ_NONE);
+	assert_rc(
+	    fx, mailq_body_open(fx->mq, QID + 1, 5, &fd), MAILQ_INVALID);
+}
+
+/* The same without the database. */
+static void
+test_mail_new(void **state)
+{
+	struct fixture *fx = *state;
+	struct mailq_msg msg = message(QID, "x");
+	struct mailq_mail *a, *b;
+
+	add_committed(fx, QID, "x");
+	OK(mailq_load(fx->mq, QID, &a));
+	b = mailq_mail_new(&msg, two, 2);
+	assert_string_equal(a->msg.user, b->msg.user);
+	assert_string_equal(a->msg.how, b->msg.how);
+	assert_string_equal(a->msg.client_addr, b->msg.client_addr);
+	assert_string_equal(a->msg.from, b->msg.from);
+	assert_true(a->msg.qid == b->msg.qid && a->msg.sid == b->msg.sid);
+	assert_true(a->msg.user_id == b->msg.user_id);
+	assert_true(a->msg.size == b->msg.size && a->msg.body == b->msg.body);
+	assert_true(a->msg.in_file == b->msg.in_file);
+	assert_true(a->msg.arrived_ms == b->msg.arrived_ms);
+	assert_true(a->msg.since_ms == b->msg.since_ms);
+	assert_true(a->msg.tried == b->msg.tried);
+	assert_int_equal(a->nrcpt, b->nrcpt);
+	for (size_t i = 0; i < a->nrcpt; i++) {
+		assert_int_equal(a->rcpt[i].n, b->rcpt[i].n);
+		assert_int_equal(a->rcpt[i].state, b->rcpt[i].state);
+		assert_true(a->rcpt[i].next_ms == b->rcpt[i].next_ms);
+		assert_int_equal(a->rcpt[i].attempts, b->rcpt[i].attempts);
+		assert_string_equal(a->rcpt[i].address, b->rcpt[i].address);
+		assert_string_equal(a->rcpt[i].esc, b->rcpt[i].esc);
+		assert_string_equal(a->rcpt[i].text, b->rcpt[i].text);
+		assert_string_equal(a->rcpt[i].mta, b->rcpt[i].mta);
+	}
+	mailq_mail_free(&a);
+	mailq_mail_free(&b);
+}
+
 /* ---- administration ---- */
 
 static void
@@ -1007,6 +1070,8 @@ main(void)
 		T(test_results),
 		T(test_due_is_the_earliest),
 		T(test_expire),
+		T(test_delivered),
+		T(test_mail_new),
 		T(test_hold_and_release),
 		T(test_retry),
 		T(test_delete),

@@ -566,9 +566,12 @@ test_many_at_once(void **state)
 	/* No more in flight than the window. */
 	assert_int_equal(
 	    rig.njobs, 2 * rig.setup.conf.smarthost_connections + 8);
-	for (i = 0; i < MANY; i++)
+	for (i = 0; i < MANY; i++) {
+		/* In the order in which they came, whether they waited. */
+		assert_true(i == 0 || job(i)->qid > rig.job[i - 1].qid);
 		rig_result(
 		    &rig, job(i), RESULT_DELIVERED, TROUBLE_NONE, 250, "ok");
+	}
 	rig_settle(&rig);
 	assert_int_equal(messages(), 0);
 }
