@@ -14,6 +14,7 @@
 #include "auth/policy.h"
 #include "auth/sasl.h"
 #include "keyset.h"
+#include "memo.h"
 #include "role.h"
 #include "smtp_reply.h"
 #include "store/access.h"
@@ -146,6 +147,8 @@ struct authd {
 	int64_t repair_ms;   /* when the last repair was asked for */
 	unsigned map_relays; /* POLICY_RELAYS_* */
 	struct keyset map_keys; /* of the access map */
+	struct memo users; /* by name: struct store_user */
+	struct memo owned; /* by "user address": bool */
 	struct passcache *cache;
 	struct cert_trust *trust;
 
@@ -259,6 +262,9 @@ void authd_rules_add(struct m_server_rules *, const struct store_access *);
 void authd_rules_set(const struct m_server_rules *);
 
 /* ---- authd_store.c ---- */
+
+/* store_user_get(), but of what authd_store_ready() found it asks once. */
+enum store_rc authd_user_get(const char *name, struct store_user *);
 
 /* Is the user still there and not disabled?  Yes, if the store can't say. */
 bool authd_user_stands(const char *name);

@@ -37,7 +37,7 @@ identify(const struct authd_session *s, struct who *w)
 	} else {
 		return true;
 	}
-	rc = store_user_get(A.store, w->name, &w->user);
+	rc = authd_user_get(w->name, &w->user);
 	if (rc == STORE_NONE)
 		w->name = NULL; /* deleted meanwhile */
 	return rc == STORE_OK || rc == STORE_NONE;

@@ -104,6 +104,23 @@ read_secret(void)
 	explicit_bzero(hex, sizeof(hex));
 }
 
+/* Each question about a mail begins with its user. */
+enum store_rc
+authd_user_get(const char *name, struct store_user *u)
+{
+	const struct store_user *known = memo_get(&A.users, name);
+	enum store_rc rc;
+
+	if (known != NULL) {
+		*u = *known;
+		return STORE_OK;
+	}
+	rc = store_user_get(A.store, name, u);
+	if (rc == STORE_OK)
+		memo_put(&A.users, name, u, sizeof(*u));
+	return rc;
+}
+
 static bool
 take_change(uint64_t version)
 {
@@ -113,6 +130,8 @@ take_change(uint64_t version)
 		keyset_clear(&map.keys);
 		return false;
 	}
+	memo_clear(&A.users);
+	memo_clear(&A.owned);
 	keyset_clear(&A.map_keys);
 	A.map_keys = map.keys;
 	A.map_relays = map.relays;
@@ -189,7 +208,7 @@ resolve(void *arg, const char *name, char out[SASL_USER_MAX + 1])
 	enum store_rc rc;
 
 	(void)arg;
-	rc = store_user_get(A.store, name, &u);
+	rc = authd_user_get(name, &u);
 	if (rc == STORE_OK) {
 		memcpy(out, u.name, strlen(u.name) + 1);
 		return SASL_USER_FOUND;
@@ -263,7 +282,7 @@ lookup(void *arg, const char *user, struct sasl_account *out)
 	enum store_rc rc;
 
 	(void)arg;
-	rc = store_user_get(A.store, user, &u);
+	rc = authd_user_get(user, &u);
 	if (rc == STORE_OK) {
 		/* a password that others judge is not judged here, too */
 		records.own = backend_of(&u) == STORE_BACKEND_STORE;
@@ -330,7 +349,7 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 	(void)conv;
 	if (authd_guard_password(arg, user))
 		return SASL_PW_HOLD;
-	rc = store_user_get(A.store, user, &u);
+	rc = authd_user_get(user, &u);
 	if (!fine(rc))
 		return SASL_PW_TEMP;
 	known = rc == STORE_OK && u.state != STORE_USER_DISABLED;
@@ -386,17 +405,27 @@ access_lookup(void *arg, const char *key, char *value, size_t size)
 static int
 owns(void *arg, const char *user, const char *address)
 {
+	char key[STORE_NAME_MAX + 1 + STORE_ADDRESS_MAX + 1];
+	const bool *known;
 	bool yes = false;
 	struct store_user u;
 	enum store_rc rc;
 
 	(void)arg;
-	rc = store_user_get(A.store, user, &u);
+	/* no name has a blank in it */
+	if ((size_t)snprintf(key, sizeof(key), "%s %s", user, address) >=
+	    sizeof(key))
+		return 0;
+	if ((known = memo_get(&A.owned, key)) != NULL)
+		return *known;
+	rc = authd_user_get(user, &u);
 	if (rc == STORE_OK)
 		rc = store_user_owns(A.store, u.id, address, &yes);
 	if (!fine(rc))
 		return -1;
-	return rc == STORE_OK && yes;
+	yes = rc == STORE_OK && yes;
+	memo_put(&A.owned, key, &yes, sizeof(yes));
+	return yes;
 }
 
 const struct policy_store authd_policy_store = { access_lookup, owns, NULL };
@@ -422,7 +451,7 @@ bool
 authd_user_stands(const char *name)
 {
 	struct store_user u;
-	enum store_rc rc = store_user_get(A.store, name, &u);
+	enum store_rc rc = authd_user_get(name, &u);
 
 	if (rc == STORE_NONE)
 		return false;
