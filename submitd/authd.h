@@ -164,7 +164,7 @@ struct authd {
 	LIST_HEAD(, authd_session) table[AUTHD_BUCKETS];
 	unsigned sessions;
 	struct event *tick, *recheck;
-	struct event *release; /* of the store, when this round is over */
+	struct event *release; /* of the store's lock */
 	bool draining;
 };
 
@@ -271,9 +271,9 @@ bool authd_user_stands(const char *name);
 
 /*
  * Brings what is kept in step with the store; called before each decision.
- * What is read from then on is one state of the store, until the loop has
- * handled what has come. False: the store can't be read now; parent has been
- * told if it can repair.
+ * What is read from then on is one state of the store, until the loop goes on
+ * later than some ms from now. False: the store can't be read now; parent has
+ * been told if it can repair.
  */
 bool authd_store_ready(void);
 

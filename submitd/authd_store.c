@@ -19,7 +19,13 @@
 #include "store/cert.h"
 #include "store/device.h"
 
-enum { REPAIR_EVERY_MS = 5000, WARN_EVERY_MS = 1000 };
+enum {
+	REPAIR_EVERY_MS = 5000,
+	WARN_EVERY_MS = 1000,
+	/* The lock is kept so long: a writer waits for it, and nothing that
+	 * was read can change meanwhile. */
+	HOLD_MS = 5
+};
 
 /* ---- the store as a whole ---- */
 
@@ -152,6 +158,15 @@ reopen(void)
 	return store_open(A.setup->conf.users_db, STORE_RO, &A.store);
 }
 
+static void
+release_later(void)
+{
+	static const struct timeval tv = { .tv_usec = HOLD_MS * 1000 };
+
+	if (!event_pending(A.release, EV_TIMEOUT, NULL))
+		event_add(A.release, &tv);
+}
+
 bool
 authd_store_ready(void)
 {
@@ -173,7 +188,7 @@ authd_store_ready(void)
 		A.have_version = false;
 		authd_recheck_soon();
 	}
-	event_active(A.release, EV_TIMEOUT, 0);
+	release_later();
 	if (A.have_version && version == A.version)
 		return true;
 	return take_change(version);
