@@ -158,10 +158,10 @@ wants_output(const struct stream *s)
 /*
  * Each change costs a system call.  A stream that is paused is mostly resumed
  * before anything comes: so it is still watched until there is input that it
- * does not take (input: there was some just now).
+ * does not take (ignored: there was some just now).
  */
 static void
-rearm(struct stream *s, bool input)
+rearm(struct stream *s, bool ignored)
 {
 	switch (s->phase) {
 	case FINISHED:
@@ -178,7 +178,7 @@ rearm(struct stream *s, bool input)
 	case OPEN:
 		if (wants_input(s))
 			watch(s->ev_read, true);
-		else if (input)
+		else if (ignored)
 			watch(s->ev_read, false);
 		watch(s->ev_write, wants_output(s));
 		break;
@@ -567,6 +567,7 @@ static void
 on_io(evutil_socket_t fd, short what, void *arg)
 {
 	struct stream *s = arg;
+	bool ignored = (what & EV_READ) != 0 && !wants_input(s);
 
 	(void)fd;
 	s->depth++;
@@ -579,7 +580,7 @@ on_io(evutil_socket_t fd, short what, void *arg)
 	if (s->dead)
 		destroy(s);
 	else
-		rearm(s, (what & EV_READ) != 0);
+		rearm(s, ignored);
 }
 
 static void
