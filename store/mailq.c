@@ -17,6 +17,8 @@
 
 #include "mailq_private.h"
 
+enum { CHECKPOINT_BYTES = 16 * 1024 * 1024 }; /* MAILQ_LOG_ROOM has more */
+
 void
 mailq_ids_add(struct mailq_ids *ids, uint64_t qid)
 {
@@ -284,11 +286,15 @@ take_lock(struct mailq *mq)
 	return mailq_errno(mq, "lock");
 }
 
+/* Small pages: most of what a small message costs is to write those that it
+ * changes; large ones are no slower by it. */
 static enum mailq_rc
 set_pragmas(struct mailq *mq)
 {
+	int64_t page = 0;
+	enum mailq_rc rc;
 	static const char sql[] = "PRAGMA locking_mode = EXCLUSIVE;"
-				  "PRAGMA page_size = 16384;"
+				  "PRAGMA page_size = 4096;"
 				  "PRAGMA journal_mode = WAL;"
 				  "PRAGMA synchronous = FULL;"
 				  "PRAGMA journal_size_limit = 4194304;"
@@ -304,6 +310,10 @@ set_pragmas(struct mailq *mq)
 	sqlite3_limit(mq->db, SQLITE_LIMIT_ATTACHED, 0);
 	if (sqlite3_exec(mq->db, sql, NULL, NULL, NULL) != SQLITE_OK)
 		return mailq_sql_error(mq);
+	/* a queue.db keeps the size of pages it was made with */
+	if ((rc = mailq_int(mq, &page, "PRAGMA page_size", "")) != MAILQ_OK)
+		return rc;
+	sqlite3_wal_autocheckpoint(mq->db, (int)(CHECKPOINT_BYTES / page));
 	return MAILQ_OK;
 }
 
