@@ -116,6 +116,8 @@ session_free(struct authd_session *s)
 	buf_clear(&s->chain);
 	free(s->refuse_text);
 	free(s->note);
+	free(s->helo);
+	free(s->asked.user);
 	LIST_REMOVE(s, link);
 	freezero(s, sizeof(*s));
 	A.sessions--;
@@ -176,12 +178,7 @@ no_certificate(
     struct authd_facts *f, enum cert_verify verify, const char *reason)
 {
 	f->verify = verify;
-	f->reason = xstrdup(reason);
-	f->fingerprint = xstrdup("");
-	f->subject = xstrdup("");
-	f->issuer = xstrdup("");
-	f->cn_subject = xstrdup("");
-	f->cn_issuer = xstrdup("");
+	str_set(&f->reason, reason);
 }
 
 static const char *
@@ -208,7 +205,7 @@ log_cert(const struct authd_session *s, enum cert_map map)
 	    "addr=%s verify=%s reason=%s sha256=%s subject=%s issuer=%s "
 	    "user=%s by=%s",
 	    f->client_addr, cert_verify_word(f->verify),
-	    f->reason[0] != '\0' ? f->reason : NULL, f->fingerprint, f->subject,
+	    f->reason, f->fingerprint, f->subject,
 	    f->issuer, f->owner != NULL ? f->owner->user : NULL,
 	    map_word(map, f->owner));
 }
@@ -227,12 +224,12 @@ take_cert(struct authd_session *s, struct cert_facts *c)
 		*f->owner = owner;
 	}
 	f->verify = c->verify;
-	f->reason = xstrdup(c->reason);
-	f->fingerprint = xstrdup(c->sha256);
-	f->subject = xstrdup(c->subject);
-	f->issuer = xstrdup(c->issuer);
-	f->cn_subject = xstrdup(c->cn_subject);
-	f->cn_issuer = xstrdup(c->cn_issuer);
+	str_set(&f->reason, c->reason);
+	str_set(&f->fingerprint, c->sha256);
+	str_set(&f->subject, c->subject);
+	str_set(&f->issuer, c->issuer);
+	str_set(&f->cn_subject, c->cn_subject);
+	str_set(&f->cn_issuer, c->cn_issuer);
 	if (map == CERT_MAP_TEMP)
 		return false;
 	if (c->crl_trouble)
@@ -423,15 +420,23 @@ log_auth(const struct authd_session *s, enum sasl_rc rc, const char *mech)
 }
 
 static void
+forget_question(struct authd_session *s)
+{
+	free(s->asked.user);
+	memset(&s->asked, 0, sizeof(s->asked));
+}
+
+static void
 end_conv(struct authd_session *s)
 {
 	sasl_conv_free(&s->conv);
 	s->refusal_waits = false;
-	memset(&s->asked, 0, sizeof(s->asked));
+	forget_question(s);
 	s->hold = (struct authd_hold){ 0 };
 	s->guarded = false;
 	if (s->timer != NULL)
-		event_del(s->timer);
+		event_free(s->timer);
+	s->timer = NULL;
 }
 
 static void
@@ -503,6 +508,10 @@ take_login(struct authd_session *s)
 	snprintf(s->user, sizeof(s->user), "%s", sasl_conv_user(s->conv));
 	s->device = sasl_conv_device(s->conv);
 	s->mech = sasl_conv_mech(s->conv);
+	/* there is no second login that could be bound */
+	buf_wipe(&s->facts.exporter);
+	buf_wipe(&s->facts.unique);
+	buf_wipe(&s->facts.endpoint);
 }
 
 void
@@ -562,9 +571,10 @@ authd_resume(struct authd_session *s, enum sasl_pw pw, const char *user)
 
 	if (pw == SASL_PW_OK && !authd_store_ready())
 		pw = SASL_PW_TEMP;
-	if (pw == SASL_PW_OK && !token && !authd_user_stands(s->asked.user))
+	if (pw == SASL_PW_OK && !token &&
+	    !authd_user_stands(str_of(s->asked.user)))
 		pw = SASL_PW_WRONG;
-	memset(&s->asked, 0, sizeof(s->asked));
+	forget_question(s);
 	if (token)
 		rc = sasl_conv_resume_token(s->conv, pw, user);
 	else
@@ -713,7 +723,7 @@ answer_unknown(struct ipc *p, const struct ipc_in *in)
 static void
 take_helo(struct authd_session *s, const char *helo)
 {
-	snprintf(s->helo, sizeof(s->helo), "%s", helo);
+	str_set(&s->helo, helo);
 }
 
 static void

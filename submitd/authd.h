@@ -37,7 +37,7 @@ struct authd_front {
 	uint32_t instance;
 };
 
-/* What the connection shows; all texts are allocated. */
+/* What the connection shows; all texts are a str (mem.h). */
 struct authd_facts {
 	char *client_addr; /* as front wrote it, for the log */
 	char *map_addr;    /* as the access map compares it */
@@ -76,7 +76,7 @@ enum { AUTHD_BACKENDS = STORE_BACKEND_SASLAUTHD + 1 };
 struct authd_question {
 	uint32_t ticket; /* 0: there is none */
 	enum store_backend backend;
-	char user[STORE_NAME_MAX + 1];
+	char *user; /* a str (mem.h) */
 	bool token;
 	bool pretended; /* about nobody: the timer answers */
 	int64_t pretend_ms;
@@ -130,7 +130,7 @@ struct authd_session {
 	struct authd_hold hold;
 	bool guarded; /* queue was asked in this AUTH */
 	bool used;    /* queue knows that the certificate was used */
-	char helo[AUTHD_NAME_MAX + 1]; /* the client's name in EHLO */
+	char *helo; /* a str (mem.h): the client's name in EHLO */
 	struct event *timer;
 	bool refusal_waits;
 	enum smtp_reply refusal;

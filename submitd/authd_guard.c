@@ -94,7 +94,7 @@ bool
 authd_guard_verdict(struct authd_session *s, enum sasl_rc rc)
 {
 	struct m_auth_seen m = { .client_addr = s->facts.client_addr,
-		.client = s->helo,
+		.client = str_of(s->helo),
 		.result = SEEN_OTHER };
 
 	if (s->conv == NULL || A.queue == NULL)
@@ -128,7 +128,7 @@ authd_guard_used(struct authd_session *s)
 		.user = s->facts.owner->user,
 		.device = s->facts.owner->device,
 		.client_addr = s->facts.client_addr,
-		.client = s->helo };
+		.client = str_of(s->helo) };
 
 	if (!s->used && A.queue != NULL)
 		s->used = ipc_send(A.queue, M_AUTH_SEEN, s->sid, &m) == 0;

@@ -45,7 +45,7 @@ authd_ask_password(struct authd_session *s, enum store_backend backend,
 		return SASL_PW_WRONG; /* longer than a password can be */
 	s->asked.ticket = m.ticket;
 	s->asked.backend = backend;
-	snprintf(s->asked.user, sizeof(s->asked.user), "%s", user);
+	str_set(&s->asked.user, user);
 	return SASL_PW_LATER;
 }
 
@@ -81,7 +81,7 @@ log_answer(const struct authd_session *s, const struct m_pam_result *m)
 	log_event(m->verdict == PAM_TEMP ? LOG_WARNING : LOG_INFO, s->sid, 0,
 	    "pam", "result=%s user=%s ms=%lld detail=%s", words[m->verdict],
 	    s->asked.token                 ? m->user
-		: s->asked.user[0] != '\0' ? s->asked.user
+		: s->asked.user != NULL    ? s->asked.user
 					   : NULL,
 	    (long long)(authd_now_ms() - s->began_ms),
 	    m->detail[0] != '\0' ? m->detail : NULL);

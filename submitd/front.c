@@ -107,7 +107,7 @@ log_session(const struct conn *c)
 	    "addr=%s port=%u name=%s helo=%s tls=%s cipher=%s user=%s auth=%s "
 	    "messages=%u errors=%u ms=%ld",
 	    c->client.addr, c->client_port,
-	    c->client.name[0] != '\0' ? c->client.name : NULL, f.helo,
+	    c->client.name, f.helo,
 	    f.tls ? t.version : "none", f.tls ? t.cipher : "none", f.user,
 	    f.how, f.messages, f.errors, (long)(clock_ms() - c->began_ms));
 }
@@ -127,6 +127,7 @@ conn_free(struct conn *c)
 		event_free(c->name_wait);
 	stream_free(&c->io);
 	LIST_REMOVE(c, link);
+	free(c->client.name);
 	free(c);
 	F.conns--;
 	if (F.draining && F.conns == 0)
@@ -317,7 +318,7 @@ introduce(struct conn *c)
 {
 	struct m_session m = { .client_addr = c->client.addr,
 		.client_port = c->client_port,
-		.client_name = c->client.name,
+		.client_name = str_of(c->client.name),
 		.resolve = (uint8_t)c->resolve,
 		.listen_kind = (uint8_t)c->kind };
 	unsigned char exporter[32], unique[64], endpoint[64];
@@ -357,7 +358,7 @@ name_is_known(struct conn *c, enum resolve_status status, const char *name)
 
 	c->resolve = status;
 	if (status == RESOLVE_OK)
-		snprintf(c->client.name, sizeof(c->client.name), "%s", name);
+		str_set(&c->client.name, name);
 	if (!waited)
 		return;
 	event_free(c->name_wait);
@@ -497,8 +498,8 @@ tls_up(struct conn *c)
 	struct stream_tls info;
 
 	stream_tls_info(c->io, &info);
-	snprintf(t.version, sizeof(t.version), "%s", info.version);
-	snprintf(t.cipher, sizeof(t.cipher), "%s", info.cipher);
+	t.version = info.version;
+	t.cipher = info.cipher;
 	session_tls_up(c->smtp, &t);
 	settle(c);
 }

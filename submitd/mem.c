@@ -66,6 +66,19 @@ xasprintf(const char *fmt, ...)
 }
 
 void
+str_set(char **s, const char *text)
+{
+	free(*s);
+	*s = text != NULL && *text != '\0' ? xstrdup(text) : NULL;
+}
+
+const char *
+str_of(const char *s)
+{
+	return s != NULL ? s : "";
+}
+
+void
 freezero(void *p, size_t len)
 {
 	if (p != NULL)

@@ -15,6 +15,11 @@ char *xstrdup(const char *);
 char *xstrndup(const char *, size_t max);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* A text that is mostly empty, and then takes no memory: NULL stands for "".
+ * Puts a copy of text in the place of the one before. */
+void str_set(char **, const char *text);
+const char *str_of(const char *);
+
 /* Wipes len bytes, then frees; NULL is fine. */
 void freezero(void *, size_t len);
 /* Wipes and frees a string; NULL is fine. */

@@ -6,6 +6,8 @@
 #include "base64.h"
 #include "smtp_int.h"
 
+enum { MECH_MAX = 32 }; /* bytes of a mechanism's name, with its end */
+
 static void
 auth_failed(struct session *s, enum smtp_reply id)
 {
@@ -22,29 +24,30 @@ cancel(struct session *s, enum smtp_reply id)
 }
 
 static bool
-take_mech(struct session *s, const struct arg *a, size_t n)
+take_mech(const struct arg *a, size_t n, char mech[MECH_MAX])
 {
 	size_t i;
 
-	if (n == 0 || n >= sizeof(s->mech))
+	if (n == 0 || n >= MECH_MAX)
 		return false;
 	for (i = 0; i < n; i++) {
-		s->mech[i] = (char)toupper((unsigned char)a->p[i]);
+		mech[i] = (char)toupper((unsigned char)a->p[i]);
 		if (!isalnum((unsigned char)a->p[i]) && a->p[i] != '-' &&
 		    a->p[i] != '_')
 			return false;
 	}
-	s->mech[n] = '\0';
+	mech[n] = '\0';
 	return true;
 }
 
 /* Decodes and sends; *p is base64, or "=" for an empty initial response. */
 static void
-start(struct session *s, const char *p, size_t n, bool initial)
+start(struct session *s, const char *mech, const char *p, size_t n,
+    bool initial)
 {
 	unsigned char data[AUTH_LINE_LIMIT];
 	struct m_auth_start m = {
-		.mech = s->mech, .has_initial = initial, .helo = s->helo
+		.mech = mech, .has_initial = initial, .helo = str_of(s->helo)
 	};
 	bool sent;
 
@@ -70,6 +73,7 @@ smtp_auth(struct session *s, const struct arg *a)
 	size_t n = blank != NULL ? (size_t)(blank - a->p) : a->len;
 	size_t rest = a->len - n;
 	const char *p = a->p + n;
+	char mech[MECH_MAX];
 
 	if (s->authenticated) {
 		session_error(s, R_AUTH_DONE, NULL);
@@ -79,7 +83,7 @@ smtp_auth(struct session *s, const struct arg *a)
 		session_error(s, R_AUTH_IN_MAIL, NULL);
 		return;
 	}
-	if (!take_mech(s, a, n)) {
+	if (!take_mech(a, n, mech)) {
 		session_error(s, R_AUTH_MECHANISM, NULL);
 		return;
 	}
@@ -94,7 +98,7 @@ smtp_auth(struct session *s, const struct arg *a)
 	if (rest > AUTH_LINE_LIMIT)
 		session_error(s, R_AUTH_TOO_LONG, NULL);
 	else
-		start(s, p, rest, blank != NULL);
+		start(s, mech, p, rest, blank != NULL);
 }
 
 void
@@ -152,8 +156,8 @@ smtp_auth_result(struct session *s, const struct m_auth_result *m)
 		return;
 	}
 	s->authenticated = true;
-	snprintf(s->user, sizeof(s->user), "%s", m->user);
-	snprintf(s->how, sizeof(s->how), "%s", m->mech);
+	str_set(&s->user, m->user);
+	str_set(&s->how, m->mech);
 	session_reply(s, R_AUTH_OK, NULL, NULL);
 	session_enter(s, ST_COMMAND);
 }

@@ -80,18 +80,18 @@ static void
 add_received(struct session *s)
 {
 	char text[RECEIVED_MAX], date[RECEIVED_DATE_MAX], id[24];
-	struct received r = { .ehlo = s->helo,
+	struct received r = { .ehlo = str_of(s->helo),
 		.host = s->conf->hostname,
 		.id = id,
 		.date = date,
-		.client_name = s->client->name,
+		.client_name = str_of(s->client->name),
 		.client_addr = s->client->addr,
-		.login = s->user,
+		.login = str_of(s->user),
 		.trace_client = s->conf->trace_client,
 		.esmtp = s->esmtp,
 		.tls = s->tls,
-		.auth = s->user[0] != '\0',
-		.tls_cipher = s->tls_info.cipher };
+		.auth = s->user != NULL,
+		.tls_cipher = str_of(s->tls_info.cipher) };
 
 	qid_text(s->txn.qid, id);
 	date_text(s, date, sizeof(date));

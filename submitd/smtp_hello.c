@@ -77,7 +77,7 @@ hello(struct session *s, const struct arg *a, bool esmtp)
 		return;
 	}
 	smtp_txn_end(s); /* RFC 5321 4.1.4: like RSET */
-	memcpy(s->helo, helo, sizeof(helo));
+	str_set(&s->helo, helo);
 	s->greeted = true;
 	s->esmtp = esmtp;
 	if (s->tls && !s->has_facts)
@@ -105,8 +105,8 @@ smtp_facts(struct session *s, const struct m_session_facts *m)
 	s->mechs = m->mechs;
 	s->no_pipelining = m->no_pipelining;
 	s->refuse_code = m->refuse_code;
-	snprintf(s->refuse_esc, sizeof(s->refuse_esc), "%s", m->refuse_esc);
-	snprintf(s->refuse_text, sizeof(s->refuse_text), "%s", m->refuse_text);
+	str_set(&s->refuse_esc, m->refuse_esc);
+	str_set(&s->refuse_text, m->refuse_text);
 	if (s->refuse_code == 421) /* closes at once */
 		session_refuse(s);
 	else if (s->state == ST_FACTS)
@@ -125,7 +125,7 @@ smtp_starttls(struct session *s, const struct arg *a)
 	else {
 		smtp_txn_end(s);
 		s->greeted = s->esmtp = false;
-		s->helo[0] = '\0';
+		str_set(&s->helo, "");
 		session_reply(s, R_TLS_GO, NULL, NULL);
 		session_enter(s, ST_TLS);
 		s->ops->starttls(s->arg);

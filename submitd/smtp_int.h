@@ -75,7 +75,7 @@ struct session {
 
 	/* forgotten at STARTTLS */
 	bool greeted, esmtp;
-	char helo[SMTP_DOMAIN_MAX + 1];
+	char *helo; /* a str, as the texts below */
 
 	bool tls;
 	struct session_tls tls_info;
@@ -84,11 +84,10 @@ struct session {
 	uint32_t mechs;
 	bool no_pipelining;
 	int refuse_code; /* a TLS requirement is not met, or a Connect entry */
-	char refuse_esc[16], refuse_text[512];
+	char *refuse_esc, *refuse_text;
 
-	char user[256], how[40];
+	char *user, *how;
 	bool authenticated; /* an AUTH succeeded */
-	char mech[32];      /* of the AUTH under way */
 
 	struct txn txn;
 	uint32_t txns; /* begun so far */

@@ -118,7 +118,7 @@ static void
 ask_mail(struct session *s, const char *from, const struct mail_params *p)
 {
 	struct m_mail m = {
-		.from = from, .size = p->size, .body = p->body, .helo = s->helo
+		.from = from, .size = p->size, .body = p->body, .helo = str_of(s->helo)
 	};
 
 	if (++s->txns == 0)
@@ -220,7 +220,7 @@ smtp_verdict(struct session *s, const struct m_verdict *m)
 	if (m->txn != s->txn.number)
 		return;
 	if (m->allow && m->user[0] != '\0')
-		snprintf(s->user, sizeof(s->user), "%s", m->user);
+		str_set(&s->user, m->user);
 	if (m->on == VERDICT_RCPT)
 		s->txn.rcpts += m->allow;
 	else if (!m->allow)

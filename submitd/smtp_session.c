@@ -34,7 +34,12 @@ session_free(struct session **sp)
 	if (s == NULL)
 		return;
 	smtp_txn_end(s);
-	freezero(s, sizeof(*s));
+	free(s->helo);
+	free(s->refuse_esc);
+	free(s->refuse_text);
+	free(s->user);
+	free(s->how);
+	free(s);
 }
 
 static int64_t
@@ -116,7 +121,8 @@ session_custom(struct session *s, int code, const char *esc, const char *text)
 void
 session_refuse(struct session *s)
 {
-	session_custom(s, s->refuse_code, s->refuse_esc, s->refuse_text);
+	session_custom(s, s->refuse_code, str_of(s->refuse_esc),
+	    str_of(s->refuse_text));
 	session_count_error(s);
 }
 
@@ -379,9 +385,9 @@ session_drain(struct session *s, bool now)
 void
 session_get_facts(const struct session *s, struct session_facts *f)
 {
-	f->user = s->user;
-	f->how = s->how;
-	f->helo = s->helo;
+	f->user = str_of(s->user);
+	f->how = str_of(s->how);
+	f->helo = str_of(s->helo);
 	f->messages = s->messages;
 	f->errors = s->errors;
 	f->tls = s->tls;

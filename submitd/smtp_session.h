@@ -11,6 +11,7 @@
 #ifndef SUBMITD_SMTP_SESSION_H
 #define SUBMITD_SMTP_SESSION_H
 
+#include <arpa/inet.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -59,14 +60,13 @@ struct session_ops {
 
 /* What of the client is written into Received or the log. */
 struct session_client {
-	char addr[64];
-	char name[256]; /* "" unless confirmed */
+	char addr[INET6_ADDRSTRLEN];
+	char *name; /* a str (mem.h): "" unless confirmed */
 };
 
-/* What the handshake agreed on. */
+/* What the handshake agreed on; the texts outlive the session. */
 struct session_tls {
-	char version[16];
-	char cipher[64];
+	const char *version, *cipher;
 };
 
 /* conf, ops and client outlive the session.  implicit: TLS comes first. */

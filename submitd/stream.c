@@ -46,7 +46,7 @@ struct stream {
 
 	struct buf in, out;
 	size_t in_high; /* bytes of in that were ever used */
-	char error[256];
+	char *error; /* a str */
 	bool error_is_tls;
 
 	int depth; /* inside callbacks: freeing waits */
@@ -105,6 +105,7 @@ destroy(struct stream *s)
 	event_free(s->ev_kick);
 	SSL_free(s->ssl);
 	free(s->tls_name);
+	free(s->error);
 	give_back_input(s);
 	buf_wipe(&s->out);
 	close(s->fd);
@@ -275,7 +276,7 @@ stream_connect(struct event_base *base, const char *addr, uint16_t port,
 static void
 set_error(struct stream *s, const char *text, bool is_tls)
 {
-	snprintf(s->error, sizeof(s->error), "%s", text);
+	str_set(&s->error, text);
 	s->error_is_tls = is_tls;
 }
 
@@ -697,7 +698,7 @@ stream_finish(struct stream *s)
 const char *
 stream_error(const struct stream *s)
 {
-	return s->error;
+	return str_of(s->error);
 }
 
 bool

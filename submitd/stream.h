@@ -81,7 +81,7 @@ void stream_peer(const struct stream *, char *addr, size_t len, uint16_t *port);
 void stream_local(
     const struct stream *, char *addr, size_t len, uint16_t *port);
 
-/* What the handshake agreed on; strings live as long as the stream. */
+/* What the handshake agreed on; the strings are constants. */
 struct stream_tls {
 	const char *version; /* "TLSv1.3" */
 	const char *cipher;  /* "TLS_AES_256_GCM_SHA384" */

@@ -1293,6 +1293,7 @@ a_writer_was_killed(void **state)
 	pin_cert(R.ann, 0);
 	come(SID(1));
 	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	writer();
 	store_close(&R.rw);
 	if ((pid = fork()) == 0)
 		die_writing();
