@@ -63,6 +63,8 @@ enum mailq_state {
 /* "waiting", "deferred", "held", "delivered", "failed". */
 const char *mailq_state_name(enum mailq_state);
 
+enum { MAILQ_AGAIN_LEN = 32 };
+
 struct mailq_rcpt {
 	uint32_t n; /* its number in the message, from 0 */
 	const char *address;
@@ -86,6 +88,9 @@ struct mailq_msg {
 	int64_t since_ms; /* from here the time to live counts */
 	bool tried;       /* at least one attempt is over */
 	bool delay_sent;  /* the sender knows of the delay */
+	/* MAILQ_AGAIN_LEN bytes that tell it from others, or NULL: for
+	 * mailq_add() and mailq_again(). */
+	const void *again;
 };
 
 /* A message with all its recipients; the strings belong to it. */
@@ -178,6 +183,18 @@ void mailq_rollback(struct mailq *mq);
  */
 enum mailq_rc mailq_add(struct mailq *mq, const struct mailq_msg *msg,
     const void *body, const struct mailq_rcpt *rcpt, size_t nrcpt);
+
+/*
+ * The message that was added with these bytes, at since_ms or later, whether it
+ * is still there or was delivered. MAILQ_NONE: there is none, or it failed for
+ * one of its recipients, or was deleted.
+ */
+enum mailq_rc mailq_again(
+    struct mailq *mq, const void *again, int64_t since_ms, uint64_t *qid);
+/* Forgets those added before before_ms whose bytes begin with this one; *any:
+ * there was one. */
+enum mailq_rc mailq_again_prune(
+    struct mailq *mq, uint8_t first, int64_t before_ms, bool *any);
 
 /*
  * The result of an attempt for recipient rcpt->n of qid: state, next_ms,

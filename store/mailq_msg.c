@@ -82,12 +82,14 @@ insert_message(struct mailq *mq, const struct mailq_msg *m, int64_t due)
 {
 	return mailq_run(mq, NULL,
 	    "INSERT INTO message (qid, sid, user_id, user, how, client_addr,"
-	    " sender, body_kind, in_file, size, arrived_ms, since_ms, due_ms)"
-	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ?))",
-	    "iiittttiiiiiii", (int64_t)m->qid, (int64_t)m->sid, m->user_id,
+	    " sender, body_kind, in_file, size, arrived_ms, since_ms, due_ms,"
+	    " again) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+	    " nullif(?, ?), nullif(?, x''))",
+	    "iiittttiiiiiiib", (int64_t)m->qid, (int64_t)m->sid, m->user_id,
 	    m->user, m->how, m->client_addr, m->from, (int64_t)m->body,
 	    (int64_t)m->in_file, (int64_t)m->size, m->arrived_ms, m->since_ms,
-	    due, INT64_MAX);
+	    due, INT64_MAX, m->again,
+	    (size_t)(m->again != NULL ? MAILQ_AGAIN_LEN : 0));
 }
 
 static enum mailq_rc
@@ -105,6 +107,61 @@ insert_rcpts(
 	return rc;
 }
 
+static enum mailq_rc
+insert_again(struct mailq *mq, const struct mailq_msg *m)
+{
+	if (m->again == NULL)
+		return MAILQ_OK;
+	return mailq_run(mq, NULL,
+	    "INSERT OR REPLACE INTO duplicate (key, qid, at_ms)"
+	    " VALUES (?, ?, ?)",
+	    "bii", m->again, (size_t)MAILQ_AGAIN_LEN, (int64_t)m->qid,
+	    m->arrived_ms);
+}
+
+enum mailq_rc
+mailq_again(
+    struct mailq *mq, const void *again, int64_t since_ms, uint64_t *qid)
+{
+	int64_t v = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_int(mq, &v,
+	    "SELECT qid FROM duplicate WHERE key = ? AND at_ms >= ?", "bi",
+	    again, (size_t)MAILQ_AGAIN_LEN, since_ms);
+	if (rc == MAILQ_OK)
+		*qid = (uint64_t)v;
+	return rc;
+}
+
+enum mailq_rc
+mailq_again_prune(
+    struct mailq *mq, uint8_t first, int64_t before_ms, bool *any)
+{
+	unsigned char from[MAILQ_AGAIN_LEN] = { first }, to[MAILQ_AGAIN_LEN];
+	unsigned n = 0;
+	enum mailq_rc rc;
+
+	memset(to, 0xff, sizeof(to));
+	to[0] = first;
+	rc = mailq_run(mq, &n,
+	    "DELETE FROM duplicate WHERE key BETWEEN ? AND ? AND at_ms < ?",
+	    "bbi", from, sizeof(from), to, sizeof(to), before_ms);
+	if (rc == MAILQ_OK)
+		*any = n > 0;
+	return rc;
+}
+
+/* It did not reach everybody: the next copy must be sent. */
+static enum mailq_rc
+forget_again(struct mailq *mq, uint64_t qid)
+{
+	return mailq_run(mq, NULL,
+	    "DELETE FROM duplicate WHERE qid = ?1 AND key ="
+	    " (SELECT again FROM message WHERE qid = ?1)",
+	    "i", (int64_t)qid);
+}
+
 /* All but the row of the message. */
 static enum mailq_rc
 insert_rest(struct mailq *mq, const struct mailq_msg *msg, const void *body,
@@ -112,6 +169,8 @@ insert_rest(struct mailq *mq, const struct mailq_msg *msg, const void *body,
 {
 	enum mailq_rc rc = insert_rcpts(mq, msg->qid, rcpt, nrcpt);
 
+	if (rc == MAILQ_OK)
+		rc = insert_again(mq, msg);
 	if (rc == MAILQ_OK && !msg->in_file)
 		rc = mailq_run(mq, NULL,
 		    "INSERT INTO body (qid, data) VALUES (?, ?)", "ib",
@@ -131,6 +190,8 @@ take_back(struct mailq *mq, uint64_t qid, enum mailq_rc why)
 	enum mailq_rc rc;
 
 	memcpy(keep, mq->err, sizeof(keep));
+	if ((rc = forget_again(mq, qid)) != MAILQ_OK)
+		return rc;
 	rc = mailq_run(
 	    mq, NULL, "DELETE FROM message WHERE qid = ?", "i", (int64_t)qid);
 	if (rc != MAILQ_OK)
@@ -182,6 +243,8 @@ mailq_result(struct mailq *mq, uint64_t qid, const struct mailq_rcpt *r)
 	    "iiiitttii", (int64_t)r->state, r->next_ms, r->last_ms,
 	    (int64_t)r->code, or_empty(r->esc), or_empty(r->text),
 	    or_empty(r->mta), (int64_t)qid, (int64_t)r->n);
+	if (rc == MAILQ_OK && r->state == MAILQ_FAILED)
+		rc = forget_again(mq, qid);
 	return changed_one(mq, rc, n, qid);
 }
 
@@ -196,6 +259,8 @@ mailq_expire(struct mailq *mq, uint64_t qid, const struct mailq_rcpt *r)
 	    " WHERE qid = ? AND n = ? AND state IN " MAILQ_STATE_OPEN,
 	    "ittii", (int64_t)r->code, or_empty(r->esc), or_empty(r->text),
 	    (int64_t)qid, (int64_t)r->n);
+	if (rc == MAILQ_OK)
+		rc = forget_again(mq, qid);
 	return changed_one(mq, rc, n, qid);
 }
 
@@ -612,5 +677,7 @@ mailq_delete(struct mailq *mq, uint64_t qid)
 {
 	enum mailq_rc rc = must_exist(mq, qid);
 
+	if (rc == MAILQ_OK)
+		rc = forget_again(mq, qid);
 	return rc == MAILQ_OK ? remove_message(mq, qid) : rc;
 }

@@ -6,8 +6,8 @@
  * row doesn't write its body again. due_ms is what the schedule reads: the
  * earliest next_ms of a recipient waiting or deferred, NULL if there is none.
  *
- * Columns that no code uses yet (ret to priority, notify, orcpt) and the tables
- * counter and duplicate are for extensions of the protocol and limits.
+ * Columns that no code uses yet (ret to priority, notify, orcpt) and the table
+ * counter are for extensions of the protocol and limits.
  */
 #include "decision_private.h"
 #include "mailq_private.h"
@@ -93,7 +93,12 @@ static const char step_0[] =
 /* No reference to the message: a decision outlives it. */
 static const char step_1[] = DECISION_TABLE;
 
-static const char *const steps[] = { step_0, step_1 };
+/* The key in `duplicate`, for when the message fails or is deleted.  What is old
+ * there is looked for key by key: an index of times would cost every message. */
+static const char step_2[] = "ALTER TABLE message ADD COLUMN again BLOB;"
+			     "DROP INDEX duplicate_at;";
+
+static const char *const steps[] = { step_0, step_1, step_2 };
 /* clang-format on */
 
 enum { LATEST = sizeof(steps) / sizeof(steps[0]) };

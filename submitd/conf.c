@@ -129,6 +129,8 @@ static const struct key keys[] = {
 	{ K(retry_max), NUM(T_TIME, "1h", SECOND, DAY, QUEUE) },
 	{ K(bounce_after), NUM(T_TIME, "3d", MINUTE, 30 * DAY, QUEUE) },
 	{ K(delay_notice), NUM(T_TIME, "4h", 0, 30 * DAY, QUEUE) },
+	{ K(duplicate_window), NUM(T_TIME, "1d", 0, 7 * DAY, FRONT | QUEUE) },
+	{ K(duplicate_without_id), NUM(T_TIME, "0", 0, HOUR, FRONT | QUEUE) },
 	{ K(postmaster), TEXT("", QUEUE) },
 
 	{ K(history_rows), NUM(T_INT, "100000", 1000, 10000000, QUEUE) },

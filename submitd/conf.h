@@ -87,6 +87,8 @@ struct conf {
 
 	/* queue; times in ms */
 	int64_t retry_min, retry_max, bounce_after, delay_notice;
+	int64_t duplicate_window; /* the same mail again; 0: taken as new */
+	int64_t duplicate_without_id; /* of mail without Message-ID */
 	char *postmaster;	  /* From of bounces; "": postmaster@hostname */
 
 	/* decisions that are remembered: so many, so long (ms) */

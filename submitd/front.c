@@ -817,6 +817,8 @@ take_conf(const struct conf *c)
 	F.conf.command_timeout = c->command_timeout;
 	F.conf.data_timeout = c->data_timeout;
 	F.conf.trace_client = c->trace_client;
+	F.conf.digests =
+	    c->duplicate_window > 0 || c->duplicate_without_id > 0;
 	F.conf.normalize_newlines = c->bare_newline == BARE_NEWLINE_NORMALIZE;
 }
 

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "digest.h"
+
 enum kind { END, U8, U16, U32, U64, I64, STR, BLOB };
 
 struct field {
@@ -193,6 +195,8 @@ FIELDS(f_submit) = {
 	F(U64, m_submit, size, 0),
 	F(U8, m_submit, eightbit, 1),
 	F(U8, m_submit, in_file, 1),
+	F(U8, m_submit, has_id, 1),
+	F(BLOB, m_submit, digest, DIGEST_LEN),
 	F(BLOB, m_submit, body, BODY_INLINE_MAX), { 0 } };
 FIELDS(f_submitted) = {
 	F(U32, m_submitted, txn, NUM_MAX),

@@ -444,6 +444,8 @@ struct m_submit {
 	uint64_t size;	  /* bytes of header and body, CRLF line ends */
 	uint8_t eightbit; /* it holds bytes above 127 */
 	uint8_t in_file;  /* written and synced to the descriptor of M_BODY_FD */
+	uint8_t has_id;	  /* the client gave it a Message-ID */
+	struct blob digest; /* SHA-256 of what the client sent, or nothing */
 	struct blob body; /* else all of it */
 };
 

@@ -3,6 +3,7 @@
  *
  *	queue.c		the role: spool, peers, and the commit group
  *	queue_front.c	who may submit what, and what fronts bring
+ *	queue_again.c	the same mail again
  *	queue_job.c	the schedule, jobs for the relay, results
  *	queue_dest.c	whether the smarthost can be used at all
  *	queue_bounce.c	reports to senders; mail that is too old
@@ -23,6 +24,7 @@
 
 #include <jansson.h>
 
+#include "digest.h"
 #include "ipc.h"
 #include "role.h"
 #include "store/mailq.h"
@@ -103,6 +105,11 @@ LIST_HEAD(queue_sessions, queue_session);
 
 /* A message on its way to be committed. */
 struct queue_submission {
+	/* queue_again.c: what it is known by, and the first copy's id or 0 */
+	bool has_id, has_key;
+	unsigned char key[DIGEST_LEN];
+	uint64_t first_qid;
+
 	uint64_t sid;
 	uint32_t txn;
 	uint64_t qid, size;
@@ -204,6 +211,7 @@ struct queue {
 	unsigned nkept, nlost; /* in it */
 	unsigned nhistory;     /* decisions added to history.db */
 	unsigned nadded;       /* to queue.db since some were removed */
+	uint8_t again_slice;   /* queue_again_prune() */
 
 	uint64_t last_qid;
 	int64_t high_saved_ms; /* when last_qid was saved */
@@ -240,10 +248,21 @@ void queue_read_auths(struct queue *);
 struct queue_envelope *queue_next_envelope(struct queue *, uint64_t sid);
 /* A part of the group's transaction. */
 enum mailq_rc queue_submission_apply(
-    struct queue *, const struct queue_submission *);
+    struct queue *, struct queue_submission *);
 /* After COMMIT (MAILQ_OK), or its failure: answers, logs, frees. */
 void queue_submission_end(
     struct queue *, struct queue_submission **, enum mailq_rc);
+
+/* ---- queue_again.c ---- */
+
+/* Before the commit group: what the submission is known by. */
+void queue_again_key(
+    struct queue *, struct queue_submission *, const struct m_submit *);
+/* A part of the group's transaction: sets first_qid. */
+enum mailq_rc queue_again_find(struct queue *, struct queue_submission *);
+void queue_again_log(const struct queue_submission *);
+/* Forgets some of what is too old; *any: there was some. */
+enum mailq_rc queue_again_prune(struct queue *, bool *any);
 
 /* ---- queue_job.c ---- */
 

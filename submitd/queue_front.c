@@ -560,7 +560,8 @@ all_discarded(const struct queue_envelope *e)
 }
 
 static struct queue_submission *
-submission_new(struct queue_session *s, const struct m_submit *m)
+submission_new(
+    struct queue *q, struct queue_session *s, const struct m_submit *m)
 {
 	struct queue_submission *sub = xcalloc(1, sizeof(*sub));
 
@@ -582,6 +583,7 @@ submission_new(struct queue_session *s, const struct m_submit *m)
 		.client_addr = xstrdup(s->grant.client_addr),
 	};
 	sub->arrived_ms = queue_now_ms();
+	queue_again_key(q, sub, m);
 	free(s->open);
 	s->open = NULL;
 	return sub;
@@ -608,7 +610,7 @@ on_submit(struct ipc *ipc, const struct ipc_in *in)
 		answer(p->q, in->sid, m->txn, R_NO_SPACE, 0);
 		return;
 	}
-	sub = submission_new(s, m);
+	sub = submission_new(p->q, s, m);
 	if (all_discarded(sub->env)) {
 		if (sub->in_file)
 			mailq_body_discard(p->q->mq, sub->qid);
@@ -668,16 +670,20 @@ message_of(const struct queue_submission *s)
 		.size = s->size,
 		.arrived_ms = s->arrived_ms,
 		.since_ms = s->arrived_ms,
+		.again = s->has_key ? s->key : NULL,
 	};
 }
 
 enum mailq_rc
-queue_submission_apply(struct queue *q, const struct queue_submission *s)
+queue_submission_apply(struct queue *q, struct queue_submission *s)
 {
 	struct mailq_msg m = message_of(s);
-	struct mailq_rcpt *r = xcalloc(s->env->nrcpt, sizeof(*r));
+	struct mailq_rcpt *r;
 	enum mailq_rc rc;
 
+	if ((rc = queue_again_find(q, s)) != MAILQ_OK || s->first_qid != 0)
+		return rc;
+	r = xcalloc(s->env->nrcpt, sizeof(*r));
 	rc = mailq_add(q->mq, &m, s->data, r, recipients_of(s, r));
 	free(r);
 	return rc == MAILQ_OK ? queue_decisions_apply(q, s) : rc;
@@ -718,12 +724,19 @@ queue_submission_end(
 	struct queue_submission *s = *sp;
 
 	*sp = NULL;
-	if (rc == MAILQ_OK)
+	if (rc == MAILQ_OK && s->first_qid != 0)
+		queue_again_log(s);
+	else if (rc == MAILQ_OK)
 		log_accepted(s);
-	else if (s->in_file) /* if it was not renamed yet */
-		mailq_body_discard(q->mq, s->qid);
-	answer(q, s->sid, s->txn, reply_of(rc), rc == MAILQ_OK ? s->qid : 0);
-	if (rc == MAILQ_OK)
+	if (s->in_file && (rc != MAILQ_OK || s->first_qid != 0))
+		mailq_body_discard(q->mq, s->qid); /* if it has its old name */
+	if (rc != MAILQ_OK)
+		answer(q, s->sid, s->txn, reply_of(rc), 0);
+	else if (s->first_qid != 0)
+		answer(q, s->sid, s->txn, R_QUEUED, s->first_qid);
+	else
+		answer(q, s->sid, s->txn, R_QUEUED, s->qid);
+	if (rc == MAILQ_OK && s->first_qid == 0)
 		send_it(q, s);
 	envelope_free(&s->env);
 	grant_clear(&s->grant);

@@ -303,13 +303,14 @@ on_prune(evutil_socket_t fd, short what, void *arg)
 {
 	struct queue *q = arg;
 	struct history *h = queue_history_begin(q);
-	bool any = false;
+	bool any = false, again = false;
 
 	(void)fd, (void)what;
 	if (h != NULL && prune_history(q, h) == -1)
 		queue_history_failed(q);
 	if (mailq_begin(q->mq) == MAILQ_OK) {
-		if (prune_queue(q, &any) == MAILQ_OK && any)
+		if (prune_queue(q, &any) == MAILQ_OK &&
+		    queue_again_prune(q, &again) == MAILQ_OK && (any || again))
 			mailq_commit(q->mq);
 		else
 			mailq_rollback(q->mq);

@@ -117,6 +117,8 @@ smtp_data_ready(struct session *s, const struct m_data_ready *m)
 	t->refuse = R_DATA_GO;
 	dotline_in_init(&t->dots, s->conf->normalize_newlines);
 	header_init(&t->header, &fixups, s, s->conf->hostname, 0);
+	if (s->conf->digests)
+		t->digest = digest_new();
 	add_received(s);
 	session_reply(s, R_DATA_GO, NULL, NULL);
 	session_enter(s, ST_DATA);
@@ -155,6 +157,8 @@ take_decoded(void *arg, const void *data, size_t len)
 		refuse(t, R_TOO_BIG);
 		return;
 	}
+	if (t->digest != NULL)
+		digest_add(t->digest, data, len);
 	if (!t->eightbit)
 		t->eightbit = has_high_bit(data, len);
 	if (!t->header.done) {
@@ -241,8 +245,14 @@ submit(struct session *s)
 	struct txn *t = &s->txn;
 	struct m_submit m = { .txn = t->number,
 		.eightbit = t->eightbit,
-		.in_file = t->in_file };
+		.in_file = t->in_file,
+		.has_id = t->header.count[HEADER_MESSAGE_ID] > 0 };
+	unsigned char digest[DIGEST_LEN];
 
+	if (t->digest != NULL) {
+		digest_end(&t->digest, digest);
+		m.digest = (struct blob){ digest, sizeof(digest) };
+	}
 	flush_file(s);
 	if (t->in_file && t->refuse == R_DATA_GO &&
 	    s->ops->body_sync(s->arg) == -1)

@@ -2,6 +2,7 @@
 #ifndef SUBMITD_SMTP_INT_H
 #define SUBMITD_SMTP_INT_H
 
+#include "digest.h"
 #include "dotline.h"
 #include "header.h"
 #include "mem.h"
@@ -54,6 +55,7 @@ struct txn {
 	struct dotline_in dots;
 	struct header header;
 	struct buf out;   /* fixed up, not yet in the file */
+	struct digest *digest; /* of what the client sends; NULL: none */
 	uint64_t written; /* bytes of the message that are in the file */
 	bool in_file;
 	bool eightbit;

@@ -24,6 +24,7 @@ smtp_txn_end(struct session *s)
 	if (t->qid != 0 && !t->lost)
 		s->ops->to_queue(s->arg, M_DATA_ABORT, &m);
 	header_clear(&t->header);
+	digest_free(&t->digest);
 	buf_clear(&t->out);
 	memset(t, 0, sizeof(*t));
 }

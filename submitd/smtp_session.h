@@ -31,6 +31,7 @@ struct session_conf {
 	int64_t data_timeout;
 	bool trace_client;
 	bool normalize_newlines;
+	bool digests; /* of messages: queue wants to know one again */
 };
 
 struct session_ops {

@@ -206,7 +206,7 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static const struct session_conf conf = { "h.example.org", 100000, 5,
-		50, 1, 1, 1, true, false };
+		50, 1, 1, 1, true, false, true };
 	static const struct session_client client = { .addr = "192.0.2.7" };
 	struct buf in = { 0 };
 	size_t piece, n, took;

@@ -34,7 +34,7 @@ DOORS = {
     "confuse.h": ("submitd/conf.c",),
     "openssl/*": ("submitd/tls.c", "submitd/stream.c", "auth/cert.c",
                   "auth/certfile.c", "auth/ca.c", "auth/scram.c",
-                  "auth/jwt.c"),
+                  "auth/jwt.c", "submitd/digest.c"),
     "crypt.h": ("auth/cryptpw.c",),
     "event*.h": ("submitd/stream.c", "submitd/ipc.c", "submitd/control.c")
     + tuple(ROLES),

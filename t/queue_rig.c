@@ -1,5 +1,6 @@
 /* See queue_rig.h. */
 #include "queue_rig.h"
+#include "submitd/digest.h"
 
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -477,7 +478,18 @@ void
 rig_submit(
     struct rig *r, uint64_t sid, uint32_t txn, const void *body, size_t len)
 {
-	struct m_submit m = { .txn = txn, .size = len, .body = { body, len } };
+	rig_submit_again(r, sid, txn, body, len, false, NULL);
+}
+
+void
+rig_submit_again(struct rig *r, uint64_t sid, uint32_t txn, const void *body,
+    size_t len, bool has_id, const void *digest)
+{
+	struct m_submit m = { .txn = txn,
+		.size = len,
+		.has_id = has_id,
+		.digest = { digest, digest != NULL ? DIGEST_LEN : 0 },
+		.body = { body, len } };
 
 	ipc_send(r->front, M_SUBMIT, sid, &m);
 }

@@ -108,6 +108,9 @@ void rig_data_open_as(
     struct rig *, uint64_t sid, uint32_t txn, uint32_t rcpts);
 void rig_submit(
     struct rig *, uint64_t sid, uint32_t txn, const void *body, size_t len);
+/* The same with a Message-ID and the digest of what the client sent. */
+void rig_submit_again(struct rig *, uint64_t sid, uint32_t txn,
+    const void *body, size_t len, bool has_id, const void *digest);
 /* The body goes to the file of the last M_BODY_FD. */
 void rig_submit_file(
     struct rig *, uint64_t sid, uint32_t txn, const void *body, size_t len);

@@ -700,6 +700,112 @@ test_mail_new(void **state)
 	mailq_mail_free(&b);
 }
 
+static const unsigned char key_a[MAILQ_AGAIN_LEN] = "a",
+			   key_b[MAILQ_AGAIN_LEN] = "b";
+
+static void
+add_known(struct fixture *fx, uint64_t qid, const void *key)
+{
+	struct mailq_msg m = message(qid, "x");
+
+	m.again = key;
+	OK(mailq_begin(fx->mq));
+	OK(mailq_add(fx->mq, &m, "x", two, 2));
+	OK(mailq_commit(fx->mq));
+}
+
+/* The id of the message with this key, 0: none. */
+static uint64_t
+known(struct fixture *fx, const void *key, int64_t since_ms)
+{
+	uint64_t qid = 0;
+	enum mailq_rc rc = mailq_again(fx->mq, key, since_ms, &qid);
+
+	assert_rc(fx, rc, qid != 0 ? MAILQ_OK : MAILQ_NONE);
+	return qid;
+}
+
+static void
+test_again(void **state)
+{
+	struct fixture *fx = *state;
+	int64_t at = message(QID, "x").arrived_ms;
+	bool any;
+
+	assert_true(known(fx, key_a, 0) == 0);
+	add_known(fx, QID, key_a);
+	add_known(fx, QID + 1, NULL);
+	assert_true(known(fx, key_a, 0) == QID);
+	assert_true(known(fx, key_a, at) == QID);
+	assert_true(known(fx, key_a, at + 1) == 0);
+	assert_true(known(fx, key_b, 0) == 0);
+	/* delivered: still known */
+	OK(mailq_begin(fx->mq));
+	OK(mailq_delivered(fx->mq, QID, false));
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_a, 0) == QID);
+	/* a later one takes its place */
+	add_known(fx, QID + 2, key_a);
+	assert_true(known(fx, key_a, 0) == QID + 2);
+	/* too old */
+	add_known(fx, QID + 3, key_b);
+	OK(mailq_begin(fx->mq));
+	OK(mailq_again_prune(fx->mq, 'a', at, &any));
+	assert_false(any);
+	OK(mailq_again_prune(fx->mq, 'a', at + 1, &any));
+	assert_true(any);
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_a, 0) == 0);
+	assert_true(known(fx, key_b, 0) == QID + 3); /* of another part */
+}
+
+/* What did not reach everybody is not known any more. */
+static void
+test_again_failed(void **state)
+{
+	struct fixture *fx = *state;
+	struct mailq_rcpt end = { .n = 1, .esc = "5.4.7", .text = "too old" };
+	struct mailq_msg bad = message(QID + 9, "x");
+	struct mailq_rcpt none = { .address = "" };
+
+	add_known(fx, QID, key_a);
+	OK(mailq_begin(fx->mq));
+	OK(result(fx, QID, 0, MAILQ_DEFERRED, 9000));
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_a, 0) == QID);
+	OK(mailq_begin(fx->mq));
+	OK(result(fx, QID, 0, MAILQ_FAILED, 0));
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_a, 0) == 0);
+
+	add_known(fx, QID + 1, key_a);
+	OK(mailq_begin(fx->mq));
+	OK(mailq_expire(fx->mq, QID + 1, &end));
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_a, 0) == 0);
+
+	add_known(fx, QID + 2, key_a);
+	OK(mailq_begin(fx->mq));
+	OK(mailq_delete(fx->mq, QID + 2));
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_a, 0) == 0);
+
+	/* refused, within a transaction that goes on */
+	bad.again = key_b;
+	OK(mailq_begin(fx->mq));
+	assert_rc(fx, mailq_add(fx->mq, &bad, "x", &none, 1), MAILQ_INVALID);
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_b, 0) == 0);
+
+	/* that an older copy fails is no matter of the newer one */
+	add_known(fx, QID + 3, key_a);
+	add_known(fx, QID + 4, key_a);
+	OK(mailq_begin(fx->mq));
+	OK(mailq_delete(fx->mq, QID + 3));
+	OK(mailq_commit(fx->mq));
+	assert_true(known(fx, key_a, 0) == QID + 4);
+}
+
 /* ---- administration ---- */
 
 static void
@@ -1071,6 +1177,8 @@ main(void)
 		T(test_due_is_the_earliest),
 		T(test_expire),
 		T(test_delivered),
+		T(test_again),
+		T(test_again_failed),
 		T(test_mail_new),
 		T(test_hold_and_release),
 		T(test_retry),

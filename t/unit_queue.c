@@ -25,6 +25,7 @@
 
 #include "queue_rig.h"
 #include "store/mailq.h"
+#include "submitd/digest.h"
 #include "submitd/log.h"
 #include "submitd/smtp_reply.h"
 
@@ -543,6 +544,168 @@ test_eightbit(void **state)
 	rig_data_open(&rig, RIG_SID(1), 1);
 	ipc_send(rig.front, M_SUBMIT, RIG_SID(1), &m);
 	assert_int_equal(job(0)->kind, BODY_8BITMIME);
+}
+
+/* ---- the same mail again ---- */
+
+static const unsigned char digest_a[DIGEST_LEN] = "a",
+			   digest_b[DIGEST_LEN] = "b";
+
+/* A whole submission; the id the client was told, 0: refused. */
+static uint64_t
+send_known(uint64_t sid, uint32_t txn, const char *user, const char *from,
+    const char *to, bool has_id, const void *digest)
+{
+	unsigned n = rig.nsubmitted + 1;
+
+	rig_grant(&rig, sid, user);
+	rig_envelope(&rig, sid, txn, from, to, 0);
+	rig_data_open(&rig, sid, txn);
+	rig_submit_again(
+	    &rig, sid, txn, HELLO, strlen(HELLO), has_id, digest);
+	rig_wait(&rig, &rig.nsubmitted, n);
+	return rig.submitted.reply == R_QUEUED ? rig.submitted.qid : 0;
+}
+
+static void
+test_again(void **state)
+{
+	static const struct {
+		const char *name, *user, *from, *to;
+		bool has_id;
+		const unsigned char *digest;
+		bool again; /* as the first one: ann, to bo and cy */
+	} rows[] = {
+		{ "the same", "ann", ANN, BO " cy@x.y", true, digest_a, true },
+		{ "in another order", "ann", ANN, "cy@x.y " BO, true, digest_a,
+		    true },
+		{ "one named twice", "ann", ANN, BO " cy@x.y " BO, true,
+		    digest_a, true },
+		{ "another user", "bob", ANN, BO " cy@x.y", true, digest_a,
+		    false },
+		{ "another sender", "ann", "", BO " cy@x.y", true, digest_a,
+		    false },
+		{ "a recipient less", "ann", ANN, BO, true, digest_a, false },
+		{ "a recipient more", "ann", ANN, BO " cy@x.y di@x.y", true,
+		    digest_a, false },
+		{ "other bytes", "ann", ANN, BO " cy@x.y", true, digest_b,
+		    false },
+		{ "without Message-ID", "ann", ANN, BO " cy@x.y", false,
+		    digest_a, false },
+		{ "without digest", "ann", ANN, BO " cy@x.y", true, NULL,
+		    false },
+	};
+	uint64_t first, qid;
+	unsigned i, news = 1;
+
+	(void)state;
+	rig.setup.conf.duplicate_window = 3600 * 1000;
+	first = send_known(
+	    RIG_SID(1), 1, "ann", ANN, BO " cy@x.y", true, digest_a);
+	assert_true(first != 0);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		qid = send_known(RIG_SID(2), i + 1, rows[i].user, rows[i].from,
+		    rows[i].to, rows[i].has_id, rows[i].digest);
+		if (qid == 0 || (qid == first) != rows[i].again)
+			fail_msg("%s: %lx", rows[i].name, (unsigned long)qid);
+		news += !rows[i].again;
+	}
+	assert_int_equal(messages(), (int)news);
+}
+
+/* Wherever the first copy is. */
+static void
+test_again_whenever(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	rig.setup.conf.duplicate_window = 3600 * 1000;
+#define SEND(n) send_known(RIG_SID(n), 1, "ann", ANN, BO, true, digest_a)
+	first = SEND(1);
+	job(0); /* in flight */
+	assert_true(SEND(2) == first);
+	deliver(0);
+	assert_int_equal(messages(), 0);
+	assert_true(SEND(3) == first);
+	rig_stop(&rig); /* and after a restart */
+	rig_up(&rig);
+	assert_true(SEND(4) == first);
+	rig_settle(&rig);
+	assert_int_equal(messages(), 0);
+	/* Off: it is a new one. */
+	rig.setup.conf.duplicate_window = 0;
+	assert_true(SEND(5) != first);
+#undef SEND
+}
+
+/* A copy that failed, or was deleted, stands in nobody's way. */
+static void
+test_again_after_failure(void **state)
+{
+	char request[128];
+	uint64_t first, second, third;
+
+	(void)state;
+	rig.setup.conf.duplicate_window = 3600 * 1000;
+#define SEND(n) send_known(RIG_SID(n), 1, "ann", ANN, BO, true, digest_a)
+	first = SEND(1);
+	rig_result(
+	    &rig, job(0), RESULT_FAILED, TROUBLE_REPLY, 550, "5.1.1 no");
+	rig_settle(&rig);
+	second = SEND(2);
+	assert_true(second != 0 && second != first);
+	rig_result(&rig, job(2), RESULT_DEFERRED, TROUBLE_REPLY, 450, "later");
+	rig_settle(&rig);
+	assert_true(SEND(3) == second);
+	snprintf(request, sizeof(request),
+	    "{\"cmd\":\"queue.del\",\"qid\":\"%013lx\"}",
+	    (unsigned long)second);
+	free(rig_ask(&rig, request));
+	third = SEND(4);
+	assert_true(third != 0 && third != second && third != first);
+#undef SEND
+}
+
+/* Two of them before the commit, one with its body in a file. */
+static void
+test_again_in_one_group(void **state)
+{
+	unsigned i;
+
+	(void)state;
+	rig.setup.conf.duplicate_window = 3600 * 1000;
+	for (i = 1; i <= 2; i++) {
+		rig_grant(&rig, RIG_SID(i), "ann");
+		rig_envelope(&rig, RIG_SID(i), 1, ANN, BO, 0);
+		rig_data_open(&rig, RIG_SID(i), 1);
+	}
+	for (i = 1; i <= 2; i++)
+		rig_submit_again(&rig, RIG_SID(i), 1, HELLO, strlen(HELLO),
+		    true, digest_a);
+	rig_wait(&rig, &rig.naccepted, 2);
+	assert_true(rig.accepted[0] == rig.accepted[1]);
+	assert_int_equal(messages(), 1);
+	rig_settle(&rig);
+	assert_int_equal(rig.njobs, 1);
+}
+
+/* Without a Message-ID only if it was asked for, and not for long. */
+static void
+test_again_without_id(void **state)
+{
+	uint64_t first;
+
+	(void)state;
+	rig.setup.conf.duplicate_window = 3600 * 1000;
+	rig.setup.conf.duplicate_without_id = 60 * 1000;
+	first = send_known(RIG_SID(1), 1, "ann", ANN, BO, false, digest_a);
+	assert_true(send_known(RIG_SID(2), 1, "ann", ANN, BO, false,
+			digest_a) == first);
+	rig.setup.conf.duplicate_without_id = 1;
+	while (send_known(
+		   RIG_SID(3), 1, "ann", ANN, BO, false, digest_a) == first)
+		continue; /* until the millisecond is over */
 }
 
 /* ---- the commit group ---- */
@@ -1519,6 +1682,11 @@ main(void)
 		T(test_abort),
 		T(test_body_file_twice),
 		T(test_eightbit),
+		T(test_again),
+		T(test_again_whenever),
+		T(test_again_after_failure),
+		T(test_again_in_one_group),
+		T(test_again_without_id),
 		T(test_many_at_once),
 		T(test_no_space),
 		T(test_space_for_results),

@@ -334,7 +334,8 @@ test_hold(void **state)
 {
 	struct fixture *fx = *state;
 	struct store_user user;
-	struct store *reader;
+	struct store *reader, *fresh;
+	char path[128];
 	uint64_t before, held;
 
 	assert_int_equal(store_open(fx->path, STORE_RO, &reader), STORE_OK);
@@ -353,6 +354,21 @@ test_hold(void **state)
 	assert_int_equal(store_hold(reader, &held), STORE_OK);
 	assert_true(held > before);
 	assert_int_equal(store_user_get(reader, "ann", &user), STORE_OK);
+	/* Another file in its place ends it. */
+	snprintf(path, sizeof(path), "%s/fresh.db", fx->dir);
+	assert_int_equal(store_open(path, STORE_CREATE, &fresh), STORE_OK);
+	store_close(&fresh);
+	before = held;
+	assert_int_equal(rename(path, fx->path), 0);
+	assert_int_equal(store_hold(reader, &held), STORE_OK);
+	assert_true(held > before);
+	assert_int_equal(store_user_get(reader, "ann", &user), STORE_NONE);
+	assert_int_equal(unlink(fx->path), 0);
+	assert_int_equal(store_hold(reader, &held), STORE_NONE);
+	store_close(&fx->st);
+	assert_int_equal(
+	    store_open(fx->path, STORE_CREATE, &fx->st), STORE_OK);
+	assert_int_equal(store_hold(reader, &held), STORE_OK);
 	store_close(&reader); /* ends it, too */
 	assert_rc(fx, store_user_add(fx->st, "bo", NULL), STORE_OK);
 }
