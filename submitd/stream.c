@@ -43,9 +43,13 @@ struct stream {
 	bool client;       /* of TLS */
 	bool want_drained; /* something was written since the last report */
 	bool ssl_wants_write;
+	bool (*gate)(void *arg);
+	bool gate_open; /* for one step */
+	bool held;      /* a step waits at the gate */
 
 	struct buf in, out;
 	size_t in_high; /* bytes of in that were ever used */
+	size_t in_max;
 	char *error; /* a str */
 	bool error_is_tls;
 
@@ -146,7 +150,7 @@ watch(struct event *ev, bool on)
 static bool
 wants_input(const struct stream *s)
 {
-	return !s->paused && s->in.len < INPUT_MAX && s->phase == OPEN &&
+	return !s->paused && s->in.len < s->in_max && s->phase == OPEN &&
 	    s->tls_next == NULL;
 }
 
@@ -173,8 +177,8 @@ rearm(struct stream *s, bool ignored)
 		watch(s->ev_write, true);
 		break;
 	case HANDSHAKE:
-		watch(s->ev_read, !s->ssl_wants_write);
-		watch(s->ev_write, s->ssl_wants_write);
+		watch(s->ev_read, !s->held && !s->ssl_wants_write);
+		watch(s->ev_write, !s->held && s->ssl_wants_write);
 		break;
 	case OPEN:
 		if (wants_input(s))
@@ -197,6 +201,7 @@ make(struct event_base *base, int fd, stream_cb *cb, void *arg)
 	s->arg = arg;
 	s->base = base;
 	s->phase = OPEN;
+	s->in_max = INPUT_MAX;
 	s->ev_read = event_new(base, fd, EV_READ | EV_PERSIST, on_io, s);
 	s->ev_write = event_new(base, fd, EV_WRITE | EV_PERSIST, on_io, s);
 	s->ev_time = event_new(base, -1, EV_TIMEOUT, on_time, s);
@@ -488,6 +493,10 @@ handshake(struct stream *s)
 {
 	int n;
 
+	s->held = s->gate != NULL && !s->gate_open && !s->gate(s->arg);
+	s->gate_open = false;
+	if (s->held)
+		return;
 	ERR_clear_error();
 	errno = 0;
 	if ((n = SSL_do_handshake(s->ssl)) == 1) {
@@ -625,6 +634,27 @@ stream_is_tls(const struct stream *s)
 	return s->ssl != NULL && s->phase != HANDSHAKE;
 }
 
+void
+stream_set_gate(struct stream *s, bool (*may)(void *arg))
+{
+	s->gate = may;
+}
+
+void
+stream_proceed(struct stream *s)
+{
+	s->gate_open = true;
+	event_active(s->ev_kick, 0, 0);
+}
+
+void
+stream_limit_input(struct stream *s, size_t bytes)
+{
+	s->in_max = bytes;
+	if (s->depth == 0)
+		rearm(s, false);
+}
+
 struct buf *
 stream_input(struct stream *s)
 {
@@ -669,6 +699,13 @@ size_t
 stream_pending(const struct stream *s)
 {
 	return s->out.len;
+}
+
+void
+stream_flush(struct stream *s)
+{
+	while (s->phase == OPEN && s->out.len > 0 && write_piece(s) > 0)
+		continue;
 }
 
 void

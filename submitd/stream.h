@@ -49,8 +49,18 @@ void stream_free(struct stream **);
 void stream_starttls(struct stream *, struct tls_ctx *, const char *name);
 bool stream_is_tls(const struct stream *);
 
+/*
+ * A handshake costs a thousand times what a line costs. With a gate each of
+ * its steps asks first; false puts the step off until stream_proceed(), and
+ * nothing is read meanwhile.
+ */
+void stream_set_gate(struct stream *, bool (*may)(void *arg));
+void stream_proceed(struct stream *);
+
 /* What has arrived; the owner takes from it with buf_drop(). */
 struct buf *stream_input(struct stream *);
+/* So much is held unread before TCP holds the peer back (128 KiB at first). */
+void stream_limit_input(struct stream *, size_t bytes);
 /* No more input events until resumed; the peer is then held back by TCP. */
 void stream_pause(struct stream *);
 /* If the input buffer is not empty, STREAM_INPUT comes from the loop. */
@@ -62,6 +72,8 @@ void stream_write(struct stream *, const void *, size_t);
 void stream_cork(struct stream *, bool on);
 /* Bytes not yet handed to the kernel. */
 size_t stream_pending(const struct stream *);
+/* Before stream_free(): hands over what the kernel takes now. */
+void stream_flush(struct stream *);
 
 /* STREAM_TIMEOUT in ms from now unless set anew; 0: none. */
 void stream_deadline(struct stream *, int64_t ms);

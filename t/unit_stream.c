@@ -380,6 +380,154 @@ test_plaintext_after_switch(void **state)
 	free_cert(&leaf);
 }
 
+/* The owner of the server's end, at its gate. */
+static unsigned asked;
+static bool gate_is_open;
+
+static bool
+at_gate(void *arg)
+{
+	assert_ptr_equal(arg, &server);
+	asked++;
+	return gate_is_open;
+}
+
+static void
+wait_ms(int64_t ms)
+{
+	bool never = false;
+
+	client.timeout = false;
+	stream_deadline(client.io, ms);
+	assert_true(run_until(&client.timeout, &never));
+}
+
+/* Each step of a handshake waits until it is let through, and costs nothing
+ * meanwhile; an open gate is not felt. */
+static void
+test_gate(void **state)
+{
+	struct cert leaf = make_cert("a.example.org", &ca, false, 30);
+	struct buf cert = { 0 }, key = { 0 }, none = { 0 };
+	struct tls_ctx *sctx, *cctx;
+	unsigned steps = 0;
+	char err[256];
+	int open;
+
+	(void)state;
+	pem_of(&leaf, &cert, &key);
+	sctx = tls_server_new(&cert, &key, err, sizeof(err));
+	cctx = tls_client_new(&ca_pem, &none, &none, err, sizeof(err));
+	for (open = 0; open < 2; open++) {
+		asked = 0;
+		gate_is_open = open;
+		open_pair();
+		stream_set_gate(server.io, at_gate);
+		stream_starttls(server.io, sctx, NULL);
+		stream_starttls(client.io, cctx, "a.example.org");
+		while (!open && !server.up) {
+			wait_ms(20);
+			assert_int_equal(asked, steps + 1);
+			assert_false(server.up);
+			steps++;
+			stream_proceed(server.io);
+			event_base_loop(base, EVLOOP_NONBLOCK);
+			assert_true(steps < 10);
+		}
+		assert_true(run_until(&server.up, &server.failed));
+		assert_true(server.up);
+		assert_true(asked >= 2);
+		assert_true(run_until(&client.up, &client.failed));
+		stream_write(client.io, "hello", 5);
+		while (server.got.len < 5)
+			event_base_loop(base, EVLOOP_ONCE);
+		close_pair();
+	}
+	assert_true(steps >= 2);
+	tls_ctx_free(&sctx);
+	tls_ctx_free(&cctx);
+	buf_clear(&cert);
+	buf_clear(&key);
+	free_cert(&leaf);
+}
+
+/* One that waits at its gate may be freed. */
+static void
+test_free_at_gate(void **state)
+{
+	struct cert leaf = make_cert("a.example.org", &ca, false, 30);
+	struct tls_ctx *sctx;
+	struct buf cert = { 0 }, key = { 0 };
+	char err[256];
+
+	(void)state;
+	pem_of(&leaf, &cert, &key);
+	sctx = tls_server_new(&cert, &key, err, sizeof(err));
+	gate_is_open = false;
+	open_pair();
+	stream_set_gate(server.io, at_gate);
+	stream_starttls(server.io, sctx, NULL);
+	stream_write(client.io, "\x16\x03\x01\x02\x00\x01", 6);
+	wait_ms(20);
+	stream_proceed(server.io);
+	close_pair();
+	tls_ctx_free(&sctx);
+	buf_clear(&cert);
+	buf_clear(&key);
+	free_cert(&leaf);
+}
+
+/* An owner that takes nothing holds a bounded piece; the rest stays away. */
+static size_t held;
+
+static void
+on_event_lazy(struct stream *io, enum stream_event e, void *arg)
+{
+	if (e == STREAM_INPUT)
+		held = stream_input(io)->len;
+	else
+		on_event(io, e, arg);
+}
+
+static void
+test_limited_input(void **state)
+{
+	static unsigned char data[4 * 1024 * 1024];
+	int fd[2];
+
+	(void)state;
+	assert_int_equal(
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd), 0);
+	base = event_base_new();
+	memset(&client, 0, sizeof(client));
+	memset(&server, 0, sizeof(server));
+	client.io = stream_new(base, fd[0], on_event, &client);
+	server.io = stream_new(base, fd[1], on_event_lazy, &server);
+	stream_limit_input(server.io, 16 * 1024);
+	stream_write(client.io, data, sizeof(data));
+	wait_ms(50);
+	assert_in_range(held, 16 * 1024, 2 * 16 * 1024 - 1);
+	assert_true(stream_pending(client.io) > 0);
+	stream_limit_input(server.io, 128 * 1024);
+	wait_ms(50);
+	assert_in_range(held, 128 * 1024, 144 * 1024 - 1);
+	close_pair();
+}
+
+static void
+test_flush(void **state)
+{
+	(void)state;
+	open_pair();
+	stream_write(server.io, "421 bye\r\n", 9);
+	stream_flush(server.io);
+	assert_int_equal(stream_pending(server.io), 0);
+	stream_free(&server.io);
+	assert_true(run_until(&client.eof, &client.failed));
+	assert_int_equal(client.got.len, 9);
+	close_pair();
+}
+
 static void
 test_pairs(void **state)
 {
@@ -487,6 +635,10 @@ main(void)
 		cmocka_unit_test(test_pause_sleeps),
 		cmocka_unit_test(test_cork),
 		cmocka_unit_test(test_plaintext_after_switch),
+		cmocka_unit_test(test_gate),
+		cmocka_unit_test(test_free_at_gate),
+		cmocka_unit_test(test_limited_input),
+		cmocka_unit_test(test_flush),
 		cmocka_unit_test(test_pairs),
 	};
 	int rc;
