@@ -51,6 +51,11 @@ struct conf {
 	int64_t max_errors;	  /* in one session, then 421 */
 	int64_t name_timeout;	  /* for the client's name; 0: never asked */
 	int64_t handshake_timeout, command_timeout, data_timeout;
+	int64_t login_timeout;	  /* from the connect */
+	int64_t min_data_rate;	  /* bytes per second of DATA; 0: any */
+	int64_t error_delay;	  /* the first; 0: none */
+	int64_t session_messages; /* 0: no limit */
+	int64_t session_time;
 	int64_t reload_grace;	  /* after SIGHUP sessions may go on so long */
 	int64_t stop_grace;	  /* after SIGTERM */
 	bool trace_client;	  /* client address and name in Received */

@@ -30,6 +30,10 @@ enum {
 	ACCEPT_PAUSE_MS = 200, /* when no descriptor is left */
 	LINGER_MS = 3000,      /* for a last reply to arrive */
 	CHAIN_BYTES = 64 * 1024,
+	SEND_BUFFER = 64 * 1024, /* of the kernel, for a connection */
+	OUTPUT_MAX = 16 * 1024,  /* unread replies: then no more commands */
+	HELD_MS = 1000, /* between looks whether queue keeps up again */
+	NO_SPACE_MS = 10 * 1000, /* queue's word is believed so long */
 };
 
 struct worker {
@@ -64,6 +68,7 @@ static struct front {
 	struct event *accept_again, *grace;
 	unsigned conns;
 	uint64_t counter;
+	int64_t no_space_ms; /* queue said so; believed until then */
 	bool draining;
 } F;
 
@@ -165,6 +170,18 @@ feed(struct conn *c)
 	return n;
 }
 
+static bool
+is_stuck(const struct conn *c)
+{
+	return stream_pending(c->io) > OUTPUT_MAX;
+}
+
+static bool
+may_feed(const struct conn *c)
+{
+	return session_wants_input(c->smtp) && !held_back() && !is_stuck(c);
+}
+
 /*
  * After everything that may have moved a session: takes up what it asked for
  * and lets the stream read only while the session takes input.  The connection
@@ -173,13 +190,12 @@ feed(struct conn *c)
 static void
 settle(struct conn *c)
 {
-	while (!c->closing && !c->want_tls && !held_back() &&
-	    session_wants_input(c->smtp) && stream_input(c->io)->len > 0 &&
-	    feed(c) > 0)
+	while (!c->closing && !c->want_tls && may_feed(c) &&
+	    stream_input(c->io)->len > 0 && feed(c) > 0)
 		continue;
 	/* Replies to commands that came together leave together (RFC 2920
 	 * section 3.2): those before the one that is under way wait for it. */
-	stream_cork(c->io, !c->closing && !session_wants_input(c->smtp));
+	stream_cork(c->io, session_awaits_answer(c->smtp));
 	if (c->closing) {
 		if (stream_pending(c->io) == 0 && !c->lingering)
 			conn_free(c);
@@ -189,7 +205,7 @@ settle(struct conn *c)
 		c->want_tls = false;
 		stream_starttls(c->io, F.tls, NULL);
 		stream_resume(c->io);
-	} else if (session_wants_input(c->smtp) && !held_back())
+	} else if (may_feed(c))
 		stream_resume(c->io);
 	else
 		stream_pause(c->io);
@@ -235,6 +251,26 @@ op_deadline(void *arg, int64_t ms)
 	struct conn *c = arg;
 
 	stream_deadline(c->io, ms);
+}
+
+static int64_t
+op_clock(void *arg)
+{
+	(void)arg;
+	return clock_ms();
+}
+
+static bool
+op_stuck(void *arg)
+{
+	return is_stuck(arg);
+}
+
+static bool
+op_no_space(void *arg)
+{
+	(void)arg;
+	return F.no_space_ms != 0 && clock_ms() < F.no_space_ms;
 }
 
 static void
@@ -479,6 +515,9 @@ static const struct session_ops ops = {
 	.starttls = op_starttls,
 	.hangup = op_hangup,
 	.deadline = op_deadline,
+	.clock = op_clock,
+	.stuck = op_stuck,
+	.no_space = op_no_space,
 	.announce = op_announce,
 	.to_auth = op_to_auth,
 	.to_queue = op_to_queue,
@@ -534,11 +573,17 @@ on_stream(struct stream *io, enum stream_event e, void *arg)
 	case STREAM_DRAINED:
 		if (c->closing)
 			linger(c);
+		else
+			settle(c); /* it may have been stuck */
 		break;
 	case STREAM_TIMEOUT:
 		if (c->closing) {
 			conn_free(c);
 			break;
+		}
+		if (session_wants_input(c->smtp) && held_back()) {
+			stream_deadline(c->io, HELD_MS);
+			break; /* it is we who do not listen */
 		}
 		session_timeout(c->smtp);
 		settle(c);
@@ -654,6 +699,10 @@ on_queue(struct ipc *p, const struct ipc_in *in)
 	struct conn *c = find(in->sid);
 
 	(void)p;
+	if ((in->type == M_DATA_READY &&
+		in->m->data_ready.reply == R_NO_SPACE) ||
+	    (in->type == M_SUBMITTED && in->m->submitted.reply == R_NO_SPACE))
+		F.no_space_ms = clock_ms() + NO_SPACE_MS;
 	if (c == NULL)
 		return;
 	session_from_queue(c->smtp, in->type, in->m);
@@ -816,16 +865,36 @@ take_conf(const struct conf *c)
 	F.conf.handshake_timeout = c->handshake_timeout;
 	F.conf.command_timeout = c->command_timeout;
 	F.conf.data_timeout = c->data_timeout;
+	F.conf.login_timeout = c->login_timeout;
+	F.conf.min_data_rate = c->min_data_rate;
+	F.conf.error_delay = c->error_delay;
+	F.conf.session_time = c->session_time;
+	F.conf.session_messages = (uint32_t)c->session_messages;
 	F.conf.trace_client = c->trace_client;
 	F.conf.digests =
 	    c->duplicate_window > 0 || c->duplicate_without_id > 0;
 	F.conf.normalize_newlines = c->bare_newline == BARE_NEWLINE_NORMALIZE;
 }
 
+/* Accepted sockets inherit it.  The system's default would let a client that
+ * reads nothing have megabytes of replies kept. */
+static void
+limit_send_buffers(const struct role_setup *s)
+{
+	static const int bytes = SEND_BUFFER;
+	size_t i;
+
+	for (i = 0; i < s->listens; i++)
+		if (setsockopt(s->listen[i].fd, SOL_SOCKET, SO_SNDBUF, &bytes,
+			sizeof(bytes)) == -1)
+			log_warn("accept", "error=%s", strerror(errno));
+}
+
 static int
 front_preload(struct role_setup *s, char *err, size_t errlen)
 {
 	F.setup = s;
+	limit_send_buffers(s);
 	tzset(); /* the zone's file is out of reach later */
 	take_conf(&s->conf);
 	F.tls = tls_server_new(

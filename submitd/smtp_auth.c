@@ -60,6 +60,7 @@ start(struct session *s, const char *mech, const char *p, size_t n,
 	m.data.p = data;
 	sent = s->ops->to_auth(s->arg, M_AUTH_START, &m);
 	explicit_bzero(data, sizeof(data));
+	session_reach(s, PROGRESS_AUTH);
 	if (sent)
 		session_enter(s, ST_AUTH_WAIT);
 	else

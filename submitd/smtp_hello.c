@@ -80,6 +80,7 @@ hello(struct session *s, const struct arg *a, bool esmtp)
 	str_set(&s->helo, helo);
 	s->greeted = true;
 	s->esmtp = esmtp;
+	session_reach(s, s->tls ? PROGRESS_TLS_HELLO : PROGRESS_HELLO);
 	if (s->tls && !s->has_facts)
 		session_enter(s, ST_FACTS);
 	else
@@ -104,6 +105,7 @@ smtp_facts(struct session *s, const struct m_session_facts *m)
 	s->has_facts = true;
 	s->mechs = m->mechs;
 	s->no_pipelining = m->no_pipelining;
+	s->cert_known = m->cert_user[0] != '\0';
 	s->refuse_code = m->refuse_code;
 	str_set(&s->refuse_esc, m->refuse_esc);
 	str_set(&s->refuse_text, m->refuse_text);
@@ -127,6 +129,7 @@ smtp_starttls(struct session *s, const struct arg *a)
 		s->greeted = s->esmtp = false;
 		str_set(&s->helo, "");
 		session_reply(s, R_TLS_GO, NULL, NULL);
+		session_reach(s, PROGRESS_TLS_BEGUN);
 		session_enter(s, ST_TLS);
 		s->ops->starttls(s->arg);
 	}

@@ -15,6 +15,7 @@
  *	ST_CONNECT	the client (implicit TLS: its handshake)
  *	ST_TLS		the handshake after STARTTLS
  *	ST_COMMAND	a command line
+ *	ST_TARPIT	some time, after too many errors: then ST_COMMAND
  *	ST_FACTS	auth: M_SESSION_FACTS, then the EHLO is answered
  *	ST_AUTH_WAIT	auth: a challenge or the result
  *	ST_AUTH_LINE	the client's response to a challenge
@@ -29,6 +30,7 @@ enum state {
 	ST_CONNECT,
 	ST_TLS,
 	ST_COMMAND,
+	ST_TARPIT,
 	ST_FACTS,
 	ST_AUTH_WAIT,
 	ST_AUTH_LINE,
@@ -70,6 +72,15 @@ struct session {
 	uint64_t sid;
 
 	enum state state;
+	/* times of ops->clock() */
+	int64_t began_ms;
+	int64_t due_ms;	   /* the deadline */
+	int64_t armed_ms;  /* when session_timeout() is called; 0: never */
+	int64_t credit_us; /* ST_DATA: it may last until then; else the rest */
+	int64_t heard_ms;  /* the last piece of DATA; 0: none yet */
+	int64_t tarpit_ms; /* before the next command is taken */
+	unsigned char progress;
+	bool partial; /* a command has begun */
 	bool implicit;
 	bool draining;
 	bool skipping;      /* the rest of a line that is too long */
@@ -85,6 +96,7 @@ struct session {
 	bool has_facts;
 	uint32_t mechs;
 	bool no_pipelining;
+	bool cert_known; /* the certificate stands for a user */
 	int refuse_code; /* a TLS requirement is not met, or a Connect entry */
 	char *refuse_esc, *refuse_text;
 
@@ -95,6 +107,22 @@ struct session {
 	uint32_t txns; /* begun so far */
 	unsigned messages, errors;
 };
+
+/* Steps of a stranger, for session_progress(). */
+enum {
+	PROGRESS_HELLO = 1,
+	PROGRESS_TLS_BEGUN,
+	PROGRESS_TLS,
+	PROGRESS_TLS_HELLO,
+	PROGRESS_AUTH
+};
+
+static inline void
+session_reach(struct session *s, unsigned char progress)
+{
+	if (s->progress < progress)
+		s->progress = progress;
+}
 
 /* The only place that changes the state: it also sets the deadline. */
 void session_enter(struct session *, enum state);

@@ -144,7 +144,10 @@ smtp_mail(struct session *s, const struct arg *a)
 	size_t n, used = 0;
 	const char *p = after_keyword(a, "FROM:", &n);
 
-	if (s->txn.number != 0)
+	if (s->conf->session_messages > 0 &&
+	    s->messages >= s->conf->session_messages)
+		session_close(s, R_CLOSE_SESSION_LIMIT);
+	else if (s->txn.number != 0)
 		session_error(s, R_ORDER_NESTED, NULL);
 	else if (p == NULL)
 		session_error(s, R_MAIL_KEYWORD, NULL);
@@ -226,6 +229,10 @@ smtp_verdict(struct session *s, const struct m_verdict *m)
 		s->txn.rcpts += m->allow;
 	else if (!m->allow)
 		smtp_txn_end(s);
-	say_verdict(s, m);
+	if (m->on == VERDICT_MAIL && m->allow && s->ops->no_space(s->arg)) {
+		smtp_txn_end(s); /* DATA would hear the same from queue */
+		session_reply(s, R_NO_SPACE, NULL, NULL);
+	} else
+		say_verdict(s, m);
 	session_enter(s, ST_COMMAND);
 }

@@ -45,7 +45,8 @@ X(R_CLOSE_SHUTDOWN, 421, "4.3.2", "The server is being stopped; connect again in
 X(R_CLOSE_INTERNAL, 421, "4.3.0", "Internal error, closing; connect again in a minute") \
 X(R_CLOSE_TIMEOUT, 421, "4.4.2", "Nothing was heard for too long, closing; connect again") \
 X(R_CLOSE_SLOW, 421, "4.4.2", "The data comes too slowly, closing; try again over a better network") \
-X(R_CLOSE_TLS_TIMEOUT, 421, "4.4.2", "Neither TLS nor a login in time, closing") \
+X(R_CLOSE_TLS_TIMEOUT, 421, "4.4.2", "Neither TLS nor a login in time, closing; connect again and log in") \
+X(R_CLOSE_OVERLOAD, 421, "4.3.2", "Too many clients are waiting and you were not logged in, closing; connect again and log in at once") \
 X(R_CLOSE_ERRORS, 421, "4.7.0", "Too many errors, closing") \
 X(R_CLOSE_SESSION_LIMIT, 421, "4.7.0", "This session has reached its limit, closing; connect again to go on") \
 X(R_CLOSE_USER_SESSIONS, 421, "4.7.0", "Your account has too many connections open; close some and connect again") \

@@ -7,7 +7,13 @@
 
 #include "smtp_int.h"
 
-enum { ANSWER_TIMEOUT_MS = 100 * 1000 }; /* RFC 6409 5.3: below 2 minutes */
+enum {
+	ANSWER_TIMEOUT_MS = 100 * 1000, /* RFC 6409 5.3: below 2 minutes */
+	LINE_TIMEOUT_MS = 30 * 1000,    /* from the first byte of a command */
+	DATA_GRACE_MS = 60 * 1000,      /* of DATA before its rate counts */
+	ERRORS_FREE = 4,                /* 1/4 of max_errors comes undelayed */
+	DELAY_STEPS = 3,                /* the delay doubles so often */
+};
 
 struct session *
 session_new(const struct session_conf *conf, const struct session_ops *ops,
@@ -22,6 +28,7 @@ session_new(const struct session_conf *conf, const struct session_ops *ops,
 	s->sid = sid;
 	s->implicit = implicit;
 	s->state = ST_CONNECT;
+	s->began_ms = ops->clock(arg);
 	return s;
 }
 
@@ -54,26 +61,118 @@ state_timeout(const struct session *s, enum state st)
 		/* a stranger gets less patience than a client under TLS */
 		return s->tls ? s->conf->command_timeout
 			      : s->conf->handshake_timeout;
-	case ST_DATA:
-		return s->conf->data_timeout;
-	case ST_CLOSED:
-		return 0;
 	default:
 		return ANSWER_TIMEOUT_MS;
 	}
 }
 
+static int64_t
+earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Most deadlines move on before they come: the timer then stays where it is,
+ * and session_timeout() sets it anew. */
+static void
+set_due(struct session *s, int64_t now, int64_t due)
+{
+	s->due_ms = due;
+	if (s->armed_ms != 0 && s->armed_ms <= due)
+		return;
+	s->armed_ms = due;
+	s->ops->deadline(s->arg, due > now ? due - now : 1);
+}
+
+/* What bounds the session as a whole comes first. */
+static int64_t
+bounded(const struct session *s, int64_t due)
+{
+	if (!session_is_known(s))
+		return earlier(due, s->began_ms + s->conf->login_timeout);
+	if (s->state == ST_COMMAND && s->txn.number == 0)
+		return earlier(due, s->began_ms + s->conf->session_time);
+	return due;
+}
+
+/*
+ * DATA has a credit of time that its bytes earn, at the lowest rate: what
+ * comes faster saves up to data_timeout, for a pause. It stands still while
+ * queue is waited for.
+ */
+static void
+keep_credit(struct session *s, enum state next, int64_t now)
+{
+	if (s->state == ST_DATA)
+		s->credit_us -= now * 1000;
+	if (next != ST_DATA)
+		return;
+	if (s->state != ST_FILE_WAIT) {
+		s->heard_ms = 0;
+		s->credit_us =
+		    earlier(s->conf->data_timeout, DATA_GRACE_MS) * 1000;
+	}
+	s->credit_us += now * 1000;
+}
+
+static void
+earn_credit(struct session *s, size_t n)
+{
+	int64_t now = s->ops->clock(s->arg);
+	int64_t most = (now + s->conf->data_timeout) * 1000;
+
+	s->heard_ms = now;
+	s->credit_us += s->conf->min_data_rate > 0
+	    ? (int64_t)n * 1000000 / s->conf->min_data_rate
+	    : most;
+	s->credit_us = earlier(s->credit_us, most);
+	set_due(s, now, s->credit_us / 1000);
+}
+
 void
 session_enter(struct session *s, enum state next)
 {
+	int64_t now;
+
 	if (s->state == ST_CLOSED)
 		return;
+	now = s->ops->clock(s->arg);
+	keep_credit(s, next, now);
+	s->partial = false;
 	s->state = next;
-	if (next == ST_COMMAND && s->draining && s->txn.number == 0) {
-		session_close(s, R_CLOSE_SHUTDOWN);
-		return;
+	if (next == ST_CLOSED)
+		return; /* the owner has the rest */
+	if (next == ST_COMMAND && s->txn.number == 0) {
+		if (s->draining) {
+			session_close(s, R_CLOSE_SHUTDOWN);
+			return;
+		}
+		if (session_is_known(s) &&
+		    now >= s->began_ms + s->conf->session_time) {
+			session_close(s, R_CLOSE_SESSION_LIMIT);
+			return;
+		}
 	}
-	s->ops->deadline(s->arg, state_timeout(s, next));
+	if (next == ST_COMMAND && s->tarpit_ms > 0) {
+		s->state = ST_TARPIT;
+		set_due(s, now, now + s->tarpit_ms);
+		s->tarpit_ms = 0;
+	} else if (next == ST_DATA)
+		set_due(s, now, s->credit_us / 1000);
+	else
+		set_due(s, now, bounded(s, now + state_timeout(s, next)));
+}
+
+bool
+session_is_known(const struct session *s)
+{
+	return *str_of(s->user) != '\0' || s->cert_known;
+}
+
+unsigned
+session_progress(const struct session *s)
+{
+	return s->progress;
 }
 
 /* ---- replies ---- */
@@ -126,11 +225,23 @@ session_refuse(struct session *s)
 	session_count_error(s);
 }
 
+/* The reply is out already; the next command waits. */
 void
 session_count_error(struct session *s)
 {
-	if (++s->errors > s->conf->max_errors)
+	uint32_t free = s->conf->max_errors / ERRORS_FREE, over;
+
+	if (++s->errors > s->conf->max_errors) {
 		session_close(s, R_CLOSE_ERRORS);
+		return;
+	}
+	if (s->errors <= free || s->conf->error_delay == 0)
+		return;
+	over = s->errors - free - 1;
+	s->tarpit_ms = s->conf->error_delay
+	    << (over < DELAY_STEPS ? over : DELAY_STEPS);
+	if (s->state == ST_COMMAND)
+		session_enter(s, ST_COMMAND);
 }
 
 void
@@ -163,6 +274,7 @@ session_tls_up(struct session *s, const struct session_tls *t)
 {
 	if (s->state != ST_TLS)
 		return;
+	session_reach(s, PROGRESS_TLS);
 	s->tls = true;
 	s->tls_info = *t;
 	if (!s->ops->announce(s->arg)) {
@@ -182,6 +294,14 @@ session_wants_input(const struct session *s)
 {
 	return s->state == ST_COMMAND || s->state == ST_AUTH_LINE ||
 	    s->state == ST_DATA;
+}
+
+bool
+session_awaits_answer(const struct session *s)
+{
+	return s->state == ST_FACTS || s->state == ST_AUTH_WAIT ||
+	    s->state == ST_VERDICT || s->state == ST_DATA_WAIT ||
+	    s->state == ST_FILE_WAIT || s->state == ST_SUBMIT_WAIT;
 }
 
 static void
@@ -216,12 +336,12 @@ one_line(struct session *s, const char *p, size_t n, bool more)
 			smtp_auth_line(s, "", 1); /* no base64 */
 		else
 			session_error(s, R_LINE_BAD, NULL);
-		return;
-	}
-	if (s->state == ST_AUTH_LINE)
+	} else if (s->state == ST_AUTH_LINE)
 		smtp_auth_line(s, p, n - 2);
 	else
 		smtp_command(s, p, n - 2, more);
+	if (s->state == ST_COMMAND)
+		session_enter(s, ST_COMMAND); /* a new one, a new deadline */
 }
 
 /* p is the begin of the line, or of what is left of it. */
@@ -272,45 +392,100 @@ line_input(struct session *s, const char *p, size_t len)
 	return n;
 }
 
+/* The rest of a command must come soon, however it is dribbled. */
+static void
+command_begun(struct session *s)
+{
+	int64_t now = s->ops->clock(s->arg);
+	int64_t most = earlier(LINE_TIMEOUT_MS, state_timeout(s, s->state));
+
+	s->partial = true;
+	set_due(s, now, bounded(s, now + most));
+}
+
 size_t
 session_input(struct session *s, const void *in, size_t len)
 {
 	const char *p = in;
 	size_t done = 0, n = 1;
 
-	while (done < len && n > 0 && session_wants_input(s)) {
+	while (done < len && n > 0 && session_wants_input(s) &&
+	    !s->ops->stuck(s->arg)) {
 		if (s->state == ST_DATA) {
-			s->ops->deadline(s->arg, s->conf->data_timeout);
 			n = smtp_data_input(s, p + done, len - done);
-		} else
+			if (s->state == ST_DATA)
+				earn_credit(s, n);
+		} else {
 			n = line_input(s, p + done, len - done);
+			if (n == 0 && !s->partial)
+				command_begun(s);
+		}
 		done += n;
 	}
 	return s->state == ST_CLOSED ? len : done;
 }
 
-void
-session_timeout(struct session *s)
+static void
+too_late(struct session *s, int64_t now)
 {
+	bool login =
+	    !session_is_known(s) && now >= s->began_ms + s->conf->login_timeout;
+
 	switch (s->state) {
 	case ST_CONNECT:
 	case ST_TLS:
 		session_enter(s, ST_CLOSED); /* no reply fits here */
 		s->ops->hangup(s->arg);
 		break;
+	case ST_TARPIT:
+		session_enter(s, ST_COMMAND);
+		break;
 	case ST_COMMAND:
+		if (session_is_known(s) &&
+		    now >= s->began_ms + s->conf->session_time) {
+			session_close(s, R_CLOSE_SESSION_LIMIT);
+			break;
+		}
+		/* fall through */
 	case ST_AUTH_LINE:
-		session_close(
-		    s, s->tls ? R_CLOSE_TIMEOUT : R_CLOSE_TLS_TIMEOUT);
+		session_close(s,
+		    s->tls && !login ? R_CLOSE_TIMEOUT : R_CLOSE_TLS_TIMEOUT);
 		break;
 	case ST_DATA:
-		session_close(s, R_CLOSE_TIMEOUT);
-		break;
-	case ST_CLOSED:
+		session_close(s,
+		    s->heard_ms == 0 ||
+			    now >= s->heard_ms + s->conf->data_timeout
+			? R_CLOSE_TIMEOUT
+			: R_CLOSE_SLOW);
 		break;
 	default: /* one of ours did not answer */
-		session_close(s, R_CLOSE_INTERNAL);
+		session_close(
+		    s, login ? R_CLOSE_TLS_TIMEOUT : R_CLOSE_INTERNAL);
 	}
+}
+
+void
+session_timeout(struct session *s)
+{
+	int64_t now = s->ops->clock(s->arg);
+
+	if (s->state == ST_CLOSED)
+		return;
+	s->armed_ms = 0;
+	if (now < s->due_ms)
+		set_due(s, now, s->due_ms);
+	else
+		too_late(s, now);
+}
+
+void
+session_evict(struct session *s)
+{
+	if (s->state == ST_CONNECT || s->state == ST_TLS) {
+		session_enter(s, ST_CLOSED);
+		s->ops->hangup(s->arg);
+	} else
+		session_close(s, R_CLOSE_OVERLOAD);
 }
 
 /* ---- answers ---- */
@@ -378,7 +553,8 @@ void
 session_drain(struct session *s, bool now)
 {
 	s->draining = now;
-	if (now && s->state == ST_COMMAND && s->txn.number == 0)
+	if (now && (s->state == ST_COMMAND || s->state == ST_TARPIT) &&
+	    s->txn.number == 0)
 		session_close(s, R_CLOSE_SHUTDOWN);
 }
 

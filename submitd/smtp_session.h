@@ -28,7 +28,12 @@ struct session_conf {
 	uint32_t max_errors;
 	int64_t handshake_timeout; /* TLS, and from connect to STARTTLS */
 	int64_t command_timeout;
+	int64_t login_timeout; /* from the beginning */
 	int64_t data_timeout;
+	int64_t min_data_rate;	/* bytes per second; 0: any */
+	int64_t error_delay;	/* the first; 0: none */
+	int64_t session_time;	/* of those who logged in */
+	uint32_t session_messages; /* 0: any number */
 	bool trace_client;
 	bool normalize_newlines;
 	bool digests; /* of messages: queue wants to know one again */
@@ -41,8 +46,15 @@ struct session_ops {
 	void (*starttls)(void *arg);
 	/* Close after all that was sent.  The session does nothing more. */
 	void (*hangup)(void *arg);
-	/* Call session_timeout() in ms from now; replaces the last one. */
+	/* Call session_timeout() in ms from now; replaces the last one. It
+	 * is set anew only for an earlier time: the session itself sees when
+	 * it was too early. */
 	void (*deadline)(void *arg, int64_t ms);
+	int64_t (*clock)(void *arg); /* monotonic, in ms */
+	/* The client does not read what was sent: take no more commands. */
+	bool (*stuck)(void *arg);
+	/* Queue said lately that its disk is full. */
+	bool (*no_space)(void *arg);
 
 	/* Tell auth of the session (M_SESSION); M_SESSION_FACTS answers. */
 	bool (*announce)(void *arg);
@@ -82,8 +94,18 @@ void session_start(struct session *);
  * behind it, when session_wants_input() is true. */
 size_t session_input(struct session *, const void *, size_t);
 bool session_wants_input(const struct session *);
+/* Auth or queue is to answer before it goes on. */
+bool session_awaits_answer(const struct session *);
 void session_tls_up(struct session *, const struct session_tls *);
 void session_timeout(struct session *);
+
+/* The client has shown who it is: by a login, a certificate, or the access
+ * map. Others are strangers. */
+bool session_is_known(const struct session *);
+/* How far a stranger has come: grows with each step toward a login. */
+unsigned session_progress(const struct session *);
+/* A stranger must go, to make room: says so, where that is possible. */
+void session_evict(struct session *);
 
 /* Answers.  Those that come too late or were never asked for are dropped. */
 void session_from_auth(struct session *, enum msg_type, const union msg *);

@@ -18,6 +18,13 @@
  * "no auth", "no pipelining", "size N", "rcpts N", "timeout", "closed" (the server has hung up), "kill",
  * "drain", "trace", "normalize"; "fill N" is N C lines of 100 bytes.
  *
+ * Time stands still but for: "wait MS" (deadlines that lie in it come),
+ * "timeout" (until one is heard of), "drip N MS TEXT" (so often TEXT, without
+ * a line end, after so long). "set NAME N": handshake, command, login, data,
+ * delay, session in ms, rate in bytes per second; "messages N" in a session.
+ * "stuck": the client reads nothing, until "drained"; "no space": queue said
+ * so; "evict"; "open", "known", "stranger PROGRESS" are looked at.
+ *
  * The user ann has the password "secret" and owns ann@example.org; the
  * recipient no@example.net is refused with 550 5.7.1.
  */
@@ -41,6 +48,8 @@ static struct play {
 	struct buf body;   /* what queue got, or gets into its file */
 	struct buf question; /* asked of auth, not yet answered */
 	bool want_tls, closed;
+	bool stuck, no_space;
+	int64_t now, deadline; /* ms; deadline 0: none */
 	bool auth_down;
 	bool no_auth;
 	int queue;
@@ -213,6 +222,7 @@ say_facts(void)
 {
 	union msg m = { .session_facts = P.facts };
 
+	m.session_facts.cert_user = P.cert;
 	m.session_facts.mechs = MECH_SCRAM_SHA_256 | MECH_PLAIN | MECH_LOGIN |
 	    (P.cert[0] != '\0' ? MECH_EXTERNAL : 0);
 	if (P.no_auth)
@@ -323,7 +333,31 @@ op_hangup(void *arg)
 static void
 op_deadline(void *arg, int64_t ms)
 {
-	(void)arg, (void)ms;
+	(void)arg;
+	if (ms <= 0)
+		abort();
+	P.deadline = P.now + ms;
+}
+
+static int64_t
+op_clock(void *arg)
+{
+	(void)arg;
+	return P.now;
+}
+
+static bool
+op_stuck(void *arg)
+{
+	(void)arg;
+	return P.stuck;
+}
+
+static bool
+op_no_space(void *arg)
+{
+	(void)arg;
+	return P.no_space;
 }
 
 static void
@@ -342,8 +376,9 @@ op_now(void *arg, int *tz)
 }
 
 static const struct session_ops ops = { op_send, op_starttls, op_hangup,
-	op_deadline, op_announce, op_to_auth, op_to_queue, op_body_write,
-	op_body_sync, op_body_close, op_random, op_now };
+	op_deadline, op_clock, op_stuck, op_no_space, op_announce, op_to_auth,
+	op_to_queue, op_body_write, op_body_sync, op_body_close, op_random,
+	op_now };
 
 static void
 tls_up(void)
@@ -497,6 +532,69 @@ set_refusal(const char *a)
 	P.facts.refuse_code = (uint16_t)code;
 }
 
+/* Lets time pass, and the deadlines come that lie in it. */
+static void
+pass_time(int64_t ms, bool until_heard)
+{
+	int64_t end = P.now + ms;
+	size_t heard = P.out.len;
+
+	while (P.deadline != 0 && P.deadline <= end && !P.closed) {
+		P.now = P.deadline;
+		P.deadline = 0;
+		session_timeout(P.s);
+		run();
+		if (until_heard && (P.closed || P.out.len != heard))
+			return;
+	}
+	P.now = end;
+}
+
+/* "command 5000": a time of the configuration, or the rate, in its unit. */
+static void
+set_time(const char *a)
+{
+	const struct {
+		const char *name;
+		int64_t *slot;
+	} slots[] = {
+		{ "handshake", &P.conf.handshake_timeout },
+		{ "command", &P.conf.command_timeout },
+		{ "login", &P.conf.login_timeout },
+		{ "data", &P.conf.data_timeout },
+		{ "rate", &P.conf.min_data_rate },
+		{ "delay", &P.conf.error_delay },
+		{ "session", &P.conf.session_time },
+	};
+	const char *v;
+	size_t i;
+
+	for (i = 0; i < sizeof(slots) / sizeof(slots[0]); i++)
+		if ((v = word(a, slots[i].name)) != NULL) {
+			*slots[i].slot = atoll(v);
+			return;
+		}
+	abort();
+}
+
+/* "N MS TEXT": TEXT comes N times, each time after MS. */
+static void
+drip(const char *a)
+{
+	char text[1000];
+	int n, ms;
+
+	if (sscanf(a, "%d %d %999[^\n]", &n, &ms, text) != 3)
+		abort();
+	while (n-- > 0 && !P.closed) {
+		pass_time(ms, false);
+		if (P.closed)
+			return;
+		buf_add(&P.in, text, strlen(text));
+		run();
+	}
+}
+
 static void
 directive(const char *d)
 {
@@ -529,7 +627,37 @@ directive(const char *d)
 	else if (word(d, "no pipelining") != NULL)
 		P.facts.no_pipelining = 1;
 	else if (word(d, "timeout") != NULL)
-		session_timeout(P.s);
+		pass_time(200 * 1000, true);
+	else if ((a = word(d, "wait")) != NULL)
+		pass_time(atoi(a), false);
+	else if ((a = word(d, "set")) != NULL)
+		set_time(a);
+	else if ((a = word(d, "messages")) != NULL)
+		P.conf.session_messages = (uint32_t)atoi(a);
+	else if (word(d, "stuck") != NULL)
+		P.stuck = true;
+	else if (word(d, "drained") != NULL) {
+		P.stuck = false;
+		run();
+	} else if (word(d, "no space") != NULL)
+		P.no_space = true;
+	else if (word(d, "evict") != NULL)
+		session_evict(P.s);
+	else if ((a = word(d, "drip")) != NULL)
+		drip(a);
+	else if (word(d, "open") != NULL) {
+		if (P.closed && P.why[0] == '\0')
+			snprintf(P.why, sizeof(P.why), "the server hung up");
+	} else if (word(d, "known") != NULL) {
+		if (!session_is_known(P.s) && P.why[0] == '\0')
+			snprintf(P.why, sizeof(P.why), "still a stranger");
+	} else if ((a = word(d, "stranger")) != NULL) {
+		if ((session_is_known(P.s) ||
+			session_progress(P.s) != (unsigned)atoi(a)) &&
+		    P.why[0] == '\0')
+			snprintf(P.why, sizeof(P.why), "progress is %u",
+			    session_progress(P.s));
+	}
 	else if (word(d, "trace") != NULL)
 		P.conf.trace_client = true;
 	else if (word(d, "normalize") != NULL)
@@ -591,7 +719,10 @@ prepare(size_t piece)
 		.max_errors = 20,
 		.handshake_timeout = 1000,
 		.command_timeout = 1000,
-		.data_timeout = 1000 };
+		.login_timeout = 60000,
+		.data_timeout = 1000,
+		.session_time = 3600000 };
+	P.now = 1;
 	P.facts = (struct m_session_facts){ .verify = "NO",
 		.verify_reason = "",
 		.cert_fp = "",

@@ -18,6 +18,7 @@ static struct {
 	enum msg_type auth, queue; /* asked, M_TYPE_COUNT: nothing */
 	uint32_t txn;
 	bool tls, closed;
+	int64_t now, due;
 	uint64_t stored, claimed;
 } P;
 
@@ -46,7 +47,32 @@ op_hangup(void *arg)
 static void
 op_deadline(void *arg, int64_t ms)
 {
-	(void)arg, (void)ms;
+	(void)arg;
+	if (ms <= 0)
+		abort();
+	P.due = P.now + ms;
+}
+
+/* A second passes with each look, so that deadlines are made and moved. */
+static int64_t
+op_clock(void *arg)
+{
+	(void)arg;
+	return P.now += 1000;
+}
+
+static bool
+op_stuck(void *arg)
+{
+	(void)arg;
+	return false;
+}
+
+static bool
+op_no_space(void *arg)
+{
+	(void)arg;
+	return false;
 }
 
 static bool
@@ -128,8 +154,9 @@ op_now(void *arg, int *tz)
 }
 
 static const struct session_ops ops = { op_send, op_starttls, op_hangup,
-	op_deadline, op_announce, op_to_auth, op_to_queue, op_body_write,
-	op_body_sync, op_body_close, op_random, op_now };
+	op_deadline, op_clock, op_stuck, op_no_space, op_announce, op_to_auth,
+	op_to_queue, op_body_write, op_body_sync, op_body_close, op_random,
+	op_now };
 
 static void
 answer_auth(void)
@@ -205,8 +232,20 @@ settle(void)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
-	static const struct session_conf conf = { "h.example.org", 100000, 5,
-		50, 1, 1, 1, true, false, true };
+	static const struct session_conf conf = { .hostname = "h.example.org",
+		.max_message_size = 100000,
+		.max_recipients = 5,
+		.max_errors = 50,
+		.handshake_timeout = 3600 * 1000,
+		.command_timeout = 3600 * 1000,
+		.login_timeout = 3600 * 1000,
+		.data_timeout = 3600 * 1000,
+		.min_data_rate = 500,
+		.error_delay = 1000,
+		.session_time = 24 * 3600 * 1000,
+		.session_messages = 3,
+		.trace_client = true,
+		.digests = true };
 	static const struct session_client client = { .addr = "192.0.2.7" };
 	struct buf in = { 0 };
 	size_t piece, n, took;
@@ -225,6 +264,10 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		buf_add(&in, data, n);
 		do {
 			settle();
+			if (P.due != 0 && P.due <= P.now) {
+				P.due = 0;
+				session_timeout(P.s);
+			}
 			took = session_wants_input(P.s) && in.len > 0 ?
 			    session_input(P.s, buf_head(&in), in.len) : 0;
 			buf_drop(&in, took);

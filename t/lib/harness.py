@@ -236,6 +236,7 @@ class Playground:
             "server_cert": "server.pem",
             "server_key": "server.key",
             "retry_min": "1s",
+            "error_delay": "1ms",
         }
         if is_root():
             for n, role in enumerate(ROLES):
