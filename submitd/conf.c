@@ -85,7 +85,11 @@ static const struct key keys[] = {
 
 	{ K(max_message_size), NUM(T_SIZE, "25M", 64 * KIB, 2 * GIB, FRONT | QUEUE) },
 	{ K(max_recipients), NUM(T_INT, "1000", 100, 10000, FRONT | AUTH) },
-	{ K(max_connections), NUM(T_INT, "10000", 1, 1000000, FRONT) },
+	{ K(max_connections), NUM(T_INT, "10000", 1, 1000000, FRONT | QUEUE) },
+	{ K(max_strangers), NUM(T_INT, "1000", 1, 1000000, FRONT | QUEUE) },
+	{ K(address_connections), NUM(T_INT, "200", 0, 1000000, FRONT | QUEUE) },
+	{ K(address_strangers), NUM(T_INT, "20", 0, 1000000, FRONT | QUEUE) },
+	{ K(address_exempt), TEXT("127.0.0.0/8 ::1", FRONT) },
 	{ K(max_errors), NUM(T_INT, "20", 1, 10000, FRONT) },
 	{ K(name_timeout), NUM(T_TIME, "5s", 0, 30 * SECOND, FRONT) },
 	{ K(handshake_timeout), NUM(T_TIME, "30s", SECOND, HOUR, FRONT) },

@@ -47,7 +47,11 @@ struct conf {
 	char *client_cert, *client_key; /* to the smarthost; "" the server's */
 
 	/* sessions; times in ms, sizes in bytes */
-	int64_t max_message_size, max_recipients, max_connections;
+	int64_t max_message_size, max_recipients;
+	int64_t max_connections;  /* of all fronts */
+	int64_t max_strangers;	  /* of these without a login */
+	int64_t address_connections, address_strangers; /* 0: no limit */
+	char *address_exempt;	  /* networks, blanks between; "" none */
 	int64_t max_errors;	  /* in one session, then 421 */
 	int64_t name_timeout;	  /* for the client's name; 0: never asked */
 	int64_t handshake_timeout, command_timeout, data_timeout;

@@ -121,10 +121,22 @@ static const struct ctl_column throttled_columns[] = {
 	{ .key = NULL },
 };
 
+static const struct ctl_column address_columns[] = {
+	{ "addr", "ADDRESS", CTL_TEXT, NULL },
+	{ "connections", "CONNECTIONS", CTL_NUMBER, NULL },
+	{ "strangers", "NOT LOGGED IN", CTL_NUMBER, NULL },
+	{ .key = NULL },
+};
+
 static const struct ctl_column status_columns[] = {
 	{ "version", "Version", CTL_TEXT, NULL },
 	{ "uptime_s", "Up for", CTL_SPAN, NULL },
 	{ "sessions", "Sessions", CTL_NUMBER, NULL },
+	{ "connections.now", "Connections", CTL_NUMBER, NULL },
+	{ "connections.strangers", "Not logged in", CTL_NUMBER, NULL },
+	{ "connections.handshakes", "In TLS handshakes", CTL_NUMBER, NULL },
+	{ "connections.refused", "Connections refused", CTL_NUMBER, NULL },
+	{ "connections.dropped", "Dropped to make room", CTL_NUMBER, NULL },
 	{ "queue.messages", "Messages queued", CTL_NUMBER, NULL },
 	{ "queue.bytes", "Size", CTL_SIZE, NULL },
 	{ "queue.in_flight", "In flight", CTL_NUMBER, NULL },
@@ -135,8 +147,10 @@ static const struct ctl_column status_columns[] = {
 	{ "smarthost.trouble", "Trouble", CTL_TEXT, NULL },
 	{ "smarthost.text", "It said", CTL_TEXT, NULL },
 	{ "smarthost.next_try", "Next try", CTL_TIME, NULL },
-	{ "smarthost.connections", "Connections", CTL_NUMBER, NULL },
+	{ "smarthost.connections", "Connections to it", CTL_NUMBER, NULL },
 	{ "roles", "Roles", CTL_TABLE, role_columns },
+	{ "connections.addresses", "Addresses at the limit", CTL_TABLE,
+	  address_columns },
 	{ "alarms", "Alarms", CTL_TABLE, alarm_columns },
 	{ "throttled", "Throttled", CTL_TABLE, throttled_columns },
 	{ .key = NULL },

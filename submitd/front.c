@@ -16,81 +16,42 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "front_int.h"
 #include "log.h"
-#include "role.h"
-#include "smtp_reply.h"
-#include "smtp_session.h"
+#include "mem.h"
 #include "stream.h"
 #include "tls.h"
 
 enum {
-	WORKERS_MAX = 64,
-	BUCKETS = 4096, /* of the table of sessions, a power of two */
 	ACCEPT_BURST = 16,
-	ACCEPT_PAUSE_MS = 200, /* when no descriptor is left */
-	LINGER_MS = 3000,      /* for a last reply to arrive */
-	CHAIN_BYTES = 64 * 1024,
+	ACCEPT_PAUSE_MS = 200,   /* when no descriptor is left */
+	LINGER_MS = 3000,        /* for a last reply to arrive */
 	SEND_BUFFER = 64 * 1024, /* of the kernel, for a connection */
 	OUTPUT_MAX = 16 * 1024,  /* unread replies: then no more commands */
 	HELD_MS = 1000, /* between looks whether queue keeps up again */
 	NO_SPACE_MS = 10 * 1000, /* queue's word is believed so long */
 };
 
-struct worker {
-	struct ipc *ipc; /* NULL: the slot is free */
-};
+struct front F;
 
-struct conn {
-	LIST_ENTRY(conn) link;
-	uint64_t sid;
-	struct stream *io;
-	struct session *smtp;
-	struct session_client client;
-	uint16_t client_port;
-	enum listen_kind kind;
-	struct worker *worker; /* where auth knows this session */
-	enum resolve_status resolve;
-	struct event *name_wait; /* the session waits for its name until then */
-	int body_fd;
-	uint32_t file_txn; /* the transaction a file was asked for */
-	int64_t began_ms;
-	bool want_tls, closing, lingering;
-};
-
-static struct front {
-	struct role_setup *setup;
-	struct session_conf conf;
-	struct tls_ctx *tls;
-	struct worker workers[WORKERS_MAX];
-	struct ipc *queue, *resolver;
-	LIST_HEAD(, conn) table[BUCKETS];
-	struct event *accepts[ROLE_LISTEN_MAX];
-	struct event *accept_again, *grace;
-	unsigned conns;
-	uint64_t counter;
-	int64_t no_space_ms; /* queue said so; believed until then */
-	bool draining;
-} F;
-
-static struct conn *
-find(uint64_t sid)
+struct conn *
+front_find(uint64_t sid)
 {
 	struct conn *c;
 
-	LIST_FOREACH(c, &F.table[sid & (BUCKETS - 1)], link)
+	LIST_FOREACH(c, &F.table[sid & (FRONT_BUCKETS - 1)], link)
 	if (c->sid == sid)
 		return c;
 	return NULL;
 }
 
-/* Calls fn for every connection; fn may free the one it gets. */
-static void
-each_conn(void (*fn)(struct conn *, const void *), const void *arg)
+void
+front_each(void (*fn)(struct conn *, const void *), const void *arg)
 {
 	struct conn *c, *next;
 	int i;
 
-	for (i = 0; i < BUCKETS; i++) {
+	for (i = 0; i < FRONT_BUCKETS; i++) {
 		for (c = LIST_FIRST(&F.table[i]); c != NULL; c = next) {
 			next = LIST_NEXT(c, link);
 			fn(c, arg);
@@ -108,19 +69,21 @@ log_session(const struct conn *c)
 
 	session_get_facts(c->smtp, &f);
 	stream_tls_info(c->io, &t);
-	log_event(LOG_INFO, c->sid, 0, "session",
-	    "addr=%s port=%u name=%s helo=%s tls=%s cipher=%s user=%s auth=%s "
+	/* of those that were sent away ev=limit tells, and not too often */
+	log_event(c->evicted ? LOG_DEBUG : LOG_INFO, c->sid, 0, "session",
+	    "addr=%s port=%u via=%s name=%s helo=%s tls=%s cipher=%s user=%s auth=%s "
 	    "messages=%u errors=%u ms=%ld",
 	    c->client.addr, c->client_port,
-	    c->client.name, f.helo,
+	    c->passed != NULL ? c->passed->via : NULL, c->client.name, f.helo,
 	    f.tls ? t.version : "none", f.tls ? t.cipher : "none", f.user,
 	    f.how, f.messages, f.errors, (long)(clock_ms() - c->began_ms));
 }
 
-static void
-conn_free(struct conn *c)
+void
+front_conn_free(struct conn *c)
 {
 	log_session(c);
+	front_limit_end(c);
 	session_free(&c->smtp); /* may still tell queue of an abort */
 	if (c->worker != NULL && c->worker->ipc != NULL)
 		ipc_send(c->worker->ipc, M_SESSION_CLOSE, c->sid, NULL);
@@ -133,6 +96,7 @@ conn_free(struct conn *c)
 	stream_free(&c->io);
 	LIST_REMOVE(c, link);
 	free(c->client.name);
+	free(c->passed);
 	free(c);
 	F.conns--;
 	if (F.draining && F.conns == 0)
@@ -160,6 +124,25 @@ held_back(void)
 	return F.queue != NULL && ipc_congested(F.queue);
 }
 
+/* The client has begun: not before is its name worth a question. */
+static bool
+may_step(void *arg)
+{
+	struct conn *c = arg;
+
+	if (!c->name_asked)
+		front_ask_name(c);
+	return front_limit_step(c);
+}
+
+static void
+start_tls(struct conn *c)
+{
+	front_limit_handshake(c, true);
+	stream_set_gate(c->io, may_step);
+	stream_starttls(c->io, F.tls, NULL);
+}
+
 static size_t
 feed(struct conn *c)
 {
@@ -183,27 +166,27 @@ may_feed(const struct conn *c)
 }
 
 /*
- * After everything that may have moved a session: takes up what it asked for
- * and lets the stream read only while the session takes input.  The connection
- * may be gone afterwards.
+ * Takes up what the session asked for and lets the stream read only while the
+ * session takes input.
  */
-static void
-settle(struct conn *c)
+void
+front_settle(struct conn *c)
 {
+	front_limit_progress(c);
 	while (!c->closing && !c->want_tls && may_feed(c) &&
 	    stream_input(c->io)->len > 0 && feed(c) > 0)
-		continue;
+		front_limit_progress(c);
 	/* Replies to commands that came together leave together (RFC 2920
 	 * section 3.2): those before the one that is under way wait for it. */
 	stream_cork(c->io, session_awaits_answer(c->smtp));
 	if (c->closing) {
 		if (stream_pending(c->io) == 0 && !c->lingering)
-			conn_free(c);
+			front_conn_free(c);
 		return;
 	}
 	if (c->want_tls) {
 		c->want_tls = false;
-		stream_starttls(c->io, F.tls, NULL);
+		start_tls(c);
 		stream_resume(c->io);
 	} else if (may_feed(c))
 		stream_resume(c->io);
@@ -215,7 +198,7 @@ static void
 settle_conn(struct conn *c, const void *arg)
 {
 	(void)arg;
-	settle(c);
+	front_settle(c);
 }
 
 /* ---- what a session asks for ---- */
@@ -335,168 +318,7 @@ op_body_close(void *arg)
 	c->body_fd = -1;
 }
 
-/* ---- auth ---- */
-
-static struct worker *
-pick_worker(uint64_t hash)
-{
-	struct worker *live[WORKERS_MAX];
-	size_t n = 0, i;
-
-	for (i = 0; i < WORKERS_MAX; i++)
-		if (F.workers[i].ipc != NULL)
-			live[n++] = &F.workers[i];
-	return n > 0 ? live[hash % n] : NULL;
-}
-
-static bool
-introduce(struct conn *c)
-{
-	struct m_session m = { .client_addr = c->client.addr,
-		.client_port = c->client_port,
-		.client_name = str_of(c->client.name),
-		.resolve = (uint8_t)c->resolve,
-		.listen_kind = (uint8_t)c->kind };
-	unsigned char exporter[32], unique[64], endpoint[64];
-	char server[64];
-	struct session_facts f;
-	struct stream_tls t;
-	struct buf chain = { 0 };
-	int rc;
-
-	session_get_facts(c->smtp, &f);
-	stream_tls_info(c->io, &t);
-	stream_local(c->io, server, sizeof(server), &m.server_port);
-	stream_tls_chain(c->io, &chain, CHAIN_BYTES);
-	stream_tls_exporter(c->io, exporter, &m.tls_exporter.len);
-	stream_tls_unique(c->io, unique, &m.tls_unique.len);
-	stream_tls_endpoint(c->io, endpoint, &m.tls_endpoint.len);
-	m.server_addr = server;
-	m.helo = f.helo;
-	m.tls_version = t.version;
-	m.tls_cipher = t.cipher;
-	m.tls_bits = (uint16_t)t.bits;
-	m.chain.p = buf_head(&chain);
-	m.chain.len = chain.len;
-	m.tls_exporter.p = exporter;
-	m.tls_unique.p = unique;
-	m.tls_endpoint.p = endpoint;
-	rc = ipc_send(c->worker->ipc, M_SESSION, c->sid, &m);
-	buf_clear(&chain);
-	return rc == 0;
-}
-
-/* The name has come, or will not: auth can be told of the session. */
-static void
-name_is_known(struct conn *c, enum resolve_status status, const char *name)
-{
-	bool waited = c->name_wait != NULL;
-
-	c->resolve = status;
-	if (status == RESOLVE_OK)
-		str_set(&c->client.name, name);
-	if (!waited)
-		return;
-	event_free(c->name_wait);
-	c->name_wait = NULL;
-	if (c->worker != NULL && c->worker->ipc != NULL)
-		introduce(c);
-}
-
-static void
-on_name_late(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd, (void)what;
-	name_is_known(arg, RESOLVE_TEMP, "");
-}
-
-static bool
-op_announce(void *arg)
-{
-	struct conn *c = arg;
-	int64_t ms = F.setup->conf.name_timeout;
-	struct timeval tv = { .tv_sec = ms / 1000,
-		.tv_usec = (ms % 1000) * 1000 };
-
-	if ((c->worker = pick_worker(c->sid)) == NULL)
-		return false;
-	if (c->resolve != RESOLVE_PENDING)
-		return introduce(c);
-	c->name_wait =
-	    event_new(F.setup->base, -1, EV_TIMEOUT, on_name_late, c);
-	return c->name_wait != NULL && event_add(c->name_wait, &tv) == 0;
-}
-
-/* Asks for the client's name at once, so that it is there after TLS. */
-static void
-ask_name(struct conn *c)
-{
-	const struct m_resolve m = {
-		.id = c->sid, .kind = RESOLVE_CLIENT, .name = c->client.addr
-	};
-
-	c->resolve = RESOLVE_TEMP;
-	if (F.setup->conf.name_timeout > 0 && F.resolver != NULL &&
-	    ipc_send(F.resolver, M_RESOLVE, c->sid, &m) == 0)
-		c->resolve = RESOLVE_PENDING;
-}
-
-static void
-on_resolved(struct ipc *p, const struct ipc_in *in)
-{
-	struct conn *c = find(in->m->resolved.id);
-
-	(void)p;
-	if (c == NULL || c->resolve != RESOLVE_PENDING)
-		return;
-	name_is_known(c, (enum resolve_status)in->m->resolved.status,
-	    in->m->resolved.name);
-}
-
-/* The user in PLAIN's first message (RFC 4616), to find a worker by. */
-static bool
-plain_user_hash(const struct m_auth_start *m, uint64_t *hash)
-{
-	const char *p = m->data.p, *end = p + m->data.len;
-	const char *user, *nul;
-
-	if (strcmp(m->mech, "PLAIN") != 0 || m->data.len == 0 ||
-	    (nul = memchr(p, '\0', m->data.len)) == NULL)
-		return false;
-	user = nul + 1;
-	if ((nul = memchr(user, '\0', (size_t)(end - user))) == NULL)
-		return false;
-	for (*hash = 5381; user < nul; user++)
-		*hash = *hash * 33 + (unsigned char)*user;
-	return true;
-}
-
-/* One worker serves a user's passwords, so that one cache holds them. */
-static void
-move_to_user(struct conn *c, const struct m_auth_start *m)
-{
-	struct worker *w;
-	uint64_t hash;
-
-	if (!plain_user_hash(m, &hash) || (w = pick_worker(hash)) == NULL ||
-	    w == c->worker)
-		return;
-	ipc_send(c->worker->ipc, M_SESSION_CLOSE, c->sid, NULL);
-	c->worker = w;
-	introduce(c);
-}
-
-static bool
-op_to_auth(void *arg, enum msg_type type, const void *m)
-{
-	struct conn *c = arg;
-
-	if (c->worker == NULL || c->worker->ipc == NULL)
-		return false;
-	if (type == M_AUTH_START)
-		move_to_user(c, m);
-	return ipc_send(c->worker->ipc, type, c->sid, m) == 0;
-}
+/* ---- queue ---- */
 
 static bool
 op_to_queue(void *arg, enum msg_type type, const void *m)
@@ -518,8 +340,8 @@ static const struct session_ops ops = {
 	.clock = op_clock,
 	.stuck = op_stuck,
 	.no_space = op_no_space,
-	.announce = op_announce,
-	.to_auth = op_to_auth,
+	.announce = front_announce,
+	.to_auth = front_to_auth,
 	.to_queue = op_to_queue,
 	.body_write = op_body_write,
 	.body_sync = op_body_sync,
@@ -536,11 +358,12 @@ tls_up(struct conn *c)
 	struct session_tls t;
 	struct stream_tls info;
 
+	front_limit_handshake(c, false);
 	stream_tls_info(c->io, &info);
 	t.version = info.version;
 	t.cipher = info.cipher;
 	session_tls_up(c->smtp, &t);
-	settle(c);
+	front_settle(c);
 }
 
 static void
@@ -551,7 +374,7 @@ broken(struct conn *c, enum stream_event e)
 		    "addr=%s during=%s error=%s", c->client.addr,
 		    stream_error_is_tls(c->io) ? "tls" : "session",
 		    stream_error(c->io));
-	conn_free(c);
+	front_conn_free(c);
 }
 
 static void
@@ -565,7 +388,7 @@ on_stream(struct stream *io, enum stream_event e, void *arg)
 		if (c->closing) /* nobody listens any more */
 			buf_drop(stream_input(c->io), stream_input(c->io)->len);
 		else
-			settle(c);
+			front_settle(c);
 		break;
 	case STREAM_TLS_UP:
 		tls_up(c);
@@ -574,11 +397,11 @@ on_stream(struct stream *io, enum stream_event e, void *arg)
 		if (c->closing)
 			linger(c);
 		else
-			settle(c); /* it may have been stuck */
+			front_settle(c); /* it may have been stuck */
 		break;
 	case STREAM_TIMEOUT:
 		if (c->closing) {
-			conn_free(c);
+			front_conn_free(c);
 			break;
 		}
 		if (session_wants_input(c->smtp) && held_back()) {
@@ -586,7 +409,7 @@ on_stream(struct stream *io, enum stream_event e, void *arg)
 			break; /* it is we who do not listen */
 		}
 		session_timeout(c->smtp);
-		settle(c);
+		front_settle(c);
 		break;
 	default:
 		broken(c, e);
@@ -595,57 +418,71 @@ on_stream(struct stream *io, enum stream_event e, void *arg)
 
 /* ---- accepting ---- */
 
-static void
-too_many(int fd)
-{
-	char out[SMTP_REPLY_MAX];
-	size_t n;
-
-	n = smtp_reply_format(out, sizeof(out), R_GREET_BUSY, NULL, NULL);
-	if (send(fd, out, n, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
-		errno = 0; /* a courtesy only */
-	close(fd);
-}
-
-static void
-new_conn(int fd, enum listen_kind kind)
+static struct conn *
+new_conn(int fd, enum listen_kind kind, const struct ends *e)
 {
 	struct conn *c = xcalloc(1, sizeof(*c));
-	bool implicit = kind == LISTEN_TLS;
 
 	c->io = stream_new(F.setup->base, fd, on_stream, c);
 	if (c->io == NULL) {
 		close(fd);
 		free(c);
-		return;
+		return NULL;
 	}
 	c->sid = (uint64_t)F.setup->instance << SID_COUNTER_BITS | ++F.counter;
 	c->kind = kind;
+	c->resolve = RESOLVE_TEMP;
 	c->body_fd = -1;
 	c->began_ms = clock_ms();
-	stream_peer(
-	    c->io, c->client.addr, sizeof(c->client.addr), &c->client_port);
-	LIST_INSERT_HEAD(&F.table[c->sid & (BUCKETS - 1)], c, link);
+	snprintf(c->client.addr, sizeof(c->client.addr), "%s", e->client);
+	c->client_port = e->client_port;
+	if (e->via[0] != '\0') {
+		c->passed = xmalloc(sizeof(*e));
+		*c->passed = *e;
+	}
+	LIST_INSERT_HEAD(&F.table[c->sid & (FRONT_BUCKETS - 1)], c, link);
 	F.conns++;
-	c->smtp = session_new(&F.conf, &ops, c, &c->client, c->sid, implicit);
-	log_event(LOG_DEBUG, c->sid, 0, "connect", "addr=%s port=%u",
-	    c->client.addr, c->client_port);
-	ask_name(c);
-	session_start(c->smtp);
-	if (implicit)
-		stream_starttls(c->io, F.tls, NULL);
+	return c;
 }
 
-static void
+void
+front_client(int fd, enum listen_kind kind, const struct ends *e)
+{
+	bool implicit = kind == LISTEN_TLS;
+	struct conn *c;
+	uint64_t key;
+
+	if (front_limit_admit(fd, kind, e->client, e->balancer, &key) == -1)
+		return;
+	if ((c = new_conn(fd, kind, e)) == NULL) {
+		front_limit_forget(key);
+		return;
+	}
+	c->key = key;
+	front_limit_begin(c, e->balancer);
+	c->smtp = session_new(&F.conf, &ops, c, &c->client, c->sid, implicit);
+	log_event(LOG_DEBUG, c->sid, 0, "connect", "addr=%s port=%u via=%s",
+	    e->client, e->client_port, e->via[0] != '\0' ? e->via : NULL);
+	session_start(c->smtp);
+	if (implicit)
+		start_tls(c);
+}
+
+/* Without descriptors: true if somebody could be sent away for one. */
+static bool
 pause_accepting(void)
 {
 	struct timeval tv = { .tv_usec = ACCEPT_PAUSE_MS * 1000 };
 	size_t i;
 
+	if ((errno == EMFILE || errno == ENFILE) && front_limit_make_room())
+		return true;
+
 	log_warn("accept", "error=%s", strerror(errno));
 	for (i = 0; i < F.setup->listens; i++)
 		event_del(F.accepts[i]);
 	event_add(F.accept_again, &tv);
+	return false;
 }
 
 static void
@@ -659,44 +496,44 @@ on_accept_again(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+arrived(int fd, enum listen_kind kind, const struct sockaddr_storage *from)
+{
+	struct ends e = { .balancer = false };
+
+	stream_addr_text(from, e.client, sizeof(e.client), &e.client_port);
+	front_client(fd, kind, &e);
+}
+
+static void
 on_accept(evutil_socket_t fd, short what, void *arg)
 {
 	size_t which = (size_t)(uintptr_t)arg;
+	struct sockaddr_storage ss;
+	socklen_t len;
 	int n, s;
 
 	(void)what;
 	for (n = 0; n < ACCEPT_BURST; n++) {
-		s = accept4(fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-		if (s == -1) {
-			if (errno == EMFILE || errno == ENFILE ||
-			    errno == ENOBUFS || errno == ENOMEM)
-				pause_accepting();
+		len = sizeof(ss);
+		s = accept4(fd, (struct sockaddr *)&ss, &len,
+		    SOCK_NONBLOCK | SOCK_CLOEXEC);
+		if (s != -1)
+			arrived(s, F.setup->listen[which].kind, &ss);
+		else if (errno == EMFILE || errno == ENFILE ||
+		    errno == ENOBUFS || errno == ENOMEM) {
+			if (!pause_accepting())
+				return;
+		} else
 			return; /* EAGAIN, or a client that left again */
-		}
-		if (F.conns >= (unsigned)F.setup->conf.max_connections)
-			too_many(s);
-		else
-			new_conn(s, F.setup->listen[which].kind);
 	}
 }
 
 /* ---- auth and queue speak ---- */
 
 static void
-on_auth(struct ipc *p, const struct ipc_in *in)
-{
-	struct conn *c = find(in->sid);
-
-	if (c == NULL || c->worker == NULL || c->worker->ipc != p)
-		return; /* gone, or moved to another worker meanwhile */
-	session_from_auth(c->smtp, in->type, in->m);
-	settle(c);
-}
-
-static void
 on_queue(struct ipc *p, const struct ipc_in *in)
 {
-	struct conn *c = find(in->sid);
+	struct conn *c = front_find(in->sid);
 
 	(void)p;
 	if ((in->type == M_DATA_READY &&
@@ -706,13 +543,13 @@ on_queue(struct ipc *p, const struct ipc_in *in)
 	if (c == NULL)
 		return;
 	session_from_queue(c->smtp, in->type, in->m);
-	settle(c);
+	front_settle(c);
 }
 
 static void
 on_body_fd(struct ipc *p, const struct ipc_in *in)
 {
-	struct conn *c = find(in->sid);
+	struct conn *c = front_find(in->sid);
 
 	if (c == NULL || c->file_txn != in->m->txn.txn || c->body_fd != -1 ||
 	    in->fd == -1) {
@@ -726,31 +563,11 @@ on_body_fd(struct ipc *p, const struct ipc_in *in)
 }
 
 static void
-lost_worker(struct conn *c, const void *w)
-{
-	if (c->worker != w)
-		return;
-	c->worker = NULL;
-	session_auth_gone(c->smtp);
-	settle(c);
-}
-
-static void
-on_auth_gone(struct ipc *p, const char *why)
-{
-	struct worker *w = ipc_arg(p);
-
-	log_warn("peer", "role=auth error=%s", why);
-	w->ipc = NULL;
-	each_conn(lost_worker, w);
-}
-
-static void
 lost_queue(struct conn *c, const void *arg)
 {
 	(void)arg;
 	session_queue_gone(c->smtp);
-	settle(c);
+	front_settle(c);
 }
 
 static void
@@ -760,42 +577,15 @@ on_queue_gone(struct ipc *p, const char *why)
 		return; /* its successor came first */
 	log_warn("peer", "role=queue error=%s", why);
 	F.queue = NULL;
-	each_conn(lost_queue, NULL);
+	front_each(lost_queue, NULL);
 }
 
 static void
 on_queue_resumed(struct ipc *p)
 {
 	(void)p;
-	each_conn(settle_conn, NULL);
+	front_each(settle_conn, NULL);
 }
-
-static void
-no_more_names(struct conn *c, const void *arg)
-{
-	(void)arg;
-	if (c->resolve == RESOLVE_PENDING)
-		name_is_known(c, RESOLVE_TEMP, "");
-}
-
-static void
-on_resolver_gone(struct ipc *p, const char *why)
-{
-	if (p != F.resolver)
-		return;
-	log_warn("peer", "role=resolver error=%s", why);
-	F.resolver = NULL;
-	each_conn(no_more_names, NULL);
-}
-
-static const struct ipc_rule auth_rules[] = {
-	{ M_SESSION_FACTS, on_auth },
-	{ M_AUTH_CHALLENGE, on_auth },
-	{ M_AUTH_RESULT, on_auth },
-	{ M_VERDICT, on_auth },
-	{ M_SESSION_KILL, on_auth },
-	{ 0, NULL },
-};
 
 static const struct ipc_rule queue_rules[] = {
 	{ M_DATA_READY, on_queue },
@@ -804,29 +594,9 @@ static const struct ipc_rule queue_rules[] = {
 	{ 0, NULL },
 };
 
-static const struct ipc_rule resolver_rules[] = {
-	{ M_RESOLVED, on_resolved },
-	{ 0, NULL },
-};
-
-static void
-add_worker(int fd)
-{
-	size_t i;
-
-	for (i = 0; i < WORKERS_MAX; i++) {
-		if (F.workers[i].ipc != NULL)
-			continue;
-		F.workers[i].ipc = ipc_new(
-		    F.setup->base, fd, auth_rules, on_auth_gone, &F.workers[i]);
-		return;
-	}
-	close(fd);
-}
-
 /* A peer there is one of: the new one replaces what may be left of the old. */
-static void
-replace_peer(
+void
+front_replace_peer(
     struct ipc **slot, int fd, const struct ipc_rule *rules, ipc_gone *gone)
 {
 	struct ipc *old = *slot;
@@ -843,12 +613,12 @@ front_peer(struct role_setup *s, enum role role, uint32_t instance, int fd)
 {
 	(void)s, (void)instance;
 	if (role == ROLE_AUTH)
-		add_worker(fd);
+		front_auth_peer(fd);
 	else if (role == ROLE_QUEUE) {
-		replace_peer(&F.queue, fd, queue_rules, on_queue_gone);
+		front_replace_peer(&F.queue, fd, queue_rules, on_queue_gone);
 		ipc_set_resumed(F.queue, on_queue_resumed);
 	} else if (role == ROLE_RESOLVER)
-		replace_peer(&F.resolver, fd, resolver_rules, on_resolver_gone);
+		front_resolver_peer(fd);
 	else
 		close(fd);
 }
@@ -899,7 +669,9 @@ front_preload(struct role_setup *s, char *err, size_t errlen)
 	take_conf(&s->conf);
 	F.tls = tls_server_new(
 	    &s->pem[PEM_SERVER_CERT], &s->pem[PEM_SERVER_KEY], err, errlen);
-	return F.tls != NULL ? 0 : -1;
+	if (F.tls == NULL)
+		return -1;
+	return front_limit_attach(s, err, errlen);
 }
 
 static int
@@ -907,6 +679,10 @@ front_start(struct role_setup *s, char *err, size_t errlen)
 {
 	size_t i;
 
+	if (front_limit_start() == -1) {
+		snprintf(err, errlen, "cannot make a timer");
+		return -1;
+	}
 	for (i = 0; i < s->listens; i++) {
 		F.accepts[i] = event_new(s->base, s->listen[i].fd,
 		    EV_READ | EV_PERSIST, on_accept, (void *)(uintptr_t)i);
@@ -925,14 +701,14 @@ static void
 drain_conn(struct conn *c, const void *now)
 {
 	session_drain(c->smtp, *(const bool *)now);
-	settle(c);
+	front_settle(c);
 }
 
 static void
 drop_conn(struct conn *c, const void *arg)
 {
 	(void)arg;
-	conn_free(c);
+	front_conn_free(c);
 }
 
 static void
@@ -940,7 +716,7 @@ on_grace(evutil_socket_t fd, short what, void *arg)
 {
 	(void)fd, (void)what, (void)arg;
 	log_info("drain", "dropped=%u", F.conns);
-	each_conn(drop_conn, NULL);
+	front_each(drop_conn, NULL);
 }
 
 static void
@@ -951,12 +727,13 @@ front_drain(struct role_setup *s)
 	size_t i;
 
 	F.draining = true;
+	front_limit_drain();
 	for (i = 0; i < s->listens; i++) {
 		event_free(F.accepts[i]);
 		close(s->listen[i].fd);
 	}
 	s->listens = 0;
-	each_conn(drain_conn, &s->stopping);
+	front_each(drain_conn, &s->stopping);
 	if (F.conns == 0) {
 		role_leave(s);
 		return;

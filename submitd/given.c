@@ -643,15 +643,14 @@ check_mechanisms(const struct check *c, const char *key, const char *text)
 }
 
 static int
-check_throttle(const struct check *c)
+check_networks(const struct check *c, const char *key, const char *text)
 {
 	const char *bad;
 	size_t len;
 
-	if (throttle_in_networks(
-		c->g->conf.throttle_exempt, NULL, &bad, &len) != -1)
+	if (throttle_in_networks(text, NULL, &bad, &len) != -1)
 		return 0;
-	return wrong(c, "throttle_exempt",
+	return wrong(c, key,
 	    "\"%.*s\" is not valid, expected addresses and networks such as "
 	    "192.0.2.1 or 2001:db8::/32, with blanks between",
 	    (int)len, bad);
@@ -671,7 +670,8 @@ check_all(const struct check *c)
 		return wrong(c, "retry_max", "is less than retry_min");
 	if (check_mechanisms(c, "mechanisms", cf->mechanisms) == -1 ||
 	    check_mechanisms(c, "mechanisms_tls", cf->mechanisms_tls) == -1 ||
-	    check_throttle(c) == -1)
+	    check_networks(c, "throttle_exempt", cf->throttle_exempt) == -1 ||
+	    check_networks(c, "address_exempt", cf->address_exempt) == -1)
 		return -1;
 	if (check_hostname(c) == -1 || check_listen(c) == -1 ||
 	    check_users(c) == -1 || check_pam(c) == -1 || check_chroot(c) == -1)

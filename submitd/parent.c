@@ -588,6 +588,7 @@ static void
 on_death(struct proc *p, int status)
 {
 	log_death(p, status);
+	parent_table_back(p);
 	parent_give_news(p, true);
 	p->pid = 0;
 	ipc_free(&p->ipc);

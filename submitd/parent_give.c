@@ -215,9 +215,10 @@ parent_give_drain(struct proc *p, int64_t grace_ms)
 }
 
 void
-parent_give_setup(const struct proc *p)
+parent_give_setup(struct proc *p)
 {
 	parent_give_conf(p);
+	parent_table_give(p);
 	give_files(p);
 	give_listeners(p);
 	introduce(p);

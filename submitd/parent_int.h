@@ -5,6 +5,7 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "conntable.h"
 #include "filewatch.h"
 #include "given.h"
 #include "ipc.h"
@@ -16,6 +17,7 @@ struct event_base;
 
 enum proc_state { PROC_STARTING, PROC_RUNNING, PROC_DRAINING, PROC_WAITING };
 struct set;
+struct table; /* parent_table.c */
 
 struct proc {
 	TAILQ_ENTRY(proc) link;
@@ -28,6 +30,8 @@ struct proc {
 	int64_t started_ms;
 	unsigned failures; /* in a row */
 	struct event *again;
+	struct table *table; /* front: its region, until it is dead */
+	uint32_t region;
 	bool ignore_answer; /* to a configuration that was taken back */
 	char refused[512];
 };
@@ -51,6 +55,7 @@ struct parent {
 	TAILQ_HEAD(, set) sets;
 	struct given *given; /* of queue and resolver, and of new sets */
 	struct listeners listeners;
+	struct table *table; /* of the next fronts */
 	int control;
 	uint32_t next_instance;
 	unsigned next_set;
@@ -86,12 +91,17 @@ void parent_drop_waiting(const struct set *);
 void parent_run_store(void); /* unless it runs already */
 
 /* parent_give.c: what a proc is told */
-void parent_give_setup(const struct proc *); /* all it needs to start */
+void parent_give_setup(struct proc *); /* all it needs to start */
 void parent_give_conf(const struct proc *);
 void parent_give_drain(struct proc *, int64_t grace_ms);
 /* To queue, for `submitctl status`: a proc has this state now, or is gone. */
 void parent_give_news(const struct proc *, bool gone);
 void parent_give_news_all(void);
+
+/* parent_table.c: the table of connections */
+void parent_table_give(struct proc *);
+/* The process is dead: what it counted is forgotten. */
+void parent_table_back(struct proc *);
 
 /* parent_map.c: the file of the access map */
 void parent_map_read(void);

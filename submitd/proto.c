@@ -45,6 +45,12 @@ FIELDS(f_pem) = {
 FIELDS(f_listen) = {
 	F(U8, m_listen, kind, LISTEN_CONTROL),
 	F(STR, m_listen, name, TEXT_MAX), { 0 } };
+FIELDS(f_table) = {
+	F(U8, m_table, part, TABLE_REGION),
+	F(U32, m_table, region, NUM_MAX),
+	F(U32, m_table, regions, NUM_MAX),
+	F(U32, m_table, entries, NUM_MAX),
+	F(U64, m_table, seed, 0), { 0 } };
 FIELDS(f_peer) = {
 	F(U8, m_peer, role, ROLE_COUNT - 1),
 	F(U32, m_peer, instance, NUM_MAX), { 0 } };
@@ -272,6 +278,7 @@ static const struct {
 	[M_CONF] = { "CONF", f_conf, false },
 	[M_PEM] = { "PEM", f_pem, true },
 	[M_LISTEN] = { "LISTEN", f_listen, true },
+	[M_TABLE] = { "TABLE", f_table, true },
 	[M_PEER] = { "PEER", f_peer, true },
 	[M_START] = { "START", f_start, false },
 	[M_DRAIN] = { "DRAIN", f_drain, false },

@@ -57,6 +57,7 @@ enum msg_type {
 	M_CONF,	  /* the keys this role may know */
 	M_PEM,	  /* certificates, keys, secrets */
 	M_LISTEN, /* a listening socket (front) or the control socket (queue) */
+	M_TABLE,  /* memory of the table of connections (front, queue) */
 	M_PEER,	  /* one end of a pair to another role; also later, anew */
 	M_START,  /* all is given: go (queue, resolver: also after a reload) */
 	M_DRAIN,  /* finish what runs, take nothing new, leave */
@@ -169,6 +170,19 @@ enum listen_kind {
 struct m_listen { /* with descriptor */
 	uint8_t kind;
 	const char *name; /* as in the configuration */
+};
+
+enum table_part {
+	TABLE_ALL,   /* to read all of it */
+	TABLE_REGION /* to write the front's own region, and the known ones */
+};
+
+struct m_table { /* with descriptor; conntable.h */
+	uint8_t part; /* enum table_part */
+	uint32_t region;
+	uint32_t regions;
+	uint32_t entries;
+	uint64_t seed;
 };
 
 struct m_peer { /* with descriptor */
@@ -604,6 +618,7 @@ union msg {
 	struct m_conf conf;
 	struct m_pem pem;
 	struct m_listen listen;
+	struct m_table table;
 	struct m_peer peer;
 	struct m_start start;
 	struct m_drain drain;

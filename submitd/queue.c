@@ -355,6 +355,7 @@ queue_free(struct queue *q)
 	event_free(q->ev_sweep);
 	event_free(q->ev_leave);
 	queue_history_free(q);
+	queue_conns_free(q);
 	queue_login_free(q); /* before the lock of the spool goes */
 	mailq_close(&q->mq);
 	free(q->gone_fronts);
@@ -534,6 +535,9 @@ queue_start(struct role_setup *s, char *err, size_t errlen)
 	}
 	queue_login_start(q);
 	queue_history_start(q);
+	if (s->table.shape.regions > 0) /* else it comes with a front */
+		queue_conns_table(
+		    q, &s->table.shape, s->table.fd[TABLE_ALL]);
 	for (i = 0; i < s->listens; i++)
 		if (s->listen[i].kind == LISTEN_CONTROL)
 			queue_ctl_listen(q, s->listen[i].fd);
@@ -557,14 +561,11 @@ queue_reload(
 
 /* M_ROLE: what parent says of the other processes. */
 static void
-queue_other(struct role_setup *s, const struct ipc_in *in)
+on_role(struct queue *q, const struct m_role *m)
 {
-	const struct m_role *m = &in->m->role;
-	struct queue *q = self;
 	struct queue_peer *p;
 	struct queue_role *r;
 
-	(void)s;
 	p = queue_find_peer(q, (enum role)m->role, m->instance);
 	if (p != NULL)
 		p->draining = strcmp(m->state, "draining") == 0;
@@ -584,6 +585,16 @@ queue_other(struct role_setup *s, const struct ipc_in *in)
 	r->pid = m->pid;
 	if (r->pid == 0 && strcmp(r->state, "gone") == 0)
 		free_role(q, r);
+}
+
+static void
+queue_other(struct role_setup *s, const struct ipc_in *in)
+{
+	(void)s;
+	if (in->type == M_TABLE)
+		queue_conns_table(self, &in->m->table, in->fd);
+	else
+		on_role(self, &in->m->role);
 }
 
 const struct role_ops queue_ops = {

@@ -10,6 +10,7 @@
  *	queue_history.c	why mail was accepted or refused
  *	queue_ctl.c	what submitctl asks
  *	queue_login.c	logins: guessing, last use of devices
+ *	queue_conns.c	how many clients the fronts have
  *
  * Everything that changes the database on its way in or out is an operation
  * (struct queue_op) and waits for the commit group: all that is there when the
@@ -204,6 +205,7 @@ struct queue {
 	bool look;	    /* there may be mail to send that has no job */
 	struct queue_dest dest;
 	struct queue_login *login;
+	struct queue_conns *conns;
 	uint64_t proof; /* counts signs of life of the smarthost */
 
 	int64_t decided_us;    /* time of the last decision */
@@ -344,6 +346,14 @@ void queue_ctl_listen(struct queue *, int fd);
 /* A text of strangers, and a time (null for 0), as values of an answer. */
 json_t *queue_json_text(const char *);
 json_t *queue_json_time(int64_t ms);
+
+/* ---- queue_conns.c ---- */
+
+/* Maps the fronts' table of connections; takes fd. */
+void queue_conns_table(struct queue *, const struct m_table *, int fd);
+void queue_conns_free(struct queue *);
+/* For the status; null before the first front. */
+json_t *queue_conns(const struct queue *);
 
 /* ---- queue_login.c ---- */
 

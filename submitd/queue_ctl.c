@@ -492,7 +492,9 @@ alarms_array(const struct queue *q)
 
 /*
  * "version", "uptime_s", "roles": [role, instance, pid, state], "sessions"
- * (those that may submit), "queue": as queue.stats, "smarthost": host, state
+ * (those that may submit), "connections": now, limit, strangers,
+ * strangers_limit, handshakes, refused, dropped, addresses (at a limit):
+ * [addr, connections, strangers], "queue": as queue.stats, "smarthost": host, state
  * (up, down, unknown), since, connections, trouble, text, next_try,
  * "alarms": [what, trouble, text, since], "throttled": the newest of those who
  * are slowed down or refused, as throttle.list (queue_login.c).
@@ -510,6 +512,7 @@ status(struct control_conn *c, const json_t *request)
 	    json_integer((queue_now_ms() - q->started_ms) / 1000));
 	set(o, "roles", roles_array(q));
 	set(o, "sessions", json_integer(q->nsessions));
+	set(o, "connections", queue_conns(q));
 	set(o, "queue", stats_object(q, &rc));
 	set(o, "smarthost", smarthost_object(q));
 	set(o, "alarms", alarms_array(q));

@@ -69,6 +69,19 @@ keep_listener(const struct m_listen *m, int fd)
 	return 0;
 }
 
+/* The parts of one table come together; the newest counts. */
+static int
+keep_table(const struct m_table *m, int fd)
+{
+	if (fd == -1)
+		return -1;
+	if (setup.table.fd[m->part] != -1)
+		close(setup.table.fd[m->part]);
+	setup.table.fd[m->part] = fd;
+	setup.table.shape = *m;
+	return 0;
+}
+
 static int
 keep_peer(const struct m_peer *m, int fd)
 {
@@ -96,6 +109,8 @@ take_setup(char *err, size_t errlen)
 			    &setup.pem[in.m->pem.kind], &in.m->pem, in.fd);
 		else if (in.type == M_LISTEN)
 			rc = keep_listener(&in.m->listen, in.fd);
+		else if (in.type == M_TABLE)
+			rc = keep_table(&in.m->table, in.fd);
 		else if (in.type == M_PEER)
 			rc = keep_peer(&in.m->peer, in.fd);
 		else if (in.type == M_START) {
@@ -191,6 +206,8 @@ on_other(struct ipc *p, const struct ipc_in *in)
 	(void)p;
 	if (ops->other != NULL)
 		ops->other(&setup, in);
+	else if (in->fd != -1)
+		close(in->fd);
 }
 
 static void
@@ -207,6 +224,7 @@ static const struct ipc_rule rules[] = {
 	{ M_DRAIN, on_drain },
 	{ M_CONF, on_conf },
 	{ M_ROLE, on_other },
+	{ M_TABLE, on_other },
 	{ 0, NULL },
 };
 
@@ -259,6 +277,7 @@ role_main(const struct role_ops *o)
 
 	ops = o;
 	setup.role = o->role;
+	setup.table.fd[TABLE_ALL] = setup.table.fd[TABLE_REGION] = -1;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's ^C is for parent */
 	signal(SIGHUP, SIG_IGN);

@@ -32,6 +32,10 @@ struct role_setup {
 		char *name;
 	} listen[ROLE_LISTEN_MAX];
 	size_t listens;
+	struct { /* of connections: conntable.h; front keeps the mappings */
+		int fd[2]; /* enum table_part; -1: not given */
+		struct m_table shape;
+	} table;
 	int64_t grace_ms; /* drain: how long what runs may still take */
 	bool stopping;	  /* drain: the whole service ends, no new set came */
 };

@@ -4,7 +4,8 @@
  * and what the person at the other end can do about it.
  *
  * RFC 2034: the enhanced code stands on every line of a 2xx, 4xx or 5xx reply
- * except the greeting and replies to HELO and EHLO; 3xx replies have none.
+ * except the greeting (one that refuses with 421 has a code here) and replies
+ * to HELO and EHLO; 3xx replies have none.
  * Rows without one say NONE. RFC 6409 allows neither 521 nor 556 here.
  *
  * "%s" in a sentence is a slot: the first takes argument a, the second b.
@@ -38,8 +39,9 @@ X(R_HELP, 214, "2.0.0", \
     "or a client certificate. Ask your administrator for the settings") \
 \
 /* 421: the server says goodbye. The GREET rows stand in place of 220 */ \
-X(R_GREET_BUSY, 421, NONE, "The server has too many connections; try again in a few minutes") \
-X(R_GREET_TOO_MANY, 421, NONE, "Too many connections from %s; close some or try again in a few minutes") \
+X(R_GREET_BUSY, 421, "4.3.2", "The server has too many connections; try again in a few minutes") \
+X(R_GREET_TOO_MANY, 421, "4.7.0", "Too many connections from %s; close some or try again in a few minutes") \
+X(R_GREET_STRANGERS, 421, "4.7.0", "Too many connections from %s that did not log in; close them, or wait a minute and connect again") \
 X(R_GREET_DOWN, 421, NONE, "The server is starting or stopping; try again in a minute") \
 X(R_CLOSE_SHUTDOWN, 421, "4.3.2", "The server is being stopped; connect again in a minute") \
 X(R_CLOSE_INTERNAL, 421, "4.3.0", "Internal error, closing; connect again in a minute") \

@@ -744,8 +744,8 @@ stream_error_is_tls(const struct stream *s)
 	return s->error_is_tls;
 }
 
-static void
-name_of(
+void
+stream_addr_text(
     const struct sockaddr_storage *ss, char *addr, size_t len, uint16_t *port)
 {
 	const struct sockaddr_in *v4 = (const void *)ss;
@@ -769,17 +769,6 @@ name_of(
 }
 
 void
-stream_peer(const struct stream *s, char *addr, size_t len, uint16_t *port)
-{
-	struct sockaddr_storage ss = { 0 };
-	socklen_t n = sizeof(ss);
-
-	if (getpeername(s->fd, (struct sockaddr *)&ss, &n) == -1)
-		ss.ss_family = AF_UNSPEC;
-	name_of(&ss, addr, len, port);
-}
-
-void
 stream_local(const struct stream *s, char *addr, size_t len, uint16_t *port)
 {
 	struct sockaddr_storage ss = { 0 };
@@ -787,7 +776,7 @@ stream_local(const struct stream *s, char *addr, size_t len, uint16_t *port)
 
 	if (getsockname(s->fd, (struct sockaddr *)&ss, &n) == -1)
 		ss.ss_family = AF_UNSPEC;
-	name_of(&ss, addr, len, port);
+	stream_addr_text(&ss, addr, len, port);
 }
 
 /* ---- facts of the handshake ---- */

@@ -88,8 +88,11 @@ const char *stream_error(const struct stream *);
 /* The error came from TLS: handshake, chain, name. */
 bool stream_error_is_tls(const struct stream *);
 
-/* Numeric addresses of both ends; "" if unknown. */
-void stream_peer(const struct stream *, char *addr, size_t len, uint16_t *port);
+/* An address as text, a mapped IPv4 address as IPv4; "" if unknown. */
+struct sockaddr_storage;
+void stream_addr_text(
+    const struct sockaddr_storage *, char *addr, size_t len, uint16_t *port);
+/* That of our end. */
 void stream_local(
     const struct stream *, char *addr, size_t len, uint16_t *port);
 

@@ -130,8 +130,9 @@ def manual(tap):
                          re.M | re.S)
         if not tap.ok(item, "submitd.conf(5) has " + full):
             continue
-        said = re.search(r"^Default:\s+(?:\.\w+ )?(\S+?)[.,;]?(?:\s|$)",
-                         item[1], re.M)
+        said = re.search(r"^Default:\s+(?:\.\w+ )?(?:\\\(dq)?"
+                         r"((?<=dq).*?(?=\\\(dq)|\S+?)"
+                         r"(?:\\\(dq)?[.,;]?(?:\s|$)", item[1], re.M)
         if default:
             tap.equal(said and said[1], default,
                       "submitd.conf(5) has the default of " + full)

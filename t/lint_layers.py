@@ -21,7 +21,7 @@ COMMENT = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:[^"\\\n]|\\.)*"', re.S)
 BELOW = {"store": (), "auth": ("store",), "submitd": ("store", "auth")}
 
 ROLES = ("submitd/%s.[ch]" % role for role in (
-    "role", "parent", "front", "authd", "authd_*", "pamd", "queue", "queue_*",
+    "role", "parent", "front", "front_*", "authd", "authd_*", "pamd", "queue", "queue_*",
     "parent_*", "relay", "relay_*", "resolver",
     "storefix"))
 

@@ -243,6 +243,8 @@ test_numbers_out_of_range(void **state)
 		{ "kind of a PEM", M_PEM, { .pem.kind = PEM_KIND_COUNT } },
 		{ "kind of a listener", M_LISTEN,
 		    { .listen.kind = LISTEN_CONTROL + 1 } },
+		{ "part of a table", M_TABLE,
+		    { .table.part = TABLE_REGION + 1 } },
 		{ "role of a peer", M_PEER, { .peer.role = ROLE_COUNT } },
 		{ "body kind", M_MAIL, { .mail.body = BODY_8BITMIME + 1 } },
 		{ "flag that is no flag", M_SUBMIT, { .submit.in_file = 2 } },
@@ -289,8 +291,8 @@ test_names(void **state)
 static void
 test_descriptors(void **state)
 {
-	static const enum msg_type with[] = { M_PEM, M_LISTEN, M_PEER,
-		M_BODY_FD, M_JOB_BODY };
+	static const enum msg_type with[] = { M_PEM, M_LISTEN, M_TABLE,
+		M_PEER, M_BODY_FD, M_JOB_BODY };
 	unsigned n = 0;
 	size_t i;
 	int t;

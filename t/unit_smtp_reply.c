@@ -25,12 +25,12 @@ static const struct {
 
 static const size_t nrows = sizeof(rows) / sizeof(rows[0]);
 
-/* RFC 2034 3 and 4 leave out the greeting and the replies to EHLO. */
+/* RFC 2034 3 and 4 leave out the greeting and the replies to EHLO; a refusal
+ * of ours in place of a greeting has a code. */
 static bool
 is_bare(enum smtp_reply id)
 {
-	return id == R_GREETING || id == R_GREET_BUSY ||
-	    id == R_GREET_TOO_MANY || id == R_GREET_DOWN || id == R_HELO ||
+	return id == R_GREETING || id == R_GREET_DOWN || id == R_HELO ||
 	    id == R_EHLO_ARG;
 }
 
