@@ -90,6 +90,7 @@ static const struct key keys[] = {
 	{ K(address_connections), NUM(T_INT, "200", 0, 1000000, FRONT | QUEUE) },
 	{ K(address_strangers), NUM(T_INT, "20", 0, 1000000, FRONT | QUEUE) },
 	{ K(address_exempt), TEXT("127.0.0.0/8 ::1", FRONT) },
+	{ K(proxy_networks), TEXT("", FRONT) },
 	{ K(max_errors), NUM(T_INT, "20", 1, 10000, FRONT) },
 	{ K(name_timeout), NUM(T_TIME, "5s", 0, 30 * SECOND, FRONT) },
 	{ K(handshake_timeout), NUM(T_TIME, "30s", SECOND, HOUR, FRONT) },

@@ -52,6 +52,7 @@ struct conf {
 	int64_t max_strangers;	  /* of these without a login */
 	int64_t address_connections, address_strangers; /* 0: no limit */
 	char *address_exempt;	  /* networks, blanks between; "" none */
+	char *proxy_networks;	  /* load balancers; likewise */
 	int64_t max_errors;	  /* in one session, then 421 */
 	int64_t name_timeout;	  /* for the client's name; 0: never asked */
 	int64_t handshake_timeout, command_timeout, data_timeout;

@@ -501,7 +501,10 @@ arrived(int fd, enum listen_kind kind, const struct sockaddr_storage *from)
 	struct ends e = { .balancer = false };
 
 	stream_addr_text(from, e.client, sizeof(e.client), &e.client_port);
-	front_client(fd, kind, &e);
+	if (front_proxy_is_balancer(e.client))
+		front_proxy_new(fd, kind, &e);
+	else
+		front_client(fd, kind, &e);
 }
 
 static void
@@ -728,6 +731,7 @@ front_drain(struct role_setup *s)
 
 	F.draining = true;
 	front_limit_drain();
+	front_proxy_drain();
 	for (i = 0; i < s->listens; i++) {
 		event_free(F.accepts[i]);
 		close(s->listen[i].fd);

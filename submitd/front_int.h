@@ -130,4 +130,11 @@ bool front_limit_step(struct conn *);
 /* No descriptor is left: whether somebody could be sent away. */
 bool front_limit_make_room(void);
 
+/* ---- front_proxy.c: connections that a balancer passes on ---- */
+
+bool front_proxy_is_balancer(const char *addr);
+/* Takes fd; front_client() follows once the header is there. */
+void front_proxy_new(int fd, enum listen_kind, const struct ends *balancer);
+void front_proxy_drain(void);
+
 #endif

@@ -671,7 +671,8 @@ check_all(const struct check *c)
 	if (check_mechanisms(c, "mechanisms", cf->mechanisms) == -1 ||
 	    check_mechanisms(c, "mechanisms_tls", cf->mechanisms_tls) == -1 ||
 	    check_networks(c, "throttle_exempt", cf->throttle_exempt) == -1 ||
-	    check_networks(c, "address_exempt", cf->address_exempt) == -1)
+	    check_networks(c, "address_exempt", cf->address_exempt) == -1 ||
+	    check_networks(c, "proxy_networks", cf->proxy_networks) == -1)
 		return -1;
 	if (check_hostname(c) == -1 || check_listen(c) == -1 ||
 	    check_users(c) == -1 || check_pam(c) == -1 || check_chroot(c) == -1)
