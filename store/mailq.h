@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "decision.h"
+#include "mailopt.h"
 
 struct mailq;
 
@@ -74,6 +75,7 @@ struct mailq_rcpt {
 	int64_t last_ms;              /* of the last attempt; 0 none */
 	uint16_t code;                /* of the last reply; 0 none */
 	const char *esc, *text, *mta; /* of the last attempt, or why held */
+	struct rcpt_options opt;
 };
 
 struct mailq_msg {
@@ -81,7 +83,7 @@ struct mailq_msg {
 	int64_t user_id; /* 0: the map's pseudo-user, or a bounce of ours */
 	const char *user, *how, *client_addr;
 	const char *from; /* "" is the null reverse-path */
-	uint8_t body;     /* 0: 7BIT, 1: 8BITMIME */
+	struct mail_options opt;
 	bool in_file;
 	uint64_t size; /* bytes of the body */
 	int64_t arrived_ms;

@@ -77,19 +77,57 @@ earliest(const struct mailq_rcpt *rcpt, size_t nrcpt)
 	return due;
 }
 
+static const char *
+null_if_empty(const char *text)
+{
+	return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
+/* Words of the database; the first value of each enum is NULL there. */
+static const char *const rets[] = { NULL, "full", "hdrs" };
+static const char *const by_modes[] = { NULL, "notify", "return" };
+enum { WORDS = 3 };
+
+static const char *
+word_of(const char *const *words, unsigned value)
+{
+	return value < WORDS ? words[value] : NULL;
+}
+
+static uint8_t
+value_of(const char *const *words, const unsigned char *text)
+{
+	uint8_t i;
+
+	for (i = 1; text != NULL && i < WORDS; i++)
+		if (strcmp(words[i], (const char *)text) == 0)
+			return i;
+	return 0;
+}
+
 static enum mailq_rc
 insert_message(struct mailq *mq, const struct mailq_msg *m, int64_t due)
 {
+	const struct mail_options *o = &m->opt;
+
 	return mailq_run(mq, NULL,
 	    "INSERT INTO message (qid, sid, user_id, user, how, client_addr,"
 	    " sender, body_kind, in_file, size, arrived_ms, since_ms, due_ms,"
-	    " again) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
-	    " nullif(?, ?), nullif(?, x''))",
-	    "iiittttiiiiiiib", (int64_t)m->qid, (int64_t)m->sid, m->user_id,
-	    m->user, m->how, m->client_addr, m->from, (int64_t)m->body,
-	    (int64_t)m->in_file, (int64_t)m->size, m->arrived_ms, m->since_ms,
-	    due, INT64_MAX, m->again,
-	    (size_t)(m->again != NULL ? MAILQ_AGAIN_LEN : 0));
+	    " again, binary, utf8, require_tls, ret, envid, hold_until_ms,"
+	    " deliver_by_ms, deliver_by_mode, by_trace, priority)"
+	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ?),"
+	    " nullif(?, x''), ?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0),"
+	    " ?, ?, ?)",
+	    "iiittttiiiiiiibiiittiitii", (int64_t)m->qid, (int64_t)m->sid,
+	    m->user_id, m->user, m->how, m->client_addr, m->from,
+	    (int64_t)(o->body != BODY_7BIT), (int64_t)m->in_file,
+	    (int64_t)m->size, m->arrived_ms, m->since_ms, due, INT64_MAX,
+	    m->again, (size_t)(m->again != NULL ? MAILQ_AGAIN_LEN : 0),
+	    (int64_t)(o->body == BODY_BINARYMIME), (int64_t)o->utf8,
+	    (int64_t)o->require_tls, word_of(rets, o->ret),
+	    null_if_empty(o->envid), o->hold_ms, o->by_ms,
+	    word_of(by_modes, o->by_mode), (int64_t)o->by_trace,
+	    (int64_t)o->priority - PRIORITY_NORMAL);
 }
 
 static enum mailq_rc
@@ -101,9 +139,11 @@ insert_rcpts(
 	for (size_t i = 0; i < nrcpt && rc == MAILQ_OK; i++)
 		rc = mailq_run(mq, NULL,
 		    "INSERT INTO recipient (qid, n, address, state, next_ms,"
-		    " text) VALUES (?, ?, ?, ?, ?, ?)",
-		    "iitiit", (int64_t)qid, (int64_t)i, r[i].address,
-		    (int64_t)r[i].state, r[i].next_ms, or_empty(r[i].text));
+		    " text, notify, orcpt)"
+		    " VALUES (?, ?, ?, ?, ?, ?, nullif(?, 0), ?)",
+		    "iitiitit", (int64_t)qid, (int64_t)i, r[i].address,
+		    (int64_t)r[i].state, r[i].next_ms, or_empty(r[i].text),
+		    (int64_t)r[i].opt.notify, null_if_empty(r[i].opt.orcpt));
 	return rc;
 }
 
@@ -135,8 +175,7 @@ mailq_again(
 }
 
 enum mailq_rc
-mailq_again_prune(
-    struct mailq *mq, uint8_t first, int64_t before_ms, bool *any)
+mailq_again_prune(struct mailq *mq, uint8_t first, int64_t before_ms, bool *any)
 {
 	unsigned char from[MAILQ_AGAIN_LEN] = { first }, to[MAILQ_AGAIN_LEN];
 	unsigned n = 0;
@@ -339,6 +378,28 @@ text_of(sqlite3_stmt *stmt, int col)
 	return s;
 }
 
+/* From columns: body_kind, and from binary on. */
+static struct mail_options
+options_of(sqlite3_stmt *st, int kind, int rest)
+{
+	return (struct mail_options){
+		.body = sqlite3_column_int(st, rest) != 0 ? BODY_BINARYMIME
+		    : sqlite3_column_int(st, kind) != 0   ? BODY_8BITMIME
+							  : BODY_7BIT,
+		.utf8 = sqlite3_column_int(st, rest + 1) != 0,
+		.require_tls = sqlite3_column_int(st, rest + 2) != 0,
+		.ret = value_of(rets, sqlite3_column_text(st, rest + 3)),
+		.envid = text_of(st, rest + 4),
+		.hold_ms = sqlite3_column_int64(st, rest + 5),
+		.by_ms = sqlite3_column_int64(st, rest + 6),
+		.by_mode =
+		    value_of(by_modes, sqlite3_column_text(st, rest + 7)),
+		.by_trace = sqlite3_column_int(st, rest + 8) != 0,
+		.priority = (uint8_t)(sqlite3_column_int(st, rest + 9) +
+		    PRIORITY_NORMAL),
+	};
+}
+
 static enum mailq_rc
 load_message(struct mailq *mq, uint64_t qid, struct mailq_msg *m)
 {
@@ -347,7 +408,9 @@ load_message(struct mailq *mq, uint64_t qid, struct mailq_msg *m)
 
 	rc = mailq_query(mq, &st,
 	    "SELECT sid, user_id, user, how, client_addr, sender, body_kind,"
-	    " in_file, size, arrived_ms, since_ms, tried, delay_sent"
+	    " in_file, size, arrived_ms, since_ms, tried, delay_sent,"
+	    " binary, utf8, require_tls, ret, envid, hold_until_ms,"
+	    " deliver_by_ms, deliver_by_mode, by_trace, priority"
 	    " FROM message WHERE qid = ?",
 	    "i", (int64_t)qid);
 	if (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK)
@@ -359,13 +422,13 @@ load_message(struct mailq *mq, uint64_t qid, struct mailq_msg *m)
 			.how = text_of(st, 3),
 			.client_addr = text_of(st, 4),
 			.from = text_of(st, 5),
-			.body = (uint8_t)sqlite3_column_int(st, 6),
 			.in_file = sqlite3_column_int(st, 7) != 0,
 			.size = (uint64_t)sqlite3_column_int64(st, 8),
 			.arrived_ms = sqlite3_column_int64(st, 9),
 			.since_ms = sqlite3_column_int64(st, 10),
 			.tried = sqlite3_column_int(st, 11) != 0,
 			.delay_sent = sqlite3_column_int(st, 12) != 0,
+			.opt = options_of(st, 6, 13),
 		};
 	mailq_done(st);
 	return rc;
@@ -392,7 +455,7 @@ load_rcpts(struct mailq *mq, struct mailq_mail *mail)
 
 	rc = mailq_query(mq, &st,
 	    "SELECT n, address, state, attempts, next_ms, last_ms, code, esc,"
-	    " text, mta FROM recipient WHERE qid = ? ORDER BY n",
+	    " text, mta, notify, orcpt FROM recipient WHERE qid = ? ORDER BY n",
 	    "i", (int64_t)mail->msg.qid);
 	while (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK) {
 		r = (struct mailq_rcpt){
@@ -406,6 +469,8 @@ load_rcpts(struct mailq *mq, struct mailq_mail *mail)
 			.esc = text_of(st, 7),
 			.text = text_of(st, 8),
 			.mta = text_of(st, 9),
+			.opt = { (uint8_t)sqlite3_column_int(st, 10),
+			    text_of(st, 11) },
 		};
 		add_rcpt(mail, &size, &r);
 	}
@@ -455,6 +520,7 @@ mailq_mail_new(
 	mail->msg.how = copy_of(msg->how);
 	mail->msg.client_addr = copy_of(msg->client_addr);
 	mail->msg.from = copy_of(msg->from);
+	mail->msg.opt.envid = copy_of(msg->opt.envid);
 	mail->rcpt = r = calloc(nrcpt, sizeof(*r));
 	mailq_no_memory(r);
 	mail->nrcpt = nrcpt;
@@ -465,6 +531,7 @@ mailq_mail_new(
 		r[i].esc = copy_of(rcpt[i].esc);
 		r[i].text = copy_of(rcpt[i].text);
 		r[i].mta = copy_of(rcpt[i].mta);
+		r[i].opt.orcpt = copy_of(rcpt[i].opt.orcpt);
 	}
 	return mail;
 }
@@ -491,11 +558,13 @@ mailq_mail_free(struct mailq_mail **mp)
 	drop(m->msg.how);
 	drop(m->msg.client_addr);
 	drop(m->msg.from);
+	drop(m->msg.opt.envid);
 	for (size_t i = 0; i < m->nrcpt; i++) {
 		drop(m->rcpt[i].address);
 		drop(m->rcpt[i].esc);
 		drop(m->rcpt[i].text);
 		drop(m->rcpt[i].mta);
+		drop(m->rcpt[i].opt.orcpt);
 	}
 	free(m->rcpt);
 	free(m);

@@ -6,8 +6,7 @@
  * row doesn't write its body again. due_ms is what the schedule reads: the
  * earliest next_ms of a recipient waiting or deferred, NULL if there is none.
  *
- * Columns that no code uses yet (ret to priority, notify, orcpt) and the table
- * counter are for extensions of the protocol and limits.
+ * The table counter is for limits: no code uses it yet.
  */
 #include "decision_private.h"
 #include "mailq_private.h"
@@ -96,7 +95,12 @@ static const char step_1[] = DECISION_TABLE;
 /* The key in `duplicate`, for when the message fails or is deleted.  What is old
  * there is looked for key by key: an index of times would cost every message. */
 static const char step_2[] = "ALTER TABLE message ADD COLUMN again BLOB;"
-			     "DROP INDEX duplicate_at;";
+			     "DROP INDEX duplicate_at;"
+/* body_kind 1 and this: BINARYMIME, which the CHECK of step 0 did not know */
+			     "ALTER TABLE message ADD COLUMN binary INTEGER"
+			     "  NOT NULL DEFAULT 0;"
+			     "ALTER TABLE message ADD COLUMN by_trace INTEGER"
+			     "  NOT NULL DEFAULT 0;";
 
 static const char *const steps[] = { step_0, step_1, step_2 };
 /* clang-format on */

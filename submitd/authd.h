@@ -61,8 +61,9 @@ struct authd_txn {
 	bool lost;    /* queue went away and forgot it */
 	bool granted; /* queue knows who sends */
 	char *from;
-	uint8_t body;
 	uint64_t size;
+	struct mail_options opt;
+	char *envid; /* in opt */
 	uint8_t flags; /* enum envelope_flag, of every recipient */
 	char *note;    /* reason of a hold */
 	int64_t rcpts;

@@ -300,18 +300,19 @@ send_envelope(const struct authd_session *s)
 {
 	const struct m_envelope m = { .txn = s->txn.number,
 		.from = s->txn.from,
-		.body = s->txn.body,
-		.size = s->txn.size };
+		.size = s->txn.size,
+		.opt = s->txn.opt };
 
 	ipc_send(A.queue, M_ENVELOPE, s->sid, &m);
 }
 
 static void
-send_rcpt(const struct authd_session *s, const char *to, uint8_t flags,
-    const char *note)
+send_rcpt(const struct authd_session *s, const struct m_rcpt *rcpt,
+    uint8_t flags, const char *note)
 {
 	const struct m_envelope_rcpt m = { .txn = s->txn.number,
-		.to = to,
+		.to = rcpt->to,
+		.opt = rcpt->opt,
 		.flags = flags,
 		.note = note != NULL ? note : "" };
 
@@ -325,6 +326,7 @@ authd_txn_clear(struct authd_txn *t)
 {
 	free(t->from);
 	free(t->note);
+	free(t->envid);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -334,7 +336,9 @@ begin_txn(struct authd_session *s, const struct m_mail *m)
 	authd_txn_clear(&s->txn);
 	s->txn.number = m->txn;
 	s->txn.from = xstrdup(m->from);
-	s->txn.body = m->body;
+	s->txn.envid = xstrdup(str_of(m->opt.envid));
+	s->txn.opt = m->opt;
+	s->txn.opt.envid = s->txn.envid;
 	s->txn.size = m->size;
 	s->txn.flags = s->flags;
 	if (s->note != NULL)
@@ -417,8 +421,8 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 }
 
 static void
-accept_rcpt(struct authd_session *s, const struct who *w, const char *to,
-    const struct policy_verdict *v)
+accept_rcpt(struct authd_session *s, const struct who *w,
+    const struct m_rcpt *m, const struct policy_verdict *v)
 {
 	uint8_t flags = s->txn.flags;
 	char *note = s->txn.note != NULL ? xstrdup(s->txn.note) : NULL;
@@ -426,9 +430,9 @@ accept_rcpt(struct authd_session *s, const struct who *w, const char *to,
 	keep_flags(v, &flags, &note);
 	s->txn.rcpts++;
 	ipc_hold(A.queue);
-	remember(s, DECISION_RCPT, w, to, v);
+	remember(s, DECISION_RCPT, w, m->to, v);
 	grant(s, w, v->relay_as);
-	send_rcpt(s, to, flags, note);
+	send_rcpt(s, m, flags, note);
 	ipc_flush(A.queue);
 	free(note);
 	answer(
@@ -458,6 +462,6 @@ authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 		remember(s, DECISION_RCPT, &w, m->to, &v);
 		refuse(s, VERDICT_RCPT, &w, &v);
 	} else {
-		accept_rcpt(s, &w, m->to, &v);
+		accept_rcpt(s, &w, m, &v);
 	}
 }

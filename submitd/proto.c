@@ -35,6 +35,21 @@ enum {
 /* clang-format off */
 #define F(k, type, member, max) { k, offsetof(struct type, member), (uint32_t)(max) }
 #define FIELDS(name) static const struct field name[]
+/* the members of struct mail_options and of struct rcpt_options */
+#define MAIL_OPTIONS(type) \
+	F(U8, type, opt.body, BODY_BINARYMIME), \
+	F(U8, type, opt.utf8, 1), \
+	F(U8, type, opt.require_tls, 1), \
+	F(U8, type, opt.ret, RET_HDRS), \
+	F(U8, type, opt.by_mode, BY_RETURN), \
+	F(U8, type, opt.by_trace, 1), \
+	F(U8, type, opt.priority, PRIORITY_MAX), \
+	F(I64, type, opt.by_ms, 0), \
+	F(I64, type, opt.hold_ms, 0), \
+	F(STR, type, opt.envid, ENVID_MAX)
+#define RCPT_OPTIONS(type) \
+	F(U8, type, opt.notify, 15), \
+	F(STR, type, opt.orcpt, ORCPT_MAX)
 
 FIELDS(f_empty) = { F(U8, m_empty, unused, 0), { 0 } };
 FIELDS(f_text) = { F(STR, m_text, text, TEXT_MAX), { 0 } };
@@ -104,11 +119,12 @@ FIELDS(f_mail) = {
 	F(U32, m_mail, txn, NUM_MAX),
 	F(STR, m_mail, from, PATH_MAX_LEN),
 	F(U64, m_mail, size, 0),
-	F(U8, m_mail, body, BODY_8BITMIME),
+	MAIL_OPTIONS(m_mail),
 	F(STR, m_mail, helo, NAME_MAX_LEN), { 0 } };
 FIELDS(f_rcpt) = {
 	F(U32, m_rcpt, txn, NUM_MAX),
-	F(STR, m_rcpt, to, PATH_MAX_LEN), { 0 } };
+	F(STR, m_rcpt, to, PATH_MAX_LEN),
+	RCPT_OPTIONS(m_rcpt), { 0 } };
 FIELDS(f_verdict) = {
 	F(U32, m_verdict, txn, NUM_MAX),
 	F(U8, m_verdict, on, VERDICT_RCPT),
@@ -140,13 +156,14 @@ FIELDS(f_grant) = {
 FIELDS(f_envelope) = {
 	F(U32, m_envelope, txn, NUM_MAX),
 	F(STR, m_envelope, from, PATH_MAX_LEN),
-	F(U8, m_envelope, body, BODY_8BITMIME),
-	F(U64, m_envelope, size, 0), { 0 } };
+	F(U64, m_envelope, size, 0),
+	MAIL_OPTIONS(m_envelope), { 0 } };
 FIELDS(f_envelope_rcpt) = {
 	F(U32, m_envelope_rcpt, txn, NUM_MAX),
 	F(STR, m_envelope_rcpt, to, PATH_MAX_LEN),
 	F(U8, m_envelope_rcpt, flags, 3),
-	F(STR, m_envelope_rcpt, note, TEXT_MAX), { 0 } };
+	F(STR, m_envelope_rcpt, note, TEXT_MAX),
+	RCPT_OPTIONS(m_envelope_rcpt), { 0 } };
 FIELDS(f_alarm) = {
 	F(STR, m_alarm, what, 32),
 	F(STR, m_alarm, text, TEXT_MAX), { 0 } };
@@ -199,7 +216,7 @@ FIELDS(f_data_ready) = {
 FIELDS(f_submit) = {
 	F(U32, m_submit, txn, NUM_MAX),
 	F(U64, m_submit, size, 0),
-	F(U8, m_submit, eightbit, 1),
+	F(U8, m_submit, body_kind, BODY_BINARYMIME),
 	F(U8, m_submit, in_file, 1),
 	F(U8, m_submit, has_id, 1),
 	F(BLOB, m_submit, digest, DIGEST_LEN),
@@ -211,13 +228,14 @@ FIELDS(f_submitted) = {
 FIELDS(f_job) = {
 	F(U64, m_job, qid, 0),
 	F(STR, m_job, from, PATH_MAX_LEN),
-	F(U8, m_job, body, BODY_8BITMIME),
 	F(U64, m_job, size, 0),
-	F(U32, m_job, rcpts, NUM_MAX), { 0 } };
+	F(U32, m_job, rcpts, NUM_MAX),
+	MAIL_OPTIONS(m_job), { 0 } };
 FIELDS(f_job_rcpt) = {
 	F(U64, m_job_rcpt, qid, 0),
 	F(U32, m_job_rcpt, n, NUM_MAX),
-	F(STR, m_job_rcpt, to, PATH_MAX_LEN), { 0 } };
+	F(STR, m_job_rcpt, to, PATH_MAX_LEN),
+	RCPT_OPTIONS(m_job_rcpt), { 0 } };
 FIELDS(f_job_body) = {
 	F(U64, m_job_body, qid, 0),
 	F(BLOB, m_job_body, body, BODY_INLINE_MAX), { 0 } };

@@ -21,6 +21,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "store/mailopt.h"
+
 enum { PROTO_MAX = 128 * 1024 };	/* bytes of one packet */
 enum { BODY_INLINE_MAX = 64 * 1024 };	/* larger bodies are files */
 enum { SERVER_CHAIN_MAX = 64 * 1024 }; /* a server's certificates */
@@ -283,19 +285,18 @@ struct m_auth_result {
 	const char *mech;
 };
 
-enum body_kind { BODY_7BIT, BODY_8BITMIME };
-
 struct m_mail {
 	uint32_t txn;	  /* front's number of the transaction in the session */
 	const char *from; /* "" is the null reverse-path */
 	uint64_t size;	  /* SIZE=, 0 if not given */
-	uint8_t body;	  /* enum body_kind */
+	struct mail_options opt;
 	const char *helo; /* the client's name as in EHLO */
 };
 
 struct m_rcpt {
 	uint32_t txn;
 	const char *to;
+	struct rcpt_options opt;
 };
 
 enum verdict_on { VERDICT_MAIL, VERDICT_RCPT };
@@ -354,8 +355,8 @@ struct m_grant {
 struct m_envelope {
 	uint32_t txn;
 	const char *from;
-	uint8_t body;
 	uint64_t size; /* as declared, 0 if not */
+	struct mail_options opt;
 };
 
 enum envelope_flag { ENVELOPE_DISCARD = 1, ENVELOPE_HOLD = 2 };
@@ -365,6 +366,7 @@ struct m_envelope_rcpt {
 	const char *to;
 	uint8_t flags;	  /* enum envelope_flag, from the access map */
 	const char *note; /* reason of a hold, "" else */
+	struct rcpt_options opt;
 };
 
 struct m_alarm {
@@ -456,7 +458,7 @@ struct m_data_ready {
 struct m_submit {
 	uint32_t txn;
 	uint64_t size;	  /* bytes of header and body, CRLF line ends */
-	uint8_t eightbit; /* it holds bytes above 127 */
+	uint8_t body_kind; /* enum body_kind: what it holds */
 	uint8_t in_file;  /* written and synced to the descriptor of M_BODY_FD */
 	uint8_t has_id;	  /* the client gave it a Message-ID */
 	struct blob digest; /* SHA-256 of what the client sent, or nothing */
@@ -474,15 +476,16 @@ struct m_submitted {
 struct m_job {
 	uint64_t qid;
 	const char *from; /* "" is the null reverse-path */
-	uint8_t body;	  /* enum body_kind */
 	uint64_t size;
 	uint32_t rcpts;	  /* so many M_JOB_RCPT follow */
+	struct mail_options opt;
 };
 
 struct m_job_rcpt {
 	uint64_t qid;
 	uint32_t n; /* number of the recipient in the message */
 	const char *to;
+	struct rcpt_options opt;
 };
 
 struct m_job_body { /* inline, or with descriptor (read-only) */

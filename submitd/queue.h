@@ -62,6 +62,8 @@ TAILQ_HEAD(queue_peers, queue_peer);
 struct queue_rcpt {
 	char *address;
 	char *note;
+	char *orcpt;
+	uint8_t notify;
 	uint8_t flags; /* enum envelope_flag */
 };
 
@@ -75,7 +77,8 @@ TAILQ_HEAD(queue_decisions, queue_decision);
 struct queue_envelope {
 	uint32_t txn;
 	char *from;
-	uint8_t body;
+	struct mail_options opt;
+	char *envid; /* in opt */
 	struct queue_rcpt *rcpt;
 	size_t nrcpt, size;
 	struct queue_decisions decisions; /* why it was accepted */

@@ -245,7 +245,8 @@ enqueue(struct queue *q, const char *to, const struct buf *b, int needs,
 		.how = "bounce",
 		.client_addr = "",
 		.from = "",
-		.body =
+		.opt.priority = PRIORITY_NORMAL,
+		.opt.body =
 		    (needs & DSN_NEEDS_8BIT) != 0 ? BODY_8BITMIME : BODY_7BIT,
 		.in_file = b->len > BODY_INLINE_MAX,
 		.size = b->len,

@@ -67,6 +67,8 @@ queue_json_text(const char *s)
 	return v;
 }
 
+static const char *const body_kinds[] = { "7BIT", "8BITMIME", "BINARYMIME" };
+
 static json_t *
 number(uint64_t n)
 {
@@ -173,7 +175,7 @@ message_item(struct queue *q, const struct mailq_mail *mail, bool all)
 	set(o, "sid", json_sprintf("%016llx", (unsigned long long)m->sid));
 	set(o, "how", queue_json_text(m->how));
 	set(o, "client", queue_json_text(m->client_addr));
-	set(o, "body", json_string(m->body ? "8BITMIME" : "7BIT"));
+	set(o, "body", json_string(body_kinds[m->opt.body]));
 	set(o, "in_file", json_boolean(m->in_file));
 	set(o, "since", queue_json_time(m->since_ms));
 	set(o, "expires",

@@ -85,10 +85,12 @@ envelope_free(struct queue_envelope **ep)
 	for (i = 0; i < e->nrcpt; i++) {
 		free(e->rcpt[i].address);
 		free(e->rcpt[i].note);
+		free(e->rcpt[i].orcpt);
 	}
 	queue_decisions_clear(&e->decisions);
 	free(e->rcpt);
 	free(e->from);
+	free(e->envid);
 	free(e);
 }
 
@@ -266,7 +268,9 @@ on_envelope(struct ipc *ipc, const struct ipc_in *in)
 	s->next = xcalloc(1, sizeof(*s->next));
 	s->next->txn = m->txn;
 	s->next->from = xstrdup(m->from);
-	s->next->body = m->body;
+	s->next->envid = xstrdup(m->opt.envid);
+	s->next->opt = m->opt;
+	s->next->opt.envid = s->next->envid;
 	TAILQ_INIT(&s->next->decisions);
 }
 
@@ -291,6 +295,9 @@ on_envelope_rcpt(struct ipc *ipc, const struct ipc_in *in)
 	e->rcpt[e->nrcpt++] = (struct queue_rcpt){
 		.address = xstrdup(m->to),
 		.note = m->note[0] != '\0' ? xstrdup(m->note) : NULL,
+		.orcpt =
+		    m->opt.orcpt[0] != '\0' ? xstrdup(m->opt.orcpt) : NULL,
+		.notify = m->opt.notify,
 		.flags = m->flags,
 	};
 }
@@ -569,7 +576,7 @@ submission_new(
 	sub->txn = m->txn;
 	sub->qid = s->open->qid;
 	sub->size = m->size;
-	sub->body = m->eightbit ? BODY_8BITMIME : BODY_7BIT;
+	sub->body = m->body_kind;
 	sub->in_file = m->in_file != 0;
 	if (!sub->in_file && m->body.len > 0) {
 		sub->data = xmalloc(m->body.len);
@@ -632,6 +639,15 @@ const struct ipc_rule queue_front_rules[] = {
 
 /* ---- in the commit group ---- */
 
+/* Its time to live begins when it may be sent (RFC 4865 section 4.1). */
+static int64_t
+first_try(const struct queue_submission *s)
+{
+	int64_t hold = s->env->opt.hold_ms;
+
+	return hold > s->arrived_ms ? hold : s->arrived_ms;
+}
+
 static size_t
 recipients_of(const struct queue_submission *s, struct mailq_rcpt *out)
 {
@@ -647,8 +663,9 @@ recipients_of(const struct queue_submission *s, struct mailq_rcpt *out)
 			.state = (r->flags & ENVELOPE_HOLD) != 0
 			    ? MAILQ_HELD
 			    : MAILQ_WAITING,
-			.next_ms = s->arrived_ms,
+			.next_ms = first_try(s),
 			.text = r->note,
+			.opt = { r->notify, r->orcpt },
 		};
 	}
 	return n;
@@ -657,7 +674,8 @@ recipients_of(const struct queue_submission *s, struct mailq_rcpt *out)
 static struct mailq_msg
 message_of(const struct queue_submission *s)
 {
-	return (struct mailq_msg){
+	int64_t begin_ms = first_try(s);
+	struct mailq_msg m = {
 		.qid = s->qid,
 		.sid = s->sid,
 		.user_id = s->grant.user_id,
@@ -665,13 +683,16 @@ message_of(const struct queue_submission *s)
 		.how = s->grant.how,
 		.client_addr = s->grant.client_addr,
 		.from = s->env->from,
-		.body = s->body,
+		.opt = s->env->opt,
 		.in_file = s->in_file,
 		.size = s->size,
 		.arrived_ms = s->arrived_ms,
-		.since_ms = s->arrived_ms,
+		.since_ms = begin_ms,
 		.again = s->has_key ? s->key : NULL,
 	};
+
+	m.opt.body = s->body; /* what it holds, whatever was declared */
+	return m;
 }
 
 enum mailq_rc

@@ -185,7 +185,7 @@ send_job(const struct queue_job *j, const void *body, size_t len, int fd)
 	const struct mailq_msg *msg = &j->mail->msg;
 	struct m_job m = { .qid = j->qid,
 		.from = msg->from,
-		.body = msg->body,
+		.opt = msg->opt,
 		.size = msg->size,
 		.rcpts = (uint32_t)j->nrcpt };
 	struct m_job_body b = { .qid = j->qid, .body = { body, len } };
@@ -197,6 +197,7 @@ send_job(const struct queue_job *j, const void *body, size_t len, int fd)
 	for (i = 0; i < j->nrcpt; i++) {
 		r.n = j->mail->rcpt[j->rcpt[i].i].n;
 		r.to = j->mail->rcpt[j->rcpt[i].i].address;
+		r.opt = j->mail->rcpt[j->rcpt[i].i].opt;
 		ipc_send(j->relay->ipc, M_JOB_RCPT, msg->sid, &r);
 	}
 	ipc_send_fd(j->relay->ipc, M_JOB_BODY, msg->sid, &b, fd);
@@ -351,8 +352,9 @@ queue_send_new(struct queue *q, const struct mailq_msg *msg,
 	struct queue_job *j;
 	int fd = -1;
 
-	/* Mail that waits already is older. */
-	if (q->look || q->draining || relay == NULL ||
+	/* Mail that waits already is older; for what is not yet due there is
+	 * the timer. */
+	if (q->look || msg->since_ms > msg->arrived_ms || q->draining || relay == NULL ||
 	    q->dest.state == DEST_DOWN ||
 	    (msg->in_file &&
 		mailq_body_open(q->mq, msg->qid, msg->size, &fd) != MAILQ_OK)) {

@@ -89,7 +89,7 @@ on_job(struct ipc *p, const struct ipc_in *in)
 	j->n = xcalloc(j->rcpts, sizeof(*j->n));
 	j->ruled = xcalloc(j->rcpts, sizeof(*j->ruled));
 	j->size = m->size;
-	j->eightbit = m->body == BODY_8BITMIME;
+	j->eightbit = m->opt.body != BODY_7BIT;
 	j->fd = -1;
 	TAILQ_INSERT_TAIL(&coming, j, link);
 }

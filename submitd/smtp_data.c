@@ -244,7 +244,7 @@ submit(struct session *s)
 {
 	struct txn *t = &s->txn;
 	struct m_submit m = { .txn = t->number,
-		.eightbit = t->eightbit,
+		.body_kind = t->eightbit ? BODY_8BITMIME : BODY_7BIT,
 		.in_file = t->in_file,
 		.has_id = t->header.count[HEADER_MESSAGE_ID] > 0 };
 	unsigned char digest[DIGEST_LEN];

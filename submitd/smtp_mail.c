@@ -8,7 +8,7 @@
 /* What MAIL's parameters say. */
 struct mail_params {
 	uint64_t size;
-	uint8_t body;
+	struct mail_options opt;
 };
 
 void
@@ -52,7 +52,7 @@ mail_param(const struct smtp_param *p, struct mail_params *out)
 		if (p->value == NULL)
 			return R_PARAM_VALUE;
 		if (is_word(p, "8BITMIME"))
-			out->body = BODY_8BITMIME;
+			out->opt.body = BODY_8BITMIME;
 		else if (!is_word(p, "7BIT"))
 			return R_PARAM_VALUE;
 		return R_MAIL_OK;
@@ -118,15 +118,16 @@ size_fits(struct session *s, uint64_t size)
 static void
 ask_mail(struct session *s, const char *from, const struct mail_params *p)
 {
-	struct m_mail m = {
-		.from = from, .size = p->size, .body = p->body, .helo = str_of(s->helo)
-	};
+	struct m_mail m = { .from = from,
+		.size = p->size,
+		.opt = p->opt,
+		.helo = str_of(s->helo) };
 
 	if (++s->txns == 0)
 		s->txns = 1; /* 0 means: no transaction */
 	m.txn = s->txns;
 	s->txn.number = m.txn;
-	s->txn.body = p->body;
+	s->txn.body = p->opt.body;
 	if (s->ops->to_auth(s->arg, M_MAIL, &m)) {
 		session_enter(s, ST_VERDICT);
 		return;
@@ -138,7 +139,7 @@ ask_mail(struct session *s, const char *from, const struct mail_params *p)
 void
 smtp_mail(struct session *s, const struct arg *a)
 {
-	struct mail_params params = { .body = BODY_7BIT };
+	struct mail_params params = { .opt.priority = PRIORITY_NORMAL };
 	struct smtp_addr from;
 	enum smtp_addr_rc rc;
 	size_t n, used = 0;

@@ -202,7 +202,7 @@ do_submit(unsigned n, struct script *s)
 	m.body.p = s->p;
 	m.size = m.body.len + (how & 1);
 	m.in_file = (how & 2) != 0;
-	m.eightbit = (how & 4) != 0;
+	m.body_kind = (uint8_t)(how >> 2) % 3;
 	if (m.in_file && rig.body_fd != -1) {
 		if (write(rig.body_fd, m.body.p, m.body.len) == -1)
 			abort();

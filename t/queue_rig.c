@@ -88,7 +88,7 @@ on_job(struct ipc *p, const struct ipc_in *in)
 	buf_clear(&j->body);
 	*j = (struct rig_job){ .qid = in->m->job.qid,
 		.size = in->m->job.size,
-		.kind = in->m->job.body,
+		.kind = in->m->job.opt.body,
 		.rcpts = in->m->job.rcpts };
 	snprintf(j->from, sizeof(j->from), "%s", in->m->job.from);
 }

@@ -448,7 +448,7 @@ static const struct m_verdict *
 mail(uint64_t sid, uint32_t txn, const char *from)
 {
 	const struct m_mail m = {
-		.txn = txn, .from = from, .size = 1000, .body = BODY_8BITMIME
+		.txn = txn, .from = from, .size = 1000, .opt.body = BODY_8BITMIME
 	};
 	const struct m_verdict *v;
 
@@ -624,7 +624,7 @@ login_and_mail(void **state)
 	e = &queued(M_ENVELOPE, SID(1))->envelope;
 	assert_int_equal(e->txn, 1);
 	assert_string_equal(e->from, "Ann@example.org");
-	assert_int_equal(e->body, BODY_8BITMIME);
+	assert_int_equal(e->opt.body, BODY_8BITMIME);
 	assert_int_equal(e->size, 1000);
 	v = rcpt(SID(1), 1, "x@example.net");
 	assert_true(v->allow);

@@ -109,7 +109,16 @@ message(uint64_t qid, const char *body)
 		.how = "PLAIN",
 		.client_addr = "192.0.2.7",
 		.from = "ann@example.org",
-		.body = 1,
+		.opt = { .body = BODY_8BITMIME,
+			.utf8 = 1,
+			.require_tls = 1,
+			.ret = RET_HDRS,
+			.by_mode = BY_RETURN,
+			.by_trace = 1,
+			.priority = PRIORITY_NORMAL + 3,
+			.by_ms = 77000,
+			.hold_ms = 500,
+			.envid = "QQ+3D1" },
 		.size = strlen(body),
 		.arrived_ms = 1000,
 		.since_ms = 1000,
@@ -120,7 +129,9 @@ message(uint64_t qid, const char *body)
 
 static const struct mailq_rcpt two[] = {
 	{ .address = "bo@example.net", .next_ms = 1000 },
-	{ .address = "cy@example.com", .next_ms = 1000 },
+	{ .address = "cy@example.com",
+	    .next_ms = 1000,
+	    .opt = { NOTIFY_SUCCESS | NOTIFY_DELAY, "rfc822;c+2By@example.com" } },
 };
 
 static enum mailq_rc
@@ -295,7 +306,21 @@ test_add_and_load(void **state)
 	assert_string_equal(m->msg.how, "PLAIN");
 	assert_string_equal(m->msg.client_addr, "192.0.2.7");
 	assert_string_equal(m->msg.from, "ann@example.org");
-	assert_int_equal(m->msg.body, 1);
+	assert_int_equal(m->msg.opt.body, BODY_8BITMIME);
+	assert_int_equal(m->msg.opt.utf8, 1);
+	assert_int_equal(m->msg.opt.require_tls, 1);
+	assert_int_equal(m->msg.opt.ret, RET_HDRS);
+	assert_int_equal(m->msg.opt.by_mode, BY_RETURN);
+	assert_int_equal(m->msg.opt.by_trace, 1);
+	assert_int_equal(m->msg.opt.priority, PRIORITY_NORMAL + 3);
+	assert_int_equal(m->msg.opt.by_ms, 77000);
+	assert_int_equal(m->msg.opt.hold_ms, 500);
+	assert_string_equal(m->msg.opt.envid, "QQ+3D1");
+	assert_int_equal(m->rcpt[0].opt.notify, 0);
+	assert_string_equal(m->rcpt[0].opt.orcpt, "");
+	assert_int_equal(
+	    m->rcpt[1].opt.notify, NOTIFY_SUCCESS | NOTIFY_DELAY);
+	assert_string_equal(m->rcpt[1].opt.orcpt, "rfc822;c+2By@example.com");
 	assert_int_equal(m->msg.size, 7);
 	assert_false(m->msg.in_file);
 	assert_false(m->msg.tried);
@@ -680,7 +705,17 @@ test_mail_new(void **state)
 	assert_string_equal(a->msg.from, b->msg.from);
 	assert_true(a->msg.qid == b->msg.qid && a->msg.sid == b->msg.sid);
 	assert_true(a->msg.user_id == b->msg.user_id);
-	assert_true(a->msg.size == b->msg.size && a->msg.body == b->msg.body);
+	assert_true(a->msg.size == b->msg.size);
+	assert_true(a->msg.opt.body == b->msg.opt.body &&
+	    a->msg.opt.utf8 == b->msg.opt.utf8 &&
+	    a->msg.opt.require_tls == b->msg.opt.require_tls &&
+	    a->msg.opt.ret == b->msg.opt.ret &&
+	    a->msg.opt.by_mode == b->msg.opt.by_mode &&
+	    a->msg.opt.by_trace == b->msg.opt.by_trace &&
+	    a->msg.opt.priority == b->msg.opt.priority &&
+	    a->msg.opt.by_ms == b->msg.opt.by_ms &&
+	    a->msg.opt.hold_ms == b->msg.opt.hold_ms);
+	assert_string_equal(a->msg.opt.envid, b->msg.opt.envid);
 	assert_true(a->msg.in_file == b->msg.in_file);
 	assert_true(a->msg.arrived_ms == b->msg.arrived_ms);
 	assert_true(a->msg.since_ms == b->msg.since_ms);
@@ -695,6 +730,10 @@ test_mail_new(void **state)
 		assert_string_equal(a->rcpt[i].esc, b->rcpt[i].esc);
 		assert_string_equal(a->rcpt[i].text, b->rcpt[i].text);
 		assert_string_equal(a->rcpt[i].mta, b->rcpt[i].mta);
+		assert_int_equal(
+		    a->rcpt[i].opt.notify, b->rcpt[i].opt.notify);
+		assert_string_equal(
+		    a->rcpt[i].opt.orcpt, b->rcpt[i].opt.orcpt);
 	}
 	mailq_mail_free(&a);
 	mailq_mail_free(&b);

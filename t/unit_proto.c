@@ -77,7 +77,7 @@ test_values(void **state)
 	struct m_grant g = { .user_id = INT64_MIN, .user = "ann", .how = "" };
 	struct m_submit m = { .txn = UINT32_MAX,
 		.size = UINT64_MAX,
-		.eightbit = 1,
+		.body_kind = BODY_8BITMIME,
 		.body = { "a\0b", 3 } };
 
 	(void)state;
@@ -158,7 +158,7 @@ test_buffer_too_small(void **state)
 	size_t len = proto_pack(M_RCPT, SID, &m, packet, sizeof(packet)), n;
 
 	(void)state;
-	assert_int_equal(len, HEADER + 4 + 4 + 14 + 1);
+	assert_int_equal(len, HEADER + 4 + 4 + 14 + 1 + 1 + 4 + 1);
 	for (n = 0; n < len; n++)
 		assert_int_equal(proto_pack(M_RCPT, SID, &m, packet, n), 0);
 	assert_int_equal(proto_pack(M_RCPT, SID, &m, packet, len), len);
@@ -205,7 +205,8 @@ test_broken_packets(void **state)
 		{ "reserved word", 4, 1, "unknown type" },
 		{ "string longer than its bound", 20, 321, "field too long" },
 		{ "string of 4 GB", 20, UINT32_MAX, "field too long" },
-		{ "string longer than the packet", 20, 15, "packet too short" },
+		{ "string longer than the packet", 20, 200,
+		    "packet too short" },
 		{ "string shorter than it is", 20, 13,
 		    "NUL inside a string, or none at its end" },
 		{ "NUL inside", 24, 0,
@@ -246,7 +247,7 @@ test_numbers_out_of_range(void **state)
 		{ "part of a table", M_TABLE,
 		    { .table.part = TABLE_REGION + 1 } },
 		{ "role of a peer", M_PEER, { .peer.role = ROLE_COUNT } },
-		{ "body kind", M_MAIL, { .mail.body = BODY_8BITMIME + 1 } },
+		{ "body kind", M_MAIL, { .mail.opt.body = BODY_BINARYMIME + 1 } },
 		{ "flag that is no flag", M_SUBMIT, { .submit.in_file = 2 } },
 		{ "flags of a recipient", M_ENVELOPE_RCPT,
 		    { .envelope_rcpt.flags = 4 } },

@@ -535,7 +535,7 @@ static void
 test_eightbit(void **state)
 {
 	struct m_submit m = {
-		.txn = 1, .size = 3, .eightbit = 1, .body = { "\xc3\xa4\n", 3 }
+		.txn = 1, .size = 3, .body_kind = BODY_8BITMIME, .body = { "\xc3\xa4\n", 3 }
 	};
 
 	(void)state;

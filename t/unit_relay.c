@@ -459,7 +459,7 @@ send_job(struct ipc *q, uint64_t qid, size_t rcpts, enum body_kind kind,
 {
 	struct m_job m = { .qid = qid,
 		.from = "s@x.test",
-		.body = (uint8_t)kind,
+		.opt.body = (uint8_t)kind,
 		.size = size,
 		.rcpts = (uint32_t)rcpts };
 	struct m_job_body b = { .qid = qid, .body = { body, len } };
