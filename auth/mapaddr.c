@@ -21,9 +21,7 @@ skip_route(const char *s)
 		p += strcspn(p, ",:");
 		if (*p == '\0')
 			break;
-		s = p + 1;
-		if (*p == ':')
-			break;
+		s = p + 1; /* sendmail takes a further route behind a ":" */
 	}
 	return s;
 }
@@ -90,16 +88,19 @@ split(struct mapaddr *a, const char *s)
 
 /* "user" becomes user, unless what is in the quotes needs them. */
 static void
-dequote(char *local)
+dequote(struct mapaddr *a)
 {
+	char *local = a->local;
 	size_t len = strlen(local);
 
+	a->dequoted = false;
 	if (len < 3 || local[0] != '"' || local[len - 1] != '"' ||
 	    strpbrk(local, " \t()<>\\") != NULL ||
 	    memchr(local + 1, '"', len - 2) != NULL)
 		return;
 	memmove(local, local + 1, len - 2);
 	local[len - 2] = '\0';
+	a->dequoted = true;
 }
 
 bool
@@ -141,18 +142,19 @@ mapaddr_parse(
 	char rest[MAPADDR_SIZE];
 
 	a->whole = true;
+	a->dequoted = false;
 	if (!split(a, skip_route(address))) {
 		a->local[0] = a->domain[0] = '\0';
 		a->whole = false;
 		return;
 	}
-	dequote(a->local);
+	dequote(a);
 	for (int i = 0; i < ROUTES_MAX && mapaddr_is_routed(a) &&
 	     (a->domain[0] == '\0' ||
 		 mapaddr_is_listed(a->domain, o->local_domains));
 	     i++) {
 		set(rest, a->local, strlen(a->local));
 		split(a, skip_route(rest));
-		dequote(a->local);
+		dequote(a);
 	}
 }

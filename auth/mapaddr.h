@@ -16,6 +16,7 @@ struct mapaddr {
 	char local[MAPADDR_SIZE];
 	char domain[MAPADDR_SIZE]; /* without final dots; empty if none */
 	bool whole;                /* false: did not fit, both are empty */
+	bool dequoted;             /* local stood in quotes, which are gone */
 };
 
 /*

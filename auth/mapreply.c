@@ -94,9 +94,9 @@ mapreply_from(struct policy_ctx *c, bool *accepted)
 		return false;
 	mapaddr_parse(&a, sender, c->o);
 	if (a.domain[0] != '\0')
-		walk_user(c, tag, a.local, a.domain, WALK_UNTAGGED, &hit);
+		walk_mailbox(c, tag, &a, a.domain, WALK_UNTAGGED, &hit);
 	if (hit.found == POLICY_ABSENT)
-		walk_user(c, tag, a.local, "", WALK_UNTAGGED, &hit);
+		walk_mailbox(c, tag, &a, "", WALK_UNTAGGED, &hit);
 	if (hit.found == POLICY_ABSENT)
 		walk_name(c, tag, a.domain, WALK_UNTAGGED, &hit);
 	decided =

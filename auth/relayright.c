@@ -172,7 +172,7 @@ by_sender(struct policy_ctx *c)
 	mapaddr_parse(&a, sender, c->o);
 	if (a.domain[0] == '\0')
 		return RELAYRIGHT_NONE;
-	walk_user(c, "From", a.local, a.domain, WALK_TAGGED, &hit);
+	walk_mailbox(c, "From", &a, a.domain, WALK_TAGGED, &hit);
 	if (hit.found == POLICY_ABSENT && c->o->relay_mail_from_domain) {
 		if (c->o->relay_hosts_only)
 			walk_exact(c, "From", a.domain, WALK_TAGGED, &hit);
@@ -287,6 +287,9 @@ by_domain(struct policy_ctx *c, const struct mapaddr *a)
 		    ? by_option(c, POLICY_RULE_RCPT_LOCAL)
 		    : RELAYRIGHT_NONE;
 	}
+	/* As in sendmail nobody's mailbox is in no domain's care. */
+	if (strcmp(a->local, "\"\"") == 0)
+		return RELAYRIGHT_NONE;
 	if (mapaddr_is_listed(a->domain, o->local_domains) ||
 	    (o->relay_hosts_only ? mapaddr_is_listed : mapaddr_is_below)(
 		a->domain, o->relay_domains))

@@ -275,9 +275,9 @@ walk_rcpt(struct policy_ctx *c, const struct mapaddr *a, struct policy_hit *hit)
 
 	hit->found = POLICY_ABSENT;
 	if (a->domain[0] != '\0')
-		walk_user(c, tag, a->local, a->domain, WALK_TAGGED, hit);
+		walk_mailbox(c, tag, a, a->domain, WALK_TAGGED, hit);
 	if (hit->found == POLICY_ABSENT)
-		walk_user(c, tag, a->local, "", WALK_TAGGED, hit);
+		walk_mailbox(c, tag, a, "", WALK_TAGGED, hit);
 	if (hit->found == POLICY_ABSENT)
 		walk_name(c, tag, a->domain, WALK_TAGGED, hit);
 	if (hit->found == POLICY_ABSENT)

@@ -174,3 +174,17 @@ walk_user(struct policy_ctx *c, const char *tag, const char *local,
 	snprintf(operand, sizeof(operand), "%.*s@%s", base, local, domain);
 	step(c, tag, operand, keys, hit);
 }
+
+void
+walk_mailbox(struct policy_ctx *c, const char *tag, const struct mapaddr *a,
+    const char *domain, enum walk_keys keys, struct policy_hit *hit)
+{
+	char operand[2 * MAPADDR_SIZE];
+
+	if (!a->dequoted || mapaddr_is_listed(a->domain, c->o->local_domains)) {
+		walk_user(c, tag, a->local, domain, keys, hit);
+		return;
+	}
+	snprintf(operand, sizeof(operand), "%s@%s", a->local, domain);
+	walk_exact(c, tag, operand, keys, hit);
+}

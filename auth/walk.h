@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "mapaddr.h"
 #include "policy_int.h"
 
 /*
@@ -36,6 +37,14 @@ void walk_host(struct policy_ctx *, const char *tag, const char *name,
 
 /* user+detail@domain, user+*@domain, user@domain; domain may be empty. */
 void walk_user(struct policy_ctx *, const char *tag, const char *local,
+    const char *domain, enum walk_keys, struct policy_hit *);
+
+/*
+ * The same for the local part of an address, with its domain or none.  To
+ * sendmail a quoted one is one word without detail, except in a local domain
+ * and for the To entries, where it takes the quotes off first.
+ */
+void walk_mailbox(struct policy_ctx *, const char *tag, const struct mapaddr *,
     const char *domain, enum walk_keys, struct policy_hit *);
 
 #endif

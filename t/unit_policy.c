@@ -77,6 +77,8 @@ has_step(enum policy_rule rule, enum policy_met met)
 	return false;
 }
 
+static const char *const here[] = { "d", NULL };
+
 /* clang-format off */
 static const struct {
 	const char *name;
@@ -144,6 +146,10 @@ static const struct {
 	{ .name = "TLS_Rcpt without domain", .phase = POLICY_TLS_RCPT,
 	  .f = { .server_name = "mx", .rcpt = "u" },
 	  .asked = "tls_rcpt:u@ tls_rcpt: " },
+	{ .name = "TLS_Rcpt: a quoted local part has no detail",
+	  .phase = POLICY_TLS_RCPT,
+	  .f = { .server_name = "mx", .rcpt = "\"u+det\"@d" },
+	  .asked = "tls_rcpt:u+det@d tls_rcpt:u+det@ tls_rcpt:d tls_rcpt: " },
 	{ .name = "Try_TLS", .phase = POLICY_TRY_TLS,
 	  .f = { .server_name = "mx", .server_addr = "10" },
 	  .asked = "try_tls:mx try_tls:10 try_tls: " },
@@ -155,6 +161,21 @@ static const struct {
 	  .o = { .anonymous_mail = true },
 	  .asked = "tls_clt:c tls_clt:1 tls_clt: from:u@d u@d from:u@ u@ "
 	    "from:d d " },
+	{ .name = "From: a quoted local part has no detail",
+	  .phase = POLICY_MAIL,
+	  .f = { .client_name = "c", .client_addr = "1",
+	    .sender = "\"u+det\"@d" },
+	  .o = { .anonymous_mail = true },
+	  .asked = "tls_clt:c tls_clt:1 tls_clt: from:u+det@d u+det@d "
+	    "from:u+det@ u+det@ from:d d " },
+	{ .name = "From: but in a local domain it has",
+	  .phase = POLICY_MAIL,
+	  .f = { .client_name = "c", .client_addr = "1",
+	    .sender = "\"u+det\"@d" },
+	  .o = { .anonymous_mail = true, .local_domains = here },
+	  .map = "from:u@d=OK;",
+	  .asked = "tls_clt:c tls_clt:1 tls_clt: from:u+det@d u+det@d "
+	    "from:u+*@d u+*@d from:u@d " },
 	{ .name = "From: nothing is asked for the null sender",
 	  .phase = POLICY_MAIL,
 	  .f = { .client_name = "c", .client_addr = "1", .sender = "" },
@@ -190,6 +211,12 @@ static const struct {
 	  .o = { .relay_mail_from = true, .relay_mail_from_domain = true },
 	  .asked = "to:d d connect:1 1 from:s@f.g from:f.g from:g "
 	    "connect:c c " },
+	{ .name = "relaying: To sees the detail of a quoted local part",
+	  .phase = POLICY_RCPT,
+	  .f = { .client_name = "c", .client_addr = "1",
+	    .rcpt = "\"u+x\"@d" },
+	  .o = { .blocklist_recipients = true }, .map = "to:u@d=REJECT;",
+	  .asked = "to:u+x@d u+x@d to:u+*@d u+*@d to:u@d " },
 	{ .name = "relaying: block list", .phase = POLICY_RCPT,
 	  .f = { .client_name = "c", .client_addr = "1", .rcpt = "u@d" },
 	  .o = { .blocklist_recipients = true },
@@ -460,12 +487,18 @@ static const struct {
 	{ .name = "a route through that domain is followed",
 	  .phase = POLICY_RCPT, .f = { .rcpt = "u%far.org@d" },
 	  .map = "to:d=RELAY;", .why = POLICY_WHY_RELAY },
+	{ .name = "but not with an empty local part", .phase = POLICY_RCPT,
+	  .f = { .rcpt = "\"\"@d" }, .map = "to:d=RELAY;",
+	  .why = POLICY_WHY_RELAY },
 	{ .name = "a quoted route, too", .phase = POLICY_RCPT,
 	  .f = { .rcpt = "\"u@far.org\"@d" }, .map = "to:d=RELAY;",
 	  .why = POLICY_WHY_RELAY },
 	{ .name = "a bang path, too", .phase = POLICY_RCPT,
 	  .f = { .rcpt = "far.org!u@d" }, .map = "to:d=RELAY;",
 	  .why = POLICY_WHY_RELAY },
+	{ .name = "two source routes are dropped", .phase = POLICY_RCPT,
+	  .f = { .rcpt = "@a:@b,@c:u@d" }, .map = "to:d=RELAY;",
+	  .why = POLICY_WHY_OK, .relay_as = "map:to:d" },
 	{ .name = "a source route is dropped", .phase = POLICY_RCPT,
 	  .f = { .rcpt = "@d:u@far.org" }, .map = "to:d=RELAY;",
 	  .why = POLICY_WHY_RELAY },
