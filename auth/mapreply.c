@@ -3,6 +3,7 @@
  */
 #include "mapreply.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "mapaddr.h"
@@ -126,4 +127,24 @@ mapreply_to(struct policy_ctx *c, const struct mapaddr *a)
 		hit.found = POLICY_ABSENT;
 	return mapreply_apply(c, POLICY_RULE_TO_BLOCK, &hit, "5.2.1",
 	    "Mailbox disabled for this recipient");
+}
+
+/* To a recipient without domain the server's own one counts. */
+void
+mapreply_spam(struct policy_ctx *c, struct policy_hit *hit)
+{
+	const char *const *here = c->o->local_domains;
+	const char *tag = "Spam";
+	struct mapaddr a;
+
+	mapaddr_parse(&a, policy_str(c->f->rcpt), c->o);
+	if (a.domain[0] == '\0' && here != NULL && here[0] != NULL)
+		snprintf(a.domain, sizeof(a.domain), "%s", here[0]);
+	hit->found = POLICY_ABSENT;
+	if (a.domain[0] != '\0')
+		walk_mailbox(c, tag, &a, a.domain, WALK_TAGGED, hit);
+	if (hit->found == POLICY_ABSENT)
+		walk_name(c, tag, a.domain, WALK_TAGGED, hit);
+	if (hit->found == POLICY_ABSENT && mapaddr_is_listed(a.domain, here))
+		walk_mailbox(c, tag, &a, "", WALK_TAGGED, hit);
 }

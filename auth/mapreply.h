@@ -19,4 +19,7 @@ bool mapreply_from(struct policy_ctx *, bool *accepted);
 struct mapaddr;
 bool mapreply_to(struct policy_ctx *, const struct mapaddr *rcpt);
 
+/* Looks for the recipient's Spam entry, which only delay_checks knows. */
+void mapreply_spam(struct policy_ctx *, struct policy_hit *);
+
 #endif

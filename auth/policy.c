@@ -263,26 +263,53 @@ decide_mail(struct policy_ctx *c)
 {
 	bool accepted;
 
-	if (c->o->delay_checks)
+	if (c->o->delay_checks != POLICY_DELAY_NONE)
 		return false;
 	return tlsreq_client(c) || check_user(c) || check_right(c) ||
 	    check_sender(c) || mapreply_from(c, &accepted);
+}
+
+/*
+ * Where the recipient has a say in it: does it want mail that Connect and
+ * From refuse?
+ */
+static bool
+check_spam(struct policy_ctx *c, bool *wants)
+{
+	bool friend = c->o->delay_checks == POLICY_DELAY_FRIEND;
+	struct policy_hit hit;
+	bool found;
+
+	*wants = false;
+	if (c->o->delay_checks == POLICY_DELAY)
+		return false;
+	mapreply_spam(c, &hit);
+	if (hit.found == POLICY_TEMPFAIL)
+		return policy_refuse_lookup(c, POLICY_RULE_SPAM, &hit);
+	found = hit.found == POLICY_FOUND &&
+	    accessval_is(hit.value, friend ? "FRIEND" : "HATER");
+	policy_step(c, POLICY_RULE_SPAM,
+	    found ? POLICY_MET_PASS : POLICY_MET_NONE, &hit);
+	*wants = found == friend;
+	return false;
 }
 
 /* What delay_checks has put off until the recipient is known. */
 static bool
 check_delayed(struct policy_ctx *c, enum relayright right)
 {
-	bool accepted;
+	bool accepted, wants;
 
-	if (!c->o->delay_checks)
+	if (c->o->delay_checks == POLICY_DELAY_NONE)
 		return false;
 	if (tlsreq_client(c))
 		return true;
 	if (right == RELAYRIGHT_STRONG)
 		return false;
-	return mapreply_from(c, &accepted) ||
-	    (!accepted && mapreply_connect(c));
+	if (check_spam(c, &wants))
+		return true;
+	return !wants &&
+	    (mapreply_from(c, &accepted) || (!accepted && mapreply_connect(c)));
 }
 
 static bool
@@ -361,7 +388,7 @@ policy_decide(enum policy_phase phase, const struct policy_facts *facts,
 	verdict->steps_lost = false;
 	switch (phase) {
 	case POLICY_CONNECT:
-		if (!options->delay_checks)
+		if (options->delay_checks == POLICY_DELAY_NONE)
 			mapreply_connect(&c);
 		break;
 	case POLICY_TLS:
@@ -457,6 +484,7 @@ policy_rule_name(enum policy_rule rule)
 		[POLICY_RULE_NAME_RELAY] = "name_relay",
 		[POLICY_RULE_SENDER] = "sender",
 		[POLICY_RULE_FROM] = "from",
+		[POLICY_RULE_SPAM] = "spam",
 	};
 
 	return names[rule];

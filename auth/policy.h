@@ -128,6 +128,14 @@ struct policy_facts {
 	unsigned int map_relays; /* POLICY_RELAYS_* */
 };
 
+/* Connect and MAIL rules are asked at RCPT. */
+enum policy_delay {
+	POLICY_DELAY_NONE,
+	POLICY_DELAY,
+	POLICY_DELAY_FRIEND, /* Connect and From not if Spam:rcpt is FRIEND */
+	POLICY_DELAY_HATER,  /* and only if it is HATER */
+};
+
 /*
  * Options sendmail has in its configuration.  The server leaves all of them
  * off ({ 0 }), except where its own configuration has such a key.  Lists end
@@ -138,7 +146,7 @@ struct policy_options {
 	const char *const *relay_domains; /* class R */
 	const char *const *trusted_mechs; /* AUTH with one of them relays */
 	bool tls_perm_err;
-	bool delay_checks; /* Connect and MAIL rules are asked at RCPT */
+	enum policy_delay delay_checks;
 	bool blocklist_recipients;
 	bool relay_hosts_only;
 	bool relaytofulladdress;
@@ -232,6 +240,7 @@ enum policy_rule {
 	POLICY_RULE_NAME_RELAY,
 	POLICY_RULE_SENDER,
 	POLICY_RULE_FROM,
+	POLICY_RULE_SPAM,
 	POLICY_RULE_MAX
 };
 

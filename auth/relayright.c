@@ -268,7 +268,7 @@ by_login(struct policy_ctx *c)
 {
 	const char *mech = policy_str(c->f->auth_mech);
 
-	if (!mapaddr_is_listed(mech, c->o->trusted_mechs))
+	if (mech[0] == '\0' || !mapaddr_is_listed(mech, c->o->trusted_mechs))
 		return RELAYRIGHT_NONE;
 	policy_step(c, POLICY_RULE_AUTH_MECH, POLICY_MET_RELAY, NULL);
 	return RELAYRIGHT_STRONG;
@@ -332,9 +332,8 @@ relayright_deny(struct policy_ctx *c)
 {
 	return policy_refuse(c, POLICY_WHY_RELAY, 550, "5.7.1",
 	    "Relaying denied%s",
-	    c->o->trusted_mechs != NULL && c->o->trusted_mechs[0] != NULL
-		? ". Proper authentication required."
-		: "");
+	    c->o->trusted_mechs != NULL ? ". Proper authentication required."
+					: "");
 }
 
 /*

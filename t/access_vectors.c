@@ -12,7 +12,8 @@
  *
  * Malformed entries are refused when a map is loaded, so vectors without
  * quirk are decided without them; vectors with quirk are decided with them,
- * as if they had got in.  sendmail's record of a quarantine and of features
+ * as if they had got in.  Spam entries, which the server drops, are kept for
+ * the feature delay_checks that asks for them.  sendmail's record of a quarantine and of features
  * has a blank around every token; blanks do not count there.
  */
 #include <jansson.h>
@@ -30,6 +31,7 @@
 /* The map of one vector, and the keys whose look-up fails. */
 struct table {
 	struct accessmap *map;
+	json_t *lines; /* of which it was made */
 	json_t *failing;
 	bool with_malformed;
 };
@@ -84,6 +86,29 @@ is_key(const char *written, const char *folded)
 }
 
 static enum policy_found
+lookup_spam(json_t *lines, const char *key, char *value, size_t size)
+{
+	char word[POLICY_KEY_SIZE];
+	json_t *line;
+	size_t i;
+
+	json_array_foreach(lines, i, line)
+	{
+		const char *text = json_string_value(line);
+		size_t n = strcspn(text, " \t");
+
+		snprintf(word, sizeof(word), "%.*s", (int)n, text);
+		text += n + strspn(text + n, " \t");
+		if (!is_key(word, key) || *text == '\0')
+			continue;
+		snprintf(
+		    value, size, "%.*s", (int)strcspn(text, " \t\r"), text);
+		return POLICY_FOUND;
+	}
+	return POLICY_ABSENT;
+}
+
+static enum policy_found
 lookup(void *arg, const char *key, char *value, size_t size)
 {
 	struct table *t = arg;
@@ -95,6 +120,8 @@ lookup(void *arg, const char *key, char *value, size_t size)
 		if (is_key(json_string_value(fails), key))
 			return POLICY_TEMPFAIL;
 	}
+	if (strncmp(key, "spam:", 5) == 0)
+		return lookup_spam(t->lines, key, value, size);
 	for (i = 0; i < t->map->nentries; i++) {
 		const struct accessmap_entry *e = &t->map->entry[i];
 
@@ -158,15 +185,41 @@ set_valued(struct setup *s, const char *feature)
 		add(&s->relay, feature + strlen(relay));
 		return true;
 	}
+	if (strcmp(feature, "trust_auth") == 0) {
+		s->o.trusted_mechs = s->mechs.item;
+		return true;
+	}
 	if (strncmp(feature, trust, strlen(trust)) == 0) {
 		char *word, *rest = NULL;
 
+		s->o.trusted_mechs = s->mechs.item;
 		snprintf(
 		    s->text, sizeof(s->text), "%s", feature + strlen(trust));
 		for (word = strtok_r(s->text, " ", &rest); word != NULL;
 		     word = strtok_r(NULL, " ", &rest))
 			add(&s->mechs, word);
 		return true;
+	}
+	return false;
+}
+
+static bool
+set_delay(struct setup *s, const char *feature)
+{
+	static const struct {
+		const char *name;
+		enum policy_delay how;
+	} delays[] = {
+		{ "delay_checks", POLICY_DELAY },
+		{ "delay_checks=friend", POLICY_DELAY_FRIEND },
+		{ "delay_checks=hater", POLICY_DELAY_HATER },
+	};
+
+	for (size_t i = 0; i < sizeof(delays) / sizeof(delays[0]); i++) {
+		if (strcmp(feature, delays[i].name) == 0) {
+			s->o.delay_checks = delays[i].how;
+			return true;
+		}
 	}
 	return false;
 }
@@ -180,7 +233,6 @@ set_feature(struct setup *s, const char *feature)
 		bool *flag;
 	} flags[] = {
 		{ "blocklist_recipients", &o->blocklist_recipients },
-		{ "delay_checks", &o->delay_checks },
 		{ "lookupdotdomain", &o->lookupdotdomain },
 		{ "relay_hosts_only", &o->relay_hosts_only },
 		{ "relay_mail_from", &o->relay_mail_from },
@@ -195,7 +247,7 @@ set_feature(struct setup *s, const char *feature)
 	}
 	if (strcmp(feature, "relay_mail_from=domain") == 0)
 		return o->relay_mail_from = o->relay_mail_from_domain = true;
-	return set_valued(s, feature);
+	return set_delay(s, feature) || set_valued(s, feature);
 }
 
 /* What sendmail always has, and what the vector's configuration adds. */
@@ -218,23 +270,28 @@ set_options(struct setup *s, json_t *features)
 	}
 	s->o.local_domains = s->local.item;
 	s->o.relay_domains = s->relay.item;
-	s->o.trusted_mechs = s->mechs.item;
 	return true;
 }
 
-/* Takes angle brackets off; as the recipient's host, localhost is MYNAME. */
+/*
+ * Takes angle brackets off; as the recipient's host, localhost is MYNAME, with
+ * or without a dot behind it.
+ */
 static void
 set_address(char *out, size_t size, const char *address)
 {
 	static const char here[] = "@localhost";
 	size_t len = strlen(address), n = strlen(here);
-	bool local;
+	bool local, dot;
 
 	if (len >= 2 && address[0] == '<' && address[len - 1] == '>') {
 		address++;
 		len -= 2;
 	}
-	local = len > n && strncasecmp(address + len - n, here, n) == 0;
+	dot = len > n + 1 && address[len - 1] == '.';
+	local = len > n && strncasecmp(address + len - dot - n, here, n) == 0;
+	if (local)
+		len -= dot;
 	if (local)
 		len -= n - 1;
 	snprintf(out, size, "%.*s%s", (int)len, address, local ? MYNAME : "");
@@ -373,7 +430,7 @@ print_difference(json_t *vector, json_t *got)
 	json_t *want = json_object_get(vector, "result");
 	const char *quirk = text_of(vector, "quirk", NULL);
 	char *a = json_dumps(want, JSON_SORT_KEYS);
-	char *b = json_dumps(got, JSON_SORT_KEYS);
+	char *b = json_dumps(got, JSON_SORT_KEYS | JSON_ENCODE_ANY);
 
 	if (quirk != NULL)
 		printf("%s: quirk %s: expected a refusal, got %s\n",
@@ -410,6 +467,7 @@ decide(json_t *json, enum policy_phase *phase)
 	struct setup setup;
 	int found = phase_of(text_of(json, "phase", "tls_client"));
 	struct table t = { .map = load_map(json_object_get(json, "map")),
+		.lines = json_object_get(json, "map"),
 		.failing = json_object_get(json, "tempfail"),
 		.with_malformed = json_object_get(json, "quirk") != NULL };
 	struct policy_store store = { lookup, owns, &t };

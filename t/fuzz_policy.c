@@ -108,7 +108,10 @@ set_options(struct policy_options *o, const char *letters)
 	static const char *const relay[] = { "rel.example", "10.77", NULL };
 
 	o->tls_perm_err = strchr(letters, 'p') != NULL;
-	o->delay_checks = strchr(letters, 'd') != NULL;
+	o->delay_checks = strchr(letters, 'F') != NULL ? POLICY_DELAY_FRIEND
+	    : strchr(letters, 'H') != NULL             ? POLICY_DELAY_HATER
+	    : strchr(letters, 'd') != NULL             ? POLICY_DELAY
+						       : POLICY_DELAY_NONE;
 	o->blocklist_recipients = strchr(letters, 'b') != NULL;
 	o->relay_hosts_only = strchr(letters, 'h') != NULL;
 	o->relaytofulladdress = strchr(letters, 'f') != NULL;

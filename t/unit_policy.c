@@ -78,6 +78,7 @@ has_step(enum policy_rule rule, enum policy_met met)
 }
 
 static const char *const here[] = { "d", NULL };
+static const char *const none_trusted[] = { NULL };
 
 /* clang-format off */
 static const struct {
@@ -217,6 +218,14 @@ static const struct {
 	    .rcpt = "\"u+x\"@d" },
 	  .o = { .blocklist_recipients = true }, .map = "to:u@d=REJECT;",
 	  .asked = "to:u+x@d u+x@d to:u+*@d u+*@d to:u@d " },
+	{ .name = "delay_checks, friend: tagged only, @ for local users",
+	  .phase = POLICY_RCPT,
+	  .f = { .client_name = "c", .client_addr = "1", .rcpt = "u+x" },
+	  .o = { .unqualified_relays = true, .local_domains = here,
+	    .delay_checks = POLICY_DELAY_FRIEND },
+	  .map = "spam:u@=FRIEND;",
+	  .asked = "tls_clt:c tls_clt:1 tls_clt: spam:u+x@d spam:u+*@d "
+	    "spam:u@d spam:d spam:u+x@ spam:u+*@ spam:u@ " },
 	{ .name = "relaying: block list", .phase = POLICY_RCPT,
 	  .f = { .client_name = "c", .client_addr = "1", .rcpt = "u@d" },
 	  .o = { .blocklist_recipients = true },
@@ -423,6 +432,7 @@ static const struct {
 	enum policy_why why;
 	const char *relay_as;
 	const char *key;
+	const char *text; /* NULL: any */
 } ladders[] = {
 	/* nobody */
 	{ .name = "nobody, empty map: 530 at MAIL", .phase = POLICY_MAIL,
@@ -611,6 +621,41 @@ static const struct {
 	{ .name = "empty client name", .phase = POLICY_TLS,
 	  .f = { .client_name = "" }, .why = POLICY_WHY_LOOKUP },
 
+	/* delay_checks */
+#define DELAYED(how) .phase = POLICY_RCPT, \
+	  .f = { .sender = "x@bad.org", .rcpt = "u@d" }, \
+	  .o = { .anonymous_mail = true, .delay_checks = how }
+	{ .name = "delayed: the sender is asked at RCPT",
+	  .map = "to:d=RELAY;from:bad.org=REJECT;",
+	  DELAYED(POLICY_DELAY), .why = POLICY_WHY_MAP },
+	{ .name = "delayed: a friend takes mail of anybody",
+	  .map = "to:d=RELAY;from:bad.org=REJECT;spam:u@d=friend;",
+	  DELAYED(POLICY_DELAY_FRIEND), .why = POLICY_WHY_OK,
+	  .relay_as = "map:to:d" },
+	{ .name = "delayed: who is no friend does not",
+	  .map = "to:d=RELAY;from:bad.org=REJECT;spam:u@d=HATER;",
+	  DELAYED(POLICY_DELAY_FRIEND),
+	  .why = POLICY_WHY_MAP },
+	{ .name = "delayed: TLS_Clt counts for friends, too",
+	  .map = "to:d=RELAY;tls_clt:=VERIFY;spam:u@d=FRIEND;",
+	  DELAYED(POLICY_DELAY_FRIEND),
+	  .why = POLICY_WHY_TLS },
+	{ .name = "delayed: a hater is protected",
+	  .map = "to:d=RELAY;from:bad.org=REJECT;spam:d=HATER;",
+	  DELAYED(POLICY_DELAY_HATER), .why = POLICY_WHY_MAP },
+	{ .name = "delayed: nobody else is",
+	  .map = "to:d=RELAY;from:bad.org=REJECT;spam:e=HATER;",
+	  DELAYED(POLICY_DELAY_HATER), .why = POLICY_WHY_OK,
+	  .relay_as = "map:to:d" },
+	{ .name = "delayed: the Spam entry is not known for now",
+	  .map = "to:d=RELAY;from:bad.org=REJECT;spam:d=FAILS;",
+	  DELAYED(POLICY_DELAY_HATER),
+	  .why = POLICY_WHY_LOOKUP },
+	{ .name = "no mechanism is trusted, least of all none",
+	  .phase = POLICY_RCPT, .f = { .rcpt = "u@d", .auth_mech = "" },
+	  .o = { .trusted_mechs = none_trusted }, .why = POLICY_WHY_RELAY,
+	  .text = "Relaying denied. Proper authentication required." },
+
 	/* replies of the map */
 	{ .name = "user, sender rejected by the map", .phase = POLICY_MAIL,
 	  .f = { .user = "ann", .how = PASS, .sender = "ann@example.org" },
@@ -668,6 +713,9 @@ ladders_decide(void **state)
 		if (ladders[i].key != NULL &&
 		    strcmp(verdict.key, ladders[i].key) != 0)
 			fail_msg("%s: key %s", ladders[i].name, verdict.key);
+		if (ladders[i].text != NULL &&
+		    strcmp(verdict.text, ladders[i].text) != 0)
+			fail_msg("%s: %s", ladders[i].name, verdict.text);
 	}
 }
 
