@@ -106,6 +106,17 @@ mapreply_from(struct policy_ctx *c, bool *accepted)
 	return decided;
 }
 
+static bool
+is_fate(const struct policy_hit *hit)
+{
+	struct accessval_reply reply;
+
+	return hit->found == POLICY_FOUND &&
+	    accessval_reply(hit->value, &reply, NULL) == 0 &&
+	    (reply.kind == ACCESSVAL_DISCARD ||
+		reply.kind == ACCESSVAL_QUARANTINE);
+}
+
 bool
 mapreply_to(struct policy_ctx *c, const struct mapaddr *a)
 {
@@ -125,8 +136,29 @@ mapreply_to(struct policy_ctx *c, const struct mapaddr *a)
 	if (hit.found == POLICY_FOUND && c->o->skip &&
 	    accessval_is(hit.value, "SKIP"))
 		hit.found = POLICY_ABSENT;
+	if (!c->o->anonymous_mail && is_fate(&hit)) {
+		c->fated = true;
+		c->fate = hit;
+		c->fate_step = c->v->nsteps;
+		policy_step(c, POLICY_RULE_TO_BLOCK, POLICY_MET_PASS, &hit);
+		return false;
+	}
 	return mapreply_apply(c, POLICY_RULE_TO_BLOCK, &hit, "5.2.1",
 	    "Mailbox disabled for this recipient");
+}
+
+bool
+mapreply_fate(struct policy_ctx *c)
+{
+	struct policy_verdict *v = c->v;
+	struct accessval_reply reply;
+
+	if (!c->fated || accessval_reply(c->fate.value, &reply, NULL) == -1)
+		return false;
+	if (c->fate_step < v->nsteps)
+		v->steps[c->fate_step].met = POLICY_MET_REFUSE;
+	snprintf(v->key, sizeof(v->key), "%s", c->fate.key);
+	return decide(c, c->fate.value, &reply, "", "");
 }
 
 /* To a recipient without domain the server's own one counts. */

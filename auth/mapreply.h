@@ -19,6 +19,13 @@ bool mapreply_from(struct policy_ctx *, bool *accepted);
 struct mapaddr;
 bool mapreply_to(struct policy_ctx *, const struct mapaddr *rcpt);
 
+/*
+ * What becomes of mail that may be relayed: with a To entry DISCARD or
+ * QUARANTINE, which mapreply_to() has met but let pass, for a session without
+ * the right to relay shall not hear that its mail was taken.
+ */
+bool mapreply_fate(struct policy_ctx *);
+
 /* Looks for the recipient's Spam entry, which only delay_checks knows. */
 void mapreply_spam(struct policy_ctx *, struct policy_hit *);
 

@@ -324,7 +324,7 @@ decide_rcpt(struct policy_ctx *c)
 		return relayright_deny(c);
 	if (right == RELAYRIGHT_DECIDED)
 		return true;
-	return check_sender(c) || check_delayed(c, right);
+	return check_sender(c) || check_delayed(c, right) || mapreply_fate(c);
 }
 
 static bool
@@ -377,7 +377,9 @@ policy_decide(enum policy_phase phase, const struct policy_facts *facts,
     const struct policy_options *options, const struct policy_store *store,
     struct policy_verdict *verdict)
 {
-	struct policy_ctx c = { facts, options, store, verdict, false };
+	struct policy_ctx c = {
+		.f = facts, .o = options, .s = store, .v = verdict
+	};
 
 	verdict->decision = POLICY_ALLOW;
 	verdict->why = POLICY_WHY_OK;

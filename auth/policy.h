@@ -156,8 +156,9 @@ struct policy_options {
 	bool lookupdotdomain;
 	bool loopback_relays;    /* 127.0.0.1 and ::1 may relay */
 	bool unqualified_relays; /* a recipient without domain is local */
-	bool anonymous_mail;     /* MAIL needs no identity, RCPT decides */
-	bool verified_passes;    /* a verified peer passes where the look-up of
+	bool anonymous_mail;  /* MAIL needs no identity, RCPT decides; DISCARD
+				    and QUARANTINE of To entries need none */
+	bool verified_passes; /* a verified peer passes where the look-up of
 				 its TLS requirement fails for now */
 
 	/* Ours: user who must own the sender of what the map lets relay. */

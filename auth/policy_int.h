@@ -8,19 +8,24 @@
 
 #include "policy.h"
 
+/* Outcome of a look-up or of a walk. */
+struct policy_hit {
+	enum policy_found found;
+	char key[POLICY_KEY_SIZE];     /* found: the key; failed: which one */
+	char value[POLICY_VALUE_SIZE]; /* found */
+};
+
 struct policy_ctx {
 	const struct policy_facts *f;
 	const struct policy_options *o;
 	const struct policy_store *s;
 	struct policy_verdict *v;
 	bool any_failed; /* a look-up that did not decide has failed */
-};
 
-/* Outcome of a look-up or of a walk. */
-struct policy_hit {
-	enum policy_found found;
-	char key[POLICY_KEY_SIZE];     /* found: the key; failed: which one */
-	char value[POLICY_VALUE_SIZE]; /* found */
+	/* A To entry that discards or holds what may be relayed. */
+	bool fated;
+	struct policy_hit fate;
+	size_t fate_step; /* of the ladder */
 };
 
 /* "" for NULL. */

@@ -252,6 +252,39 @@ def fates(tap, scene):
            "Connect DISCARD: the smarthost never got it")
 
 
+def strangers(tap, scene):
+    """A To entry that discards or holds gives nobody the right to send."""
+    mark = scene.log.mark()
+    with Entries(scene, ("To:open.test", "RELAY"),
+                 ("To:thr.test", "DISCARD"),
+                 ("To:q.test", "QUARANTINE:look at it")):
+        with scene.tls_session() as session:
+            session.mail("stranger@evil.test")
+            for to in ("v@q.test", "v@thr.test", "v@closed.test",
+                       '""@open.test'):
+                says(tap, session, "RCPT TO:<%s>" % to,
+                     "550 5.7.1 Relaying denied", "a stranger to " + to)
+            tap.like(reply(session.docmd("DATA")), "^5",
+                     "a stranger: no recipient, no DATA")
+            session.rset()
+            session.mail("stranger@evil.test")
+            tap.equal(session.rcpt("v@open.test")[0], 250,
+                      "a stranger to open.test, which has RELAY")
+            tap.equal(session.data(message("to-open"))[0], 250,
+                      "a stranger to open.test: the message")
+        scene.send(message("to-q"), password=PASSWORD, to="v@q.test")
+        event = scene.log.wait(mark, ev="accepted", user="ann")
+        tap.equal(scene.submitctl_json("queue", "show", event["qid"])[
+            "state"], "held", "a user to q.test: it is held")
+        scene.submitctl("queue", "del", event["qid"])
+        scene.send(message("to-thr"), password=PASSWORD, to="v@thr.test")
+        event = scene.log.wait(mark, ev="discarded")
+        tap.equal((event["user"], event["rcpt"]), ("ann", "v@thr.test"),
+                  "a user to thr.test: it is thrown away")
+    tap.equal(scene.log.find(mark, ev="not-allowed"), None,
+              "a stranger makes queue warn of nothing")
+
+
 # entry, sender, recipient, reply to MAIL, to RCPT
 ENVELOPES = (
     ("From:ann@play.example", "REJECT", "^550 5.7.1 .*Access denied", None),
@@ -365,8 +398,8 @@ def test(tap):
                         scene.devices["pinned"].sha256())
         scene.start()
         for part in (requirements, citag, asked_again, of_a_user, relaying,
-                     connect, connect_421, fates, envelopes, features,
-                     map_relay_user):
+                     connect, connect_421, fates, strangers, envelopes,
+                     features, map_relay_user):
             part(tap, scene)
 
 

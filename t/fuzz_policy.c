@@ -4,7 +4,8 @@
  * user, sender, recipient; the rest is the text of the map.
  *
  * Whatever they are: the verdict is whole, allowing and refusing exclude each
- * other, and without user, options and any RELAY in the map nobody relays.
+ * other, and without user, options and any RELAY in the map nobody relays,
+ * nor has mail thrown away or held.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -182,6 +183,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		if (p == POLICY_RCPT && f.user == NULL && !gives_right(&o) &&
 		    !has_relay(m))
 			assert(v.decision != POLICY_ALLOW);
+		/* what is accepted in any way is somebody's */
+		if (p == POLICY_RCPT && !gives_right(&o) && !o.anonymous_mail &&
+		    v.decision != POLICY_REFUSE_PERM &&
+		    v.decision != POLICY_REFUSE_TEMP)
+			assert(v.relay_as[0] != '\0');
 	}
 	accessmap_free(&m);
 	free(text);

@@ -674,6 +674,39 @@ static const struct {
 	  .f = { .user = "ann", .how = PASS, .sender = "", .rcpt = "u@d" },
 	  .o = { .blocklist_recipients = true }, .map = "to:d=REJECT;",
 	  .why = POLICY_WHY_MAP, .key = "to:d" },
+	{ .name = "discarding for nobody: no right, no fate",
+	  .phase = POLICY_RCPT, .f = { .rcpt = "u@d" },
+	  .o = { .blocklist_recipients = true }, .map = "to:d=DISCARD;",
+	  .why = POLICY_WHY_RELAY, .key = "" },
+	{ .name = "holding for nobody: no right, no fate",
+	  .phase = POLICY_RCPT,
+	  .f = { .rcpt = "u@d", .resolve = POLICY_RESOLVE_FORGED },
+	  .o = { .blocklist_recipients = true }, .map = "to:u@d=QUARANTINE:x;",
+	  .why = POLICY_WHY_RESOLVE, .key = "" },
+	{ .name = "discarding for a user", .phase = POLICY_RCPT,
+	  .f = { .user = "ann", .how = PASS, .sender = "", .rcpt = "u@d" },
+	  .o = { .blocklist_recipients = true }, .map = "to:d=DISCARD;",
+	  .why = POLICY_WHY_MAP, .relay_as = "ann", .key = "to:d" },
+	{ .name = "discarding for who relays by the map",
+	  .phase = POLICY_RCPT, .f = { .rcpt = "u@d" },
+	  .o = { .blocklist_recipients = true },
+	  .map = "to:d=DISCARD;connect:192.0.2=RELAY;",
+	  .why = POLICY_WHY_MAP, .relay_as = "map:connect:192.0.2",
+	  .key = "to:d" },
+	{ .name = "holding for a user", .phase = POLICY_RCPT,
+	  .f = { .user = "ann", .how = PASS, .sender = "", .rcpt = "u@d" },
+	  .o = { .blocklist_recipients = true }, .map = "to:d=QUARANTINE:x y;",
+	  .why = POLICY_WHY_MAP, .relay_as = "ann", .key = "to:d",
+	  .text = "x y" },
+	{ .name = "a foreign sender is refused before", .phase = POLICY_RCPT,
+	  .f = { .user = "ann", .how = PASS, .sender = "x@far.org",
+	    .rcpt = "u@d" },
+	  .o = { .blocklist_recipients = true }, .map = "to:d=DISCARD;",
+	  .why = POLICY_WHY_SENDER },
+	{ .name = "sendmail discards for everybody", .phase = POLICY_RCPT,
+	  .f = { .rcpt = "u@d" },
+	  .o = { .blocklist_recipients = true, .anonymous_mail = true },
+	  .map = "to:d=DISCARD;", .why = POLICY_WHY_MAP, .key = "to:d" },
 	{ .name = "malformed Connect entry", .phase = POLICY_CONNECT,
 	  .map = "connect:192.0.2.1=QUARANTINE:;", .why = POLICY_WHY_MALFORMED },
 	{ .name = "Connect look-up fails", .phase = POLICY_CONNECT,
@@ -733,7 +766,8 @@ codes_are_for_the_map_only(void **state)
 		fake.map = ladders[i].map;
 		decide(ladders[i].phase, &f, &ladders[i].o, &fake);
 		ours = verdict.why == POLICY_WHY_OK ||
-		    verdict.why >= POLICY_WHY_NOBODY;
+		    verdict.why >= POLICY_WHY_NOBODY ||
+		    verdict.decision >= POLICY_DISCARD;
 		if (ours != (verdict.code == 0) ||
 		    ours != (verdict.esc[0] == '\0'))
 			fail_msg("%s: code %d", ladders[i].name, verdict.code);
@@ -801,6 +835,31 @@ long_facts_are_harmless(void **state)
 	assert_int_equal(verdict.why, POLICY_WHY_RELAY);
 }
 
+/* A fate that came to nothing decides nothing in the ladder, either. */
+static void
+fate_is_told_if_it_decides(void **state)
+{
+	static const struct policy_options o = { .blocklist_recipients = true };
+	struct fake fake = { .map = "to:d=DISCARD;" };
+	struct policy_facts f = { .client_name = "c",
+		.client_addr = "1",
+		.sender = "",
+		.rcpt = "u@d" };
+
+	(void)state;
+	decide(POLICY_RCPT, &f, &o, &fake);
+	assert_int_equal(verdict.decision, POLICY_REFUSE_PERM);
+	assert_int_equal(verdict.code, 550);
+	assert_true(has_step(POLICY_RULE_TO_BLOCK, POLICY_MET_PASS));
+	f.user = "ann";
+	f.how = PASS;
+	decide(POLICY_RCPT, &f, &o, &fake);
+	assert_int_equal(verdict.decision, POLICY_DISCARD);
+	assert_int_equal(verdict.code, 0);
+	assert_true(has_step(POLICY_RULE_TO_BLOCK, POLICY_MET_REFUSE));
+	assert_true(has_step(POLICY_RULE_USER_RELAY, POLICY_MET_RELAY));
+}
+
 static void
 every_word_has_a_name(void **state)
 {
@@ -826,6 +885,7 @@ main(void)
 		cmocka_unit_test(codes_are_for_the_map_only),
 		cmocka_unit_test(the_ladder_is_told),
 		cmocka_unit_test(long_facts_are_harmless),
+		cmocka_unit_test(fate_is_told_if_it_decides),
 		cmocka_unit_test(every_word_has_a_name),
 	};
 
