@@ -69,6 +69,19 @@ add_label(const unsigned char *p, unsigned n, char *out, size_t *len)
 	return 0;
 }
 
+/*
+ * No name of a host ends with a number (RFC 1123 section 2.1): it would be
+ * taken for an address, and match the entries of somebody else's.
+ */
+static bool
+looks_like_address(const char *name)
+{
+	const char *dot = strrchr(name, '.');
+	const char *last = dot != NULL ? dot + 1 : name;
+
+	return last[strspn(last, "0123456789")] == '\0';
+}
+
 /* The name at offset at, as text in out[DNSMSG_NAME]; 0, or -1 if it is
  * malformed, empty or no host name. */
 static int
@@ -92,7 +105,7 @@ host_name(const struct msg *m, size_t at, char *out)
 	if (at > m->len || len == 0 || m->p[at - 1] != 0)
 		return -1;
 	out[len - 1] = '\0';
-	return 0;
+	return looks_like_address(out) ? -1 : 0;
 }
 
 static void

@@ -21,8 +21,8 @@ typedef void dnsmsg_each(void *arg, const char *text);
 /*
  * Calls each for every record of the type in the answer section: an address as
  * inet_ntop() writes it, or a host name in lower case without its final dot.
- * Names that are no host names (letters, digits, "-", "_" and dots) are left
- * out.  Returns the message's rcode, or -1 if it is malformed; each may then
+ * Names that are no host names (letters, digits, "-", "_" and dots, and no
+ * number at the end) are left out.  Returns the message's rcode, or -1 if it is malformed; each may then
  * have been called before.
  */
 int dnsmsg_answers(

@@ -63,6 +63,12 @@ static const struct row {
 	    "\0\4\2a\n\0"), DNS_PTR, 0, "" },
 	{ "a dot inside a label", BYTES(HEAD("\1") QUESTION RR("\x0c")
 	    "\0\5\3a.b\0"), DNS_PTR, 0, "" },
+	{ "a name that looks like an address", BYTES(HEAD("\1") QUESTION
+	    RR("\x0c") "\0\x0a\2" "10\1" "1\1" "2\1" "3\0"), DNS_PTR, 0, "" },
+	{ "a number alone", BYTES(HEAD("\1") QUESTION RR("\x0c")
+	    "\0\4\2" "10\0"), DNS_PTR, 0, "" },
+	{ "a number before a name", BYTES(HEAD("\1") QUESTION RR("\x0c")
+	    "\0\7\2" "10\2" "a1\0"), DNS_PTR, 0, "10.a1 " },
 	{ "a pointer to itself", BYTES(HEAD("\1") QUESTION RR("\x0c")
 	    "\0\2\xc0\x27"), DNS_PTR, 0, "" },
 	{ "a pointer past the end", BYTES(HEAD("\1") QUESTION RR("\x0c")

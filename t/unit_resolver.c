@@ -47,6 +47,8 @@ static const char *const zone[] = {
 	"10.1.2.3 PTR lan.example.org",
 	"lan.example.org A 10.1.2.3",
 	"192.0.2.11 PTR bad name.example.org",
+	"192.0.2.12 PTR 10.1.2.3",
+	"10.1.2.3 A 192.0.2.12",
 };
 
 static const struct row {
@@ -104,6 +106,8 @@ static const struct row {
 	    "" },
 	{ "no PTR", RESOLVE_CLIENT, "192.0.2.200", RESOLVE_FAIL, "" },
 	{ "a PTR that is no host name", RESOLVE_CLIENT, "192.0.2.11",
+	    RESOLVE_FAIL, "" },
+	{ "a PTR that looks like an address", RESOLVE_CLIENT, "192.0.2.12",
 	    RESOLVE_FAIL, "" },
 	{ "not an address", RESOLVE_CLIENT, "mail.example.org", RESOLVE_FAIL,
 	    "" },
