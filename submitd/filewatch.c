@@ -11,10 +11,12 @@
 
 #include "mem.h"
 
-/* A new file counts when it is complete, a new link at once. */
+/* A new file counts when it is complete, a new link at once.  Owner and mode
+ * count, too: they may be why a file could not be taken. */
 #define WATCHED                                                                \
-	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE_SELF |           \
-	    IN_MOVE_SELF | IN_ONLYDIR)
+	(IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_CREATE |            \
+	    IN_DELETE | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF |            \
+	    IN_ONLYDIR)
 #define GONE (IN_DELETE_SELF | IN_MOVE_SELF | IN_IGNORED | IN_Q_OVERFLOW)
 
 enum { PLACES = 2 }; /* where the name stands, and where it leads */

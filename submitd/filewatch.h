@@ -1,6 +1,7 @@
 /*
- * Tells when a file has changed: written and closed, renamed into place, or
- * reached through a symbolic link that did.  Watches directories by
+ * Tells when a file has changed: written and closed, renamed into place or
+ * away, deleted, given to another owner or mode, or reached through a symbolic
+ * link that did.  Watches directories by
  * inotify(7), since editors and tools put a new file in place of the old one.
  */
 #ifndef SUBMITD_FILEWATCH_H

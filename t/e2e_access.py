@@ -396,13 +396,19 @@ def bad_lines(tap, scene):
                name + ": and the line as a field")
         decides(tap, scene, name + ": the entries of before stay",
                 r"503 5\.7\.0")
-    mark = scene.log.mark()
-    os.chmod(path, 0o666)
-    scene.reload()
-    event = scene.log.wait(mark, ev="access-map", result="refused")
-    tap.like(event["error"], "writable by others.*chmod go-w",
-             "a file that others can write: refused")
-    os.unlink(path)
+    change_map(scene, good)
+    for name, act, field, want in (
+            ("a file that others can write: refused",
+             lambda: os.chmod(path, 0o666), "error",
+             "writable by others.*chmod go-w"),
+            ("after chmod, as the log advised: taken",
+             lambda: os.chmod(path, 0o644), "entries", "^1$"),
+            ("deleted: refused at once", lambda: os.unlink(path), "error",
+             "cannot be read: No such file")):
+        mark = scene.log.mark()
+        act()
+        event = scene.log.wait(mark, ev="access-map")
+        tap.like(event.get(field, ""), want, name)
     mark = scene.log.mark()
     scene.reload()
     scene.log.wait(mark, ev="access-map", result="refused")

@@ -62,8 +62,7 @@ write_other(void)
 static void
 begin_to_write(void)
 {
-	unlink("file");
-	half = fopen("file", "w");
+	half = fopen("fresh", "w");
 	assert_non_null(half);
 	fputs("half", half);
 	fflush(half);
@@ -73,6 +72,32 @@ static void
 remove_file(void)
 {
 	unlink("file");
+}
+
+static void
+move_away(void)
+{
+	assert_int_equal(rename("file", "other"), 0);
+}
+
+static void
+open_to_others(void)
+{
+	assert_int_equal(chmod("file", 0666), 0);
+}
+
+static void
+close_to_others(void)
+{
+	assert_int_equal(chmod("elsewhere/target", 0600), 0);
+}
+
+static void
+touch_others(void)
+{
+	put("other", "new");
+	assert_int_equal(chmod("other", 0600), 0);
+	unlink("other");
 }
 
 static void
@@ -105,8 +130,13 @@ static const struct {
 	{ "written and closed", "file", write_file, true },
 	{ "another one is renamed into its place", "file", rename_file, true },
 	{ "other files", "file", write_other, false },
-	{ "created but not complete", "file", begin_to_write, false },
-	{ "removed", "file", remove_file, false },
+	{ "created but not complete", "fresh", begin_to_write, false },
+	{ "removed", "file", remove_file, true },
+	{ "moved away", "file", move_away, true },
+	{ "its mode is another", "file", open_to_others, true },
+	{ "the mode of a link's target is another", "link", close_to_others,
+	  true },
+	{ "mode and end of others", "file", touch_others, false },
 	{ "the target of a link is written", "link", write_target, true },
 	{ "the link leads elsewhere", "link", replace_link, true },
 	{ "a file beside the target", "link", write_other, false },
@@ -159,8 +189,8 @@ main(void)
 		cmocka_unit_test(changes_are_told),
 		cmocka_unit_test(no_directory),
 	};
-	static const char *const files[] = { "file", "file.new", "link",
-		"other", "elsewhere/target" };
+	static const char *const files[] = { "file", "file.new", "fresh",
+		"link", "other", "elsewhere/target" };
 	int failed;
 
 	if (mkdtemp(dir) == NULL || chdir(dir) == -1 ||
