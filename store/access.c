@@ -12,6 +12,7 @@
 
 #include "access.h"
 #include "db_private.h"
+#include "text.h"
 
 const char *
 store_access_source_text(enum store_access_source source)
@@ -29,7 +30,7 @@ fold_key(const char *key, char out[STORE_ACCESS_KEY_MAX + 1])
 		return "the key is empty";
 	if (len > STORE_ACCESS_KEY_MAX)
 		return "the key is longer than 1022 bytes";
-	if (!db_clean_utf8(key) || strchr(key, ' ') != NULL)
+	if (!text_is_clean(key) || strchr(key, ' ') != NULL)
 		return "the key is not UTF-8, or has a blank or a control "
 		       "character in it";
 	memcpy(out, key, len + 1);
@@ -46,7 +47,7 @@ bad_value(const char *value)
 		return "the value is empty";
 	if (len > STORE_ACCESS_VALUE_MAX)
 		return "the value is longer than 1022 bytes";
-	if (!db_clean_utf8(value))
+	if (!text_is_clean(value))
 		return "the value is not UTF-8 text of one line";
 	return NULL;
 }

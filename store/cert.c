@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "cert.h"
+#include "text.h"
 #include "user_private.h"
 
 /* clang-format off */
@@ -57,7 +58,7 @@ fold_value(struct store *st, enum store_cert_kind kind, const char *value,
 	size_t len = strlen(value);
 	const char *why;
 
-	if (len == 0 || len > STORE_CERT_VALUE_MAX || !db_clean_utf8(value))
+	if (len == 0 || len > STORE_CERT_VALUE_MAX || !text_is_clean(value))
 		return db_fail(st, STORE_INVALID, "not a value of kind %s",
 		    store_cert_kind_text(kind));
 	memcpy(out, value, len + 1);

@@ -18,6 +18,7 @@
 
 #include "db_private.h"
 #include "schema.h"
+#include "text.h"
 
 #define BUSY_MS 2000
 
@@ -486,7 +487,7 @@ void
 store_set_actor(struct store *st, const char *actor)
 {
 	snprintf(st->actor, sizeof(st->actor), "%s",
-	    db_clean_utf8(actor) ? actor : "");
+	    text_is_clean(actor) ? actor : "");
 }
 
 /* Change detection. */
@@ -740,45 +741,6 @@ db_fold(char *text)
 {
 	for (; *text != '\0'; text++)
 		*text = db_lower(*text);
-}
-
-/* Length of the UTF-8 sequence at p, 0 if it is none. */
-static size_t
-utf8_len(const unsigned char *p)
-{
-	uint32_t c;
-	size_t n;
-
-	if (p[0] < 0x80)
-		return 1;
-	n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-	if (p[0] < 0xc2 || p[0] > 0xf4)
-		return 0;
-	c = p[0] & (0x7fU >> n);
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		c = c << 6 | (p[i] & 0x3f);
-	}
-	/* Overlong forms, surrogates, C1 controls, beyond U+10FFFF. */
-	if ((n == 3 && c < 0x800) || (n == 4 && c < 0x10000) ||
-	    (c >= 0xd800 && c <= 0xdfff) || c < 0xa0 || c > 0x10ffff)
-		return 0;
-	return n;
-}
-
-bool
-db_clean_utf8(const char *text)
-{
-	const unsigned char *p = (const unsigned char *)text;
-	size_t n;
-
-	for (; *p != '\0'; p += n) {
-		n = utf8_len(p);
-		if (n == 0 || *p < 0x20 || *p == 0x7f)
-			return false;
-	}
-	return true;
 }
 
 const char *

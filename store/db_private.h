@@ -88,8 +88,6 @@ enum store_rc db_unwritten(struct store *st);
 /* ASCII letters to lower case, whatever the locale says. */
 char db_lower(char c);
 void db_fold(char *text);
-/* Valid UTF-8 (RFC 3629) without C0, C1 and DEL control characters. */
-bool db_clean_utf8(const char *text);
 
 /* A word of an enum that is written to the database as text. */
 struct db_word {

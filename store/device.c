@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "device.h"
+#include "text.h"
 #include "user_private.h"
 
 /* clang-format off */
@@ -40,7 +41,7 @@ store_label(const char *in, const char **why)
 
 	if (len == 0 || len > STORE_LABEL_MAX)
 		*why = "a label has 1 to 64 bytes";
-	else if (!db_clean_utf8(in))
+	else if (!text_is_clean(in))
 		*why = "a label is UTF-8 text of one line";
 	else if (in[0] == ' ' || in[len - 1] == ' ')
 		*why = "a label does not begin or end with a blank";

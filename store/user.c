@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "db_private.h"
+#include "text.h"
 #include "user.h"
 #include "user_private.h"
 
@@ -292,7 +293,7 @@ store_user_set_state(struct store *st, int64_t id, enum store_user_state state,
 	if (strlen(reason) > STORE_REASON_MAX)
 		return db_fail(st, STORE_INVALID,
 		    "the reason is longer than %d bytes", STORE_REASON_MAX);
-	if (!db_clean_utf8(reason))
+	if (!text_is_clean(reason))
 		return db_fail(st, STORE_INVALID,
 		    "the reason is not plain UTF-8 text of one line");
 	snprintf(detail, sizeof(detail), "%s%s%s", word,
@@ -442,7 +443,7 @@ store_address_pattern(
 	memcpy(out, in, len + 1);
 	if (strcmp(in, "*") == 0)
 		return 0;
-	if (!db_clean_utf8(in)) {
+	if (!text_is_clean(in)) {
 		*why = "it is not UTF-8, or it has control characters in it";
 		return -1;
 	}
