@@ -333,13 +333,17 @@ decide_try_tls(struct policy_ctx *c)
 	const char *name = policy_str(c->f->server_name);
 	const char *addr = policy_str(c->f->server_addr);
 	struct policy_hit hit;
+	bool forbids = false;
 
 	walk_host(c, "Try_TLS", name, addr, WALK_TAGGED, &hit);
 	if (hit.found == POLICY_ABSENT)
 		walk_exact(c, "Try_TLS", "", WALK_TAGGED, &hit);
 	if (hit.found == POLICY_TEMPFAIL)
 		return policy_refuse_lookup(c, POLICY_RULE_TRY_TLS, &hit);
-	if (hit.found == POLICY_ABSENT || !accessval_is(hit.value, "NO")) {
+	if (hit.found == POLICY_FOUND &&
+	    accessval_try_tls(hit.value, &forbids, NULL) == -1)
+		return policy_refuse_malformed(c, POLICY_RULE_TRY_TLS, &hit);
+	if (!forbids) {
 		policy_step(c, POLICY_RULE_TRY_TLS, POLICY_MET_NONE, &hit);
 		return false;
 	}

@@ -12,6 +12,7 @@
 #include <strings.h>
 
 #include "accessval.h"
+#include "text.h"
 
 struct check {
 	accesscheck_cb *cb;
@@ -194,15 +195,43 @@ check_relay(struct check *c, enum accessmap_tag tag, const char *value)
 static void
 check_try_tls(struct check *c, const char *value)
 {
-	if (!accessval_is(value, "NO") && !accessval_is(value, "YES") &&
-	    !accessval_is(value, "OK"))
+	const char *why;
+	bool forbids;
+
+	if (accessval_try_tls(value, &forbids, &why) == -1)
+		say(c, ACCESSMAP_ERROR, "'%.60s': %s", value, why);
+	else if (!forbids && !accessval_is(value, "YES") &&
+	    !accessval_is(value, "OK") && !accessval_is(value, "SKIP"))
 		say(c, ACCESSMAP_WARNING,
 		    "'%.60s' has no effect: only NO has one", value);
+}
+
+/* Those that sendmail knows and that have no meaning here, once each. */
+static void
+note_idle_letters(struct check *c, const char *value)
+{
+	char idle[2 * 26 + 1] = "";
+	size_t n = 0;
+
+	for (; *value != '\0'; value++) {
+		if (isalpha((unsigned char)*value) &&
+		    strchr("aAlLpP", *value) == NULL &&
+		    strchr(idle, *value) == NULL)
+			idle[n++] = *value;
+		idle[n] = '\0';
+	}
+	if (n > 0)
+		say(c, ACCESSMAP_NOTICE,
+		    "of the letters '%s' none has a meaning here, only a, l "
+		    "and p, large or small, have one",
+		    idle);
 }
 
 static void
 check_features(struct check *c, const char *value)
 {
+	if (accessval_is(value, "SKIP"))
+		return;
 	for (const char *p = value; *p != '\0'; p++) {
 		bool blank = *p == ' ' || *p == '\t';
 
@@ -216,6 +245,7 @@ check_features(struct check *c, const char *value)
 		    value);
 		return;
 	}
+	note_idle_letters(c, value);
 }
 
 /* Another word before the colon: a tag for CITag, or a slip of the pen. */
@@ -293,13 +323,31 @@ is_sound_key(const char *key)
 {
 	size_t len = strlen(key);
 
-	if (len == 0 || len > ACCESSMAP_LINE_MAX || key[0] == '#')
+	if (len == 0 || len > ACCESSMAP_LINE_MAX || key[0] == '#' ||
+	    strncmp(key, ACCESSMAP_MARK, sizeof(ACCESSMAP_MARK) - 1) == 0)
 		return false;
 	for (size_t i = 0; i < len; i++) {
 		if ((unsigned char)key[i] <= 0x20 || key[i] == 0x7f)
 			return false;
 	}
 	return true;
+}
+
+/* What the store would not take; what is dropped may be anything. */
+static bool
+is_storable(const char *key, const char *value)
+{
+	char text[ACCESSMAP_LINE_MAX + 1];
+	const char *operand;
+
+	if (accessmap_tag(key, &operand) == ACCESSMAP_FOREIGN)
+		return true;
+	snprintf(text, sizeof(text), "%s", value);
+	for (char *p = text; *p != '\0'; p++) {
+		if (*p == '\t') /* stored as a blank */
+			*p = ' ';
+	}
+	return text_is_clean(key) && text_is_clean(text);
 }
 
 int
@@ -311,8 +359,9 @@ accesscheck_entry(
 
 	if (!is_sound_key(key)) {
 		say(&c, ACCESSMAP_ERROR,
-		    "a key has no blanks or control characters, does not "
-		    "begin with # and has at most %d octets",
+		    "a key has no blanks or control characters, begins "
+		    "neither with # nor with a byte order mark, and has at "
+		    "most %d octets",
 		    ACCESSMAP_LINE_MAX);
 		return -1;
 	}
@@ -322,5 +371,8 @@ accesscheck_entry(
 		return -1;
 	}
 	check_by_tag(&c, key, value);
+	if (c.rc == 0 && !is_storable(key, value))
+		say(&c, ACCESSMAP_ERROR,
+		    "the entry is not UTF-8, or has a control character in it");
 	return c.rc;
 }

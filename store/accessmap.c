@@ -137,6 +137,7 @@ copy(const char *s, size_t len)
 struct reader {
 	struct accessmap *map;
 	int line;
+	bool marked; /* a byte order mark begins the text */
 };
 
 static void
@@ -172,7 +173,8 @@ add_entry(struct reader *r, const char *key, size_t klen, const char *value,
 	e.key = copy(key, klen);
 	e.value = copy(value, vlen);
 	e.tag = accessmap_tag(e.key, &operand);
-	e.malformed = accesscheck_entry(e.key, e.value, note, r) == -1;
+	e.malformed = accesscheck_entry(e.key, e.value, note, r) == -1 ||
+	    (r->marked && r->line == 1);
 	if (e.tag == ACCESSMAP_FOREIGN) {
 		explicit_bzero(e.value, vlen);
 		free(e.key);
@@ -214,6 +216,24 @@ read_line(struct reader *r, const char *line, size_t len)
 	add_entry(r, line, key, line + value, len - value);
 }
 
+/* makemap would take it as a part of the first key, which then matches
+ * nothing. */
+static size_t
+skip_mark(struct reader *r, const char *text, size_t len)
+{
+	size_t n = sizeof(ACCESSMAP_MARK) - 1;
+
+	if (len < n || memcmp(text, ACCESSMAP_MARK, n) != 0)
+		return 0;
+	r->line = 1;
+	note(r, ACCESSMAP_ERROR,
+	    "the file begins with a byte order mark (EF BB BF): save it as "
+	    "plain UTF-8, without");
+	r->line = 0;
+	r->marked = true;
+	return n;
+}
+
 /*
  * Like makemap, which reads into a buffer of fixed size: a line that is too
  * long is dropped up to there, and its tail is a line of its own.
@@ -221,7 +241,7 @@ read_line(struct reader *r, const char *line, size_t len)
 static void
 read_text(struct reader *r, const char *text, size_t len)
 {
-	size_t at = 0;
+	size_t at = skip_mark(r, text, len);
 
 	while (at < len) {
 		const char *end = memchr(text + at, '\n', len - at);

@@ -6,7 +6,8 @@
  * Lines that begin with '#' and empty lines are skipped. A key is folded to
  * lower case and may not begin with white space; the value is the rest of the
  * line without trailing blanks. A line has less than 1023 octets. Of a key
- * that comes twice the first stays.
+ * that comes twice the first stays. A byte order mark before the text is an
+ * error, which does not spoil the first key.
  *
  * Beyond what makemap does, each entry is checked (accesscheck.h).
  */
@@ -16,7 +17,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define ACCESSMAP_LINE_MAX 1022 /* octets of a line, key or value */
+#define ACCESSMAP_LINE_MAX 1022           /* octets of a line, key or value */
+#define ACCESSMAP_MARK     "\xef\xbb\xbf" /* byte order mark, in UTF-8 */
 
 enum accessmap_tag {
 	ACCESSMAP_TLS_CLT,

@@ -10,6 +10,9 @@
 
 #define BITS_DIGITS_MAX 9 /* fits a long anywhere */
 
+static const char unbalanced[] =
+    "unbalanced quotes, parentheses or angle brackets, or too long";
+
 static int
 malformed(const char **why, const char *text)
 {
@@ -465,9 +468,7 @@ accessval_reply(
 	if (!is_printable(value))
 		return malformed(why, "only printable ASCII may be in a value");
 	if (accessval_join(value, text, sizeof(text)) == -1)
-		return malformed(why,
-		    "unbalanced quotes, parentheses or angle brackets, or "
-		    "too long");
+		return malformed(why, unbalanced);
 	if (text[0] == '\0')
 		return malformed(why, "the value is empty");
 	if ((word = find_keyword(text)) != -1) {
@@ -478,4 +479,21 @@ accessval_reply(
 		return 0;
 	}
 	return parse_joined(text, out, why);
+}
+
+int
+accessval_try_tls(const char *value, bool *forbids, const char **why)
+{
+	char text[ACCESSVAL_TEXT_SIZE];
+
+	*forbids = false;
+	if (accessval_join(value, text, sizeof(text)) == -1)
+		return malformed(why, unbalanced);
+	*forbids = accessval_is(text, "NO");
+	if (*forbids)
+		return 0;
+	strip_quotes(text);
+	if (accessval_is(text, "NO"))
+		return malformed(why, "NO stands without quotes");
+	return 0;
 }

@@ -91,6 +91,13 @@ struct accessval_reply {
 int accessval_reply(
     const char *value, struct accessval_reply *out, const char **why);
 
+/*
+ * Try_TLS: *forbids if the value is NO, which a comment does not change.
+ * Malformed: unbalanced, or NO in quotes, which sendmail takes as nothing.  0,
+ * or -1 as above.
+ */
+int accessval_try_tls(const char *value, bool *forbids, const char **why);
+
 /* Is the value this keyword, spelled as such (any case)? */
 bool accessval_is(const char *value, const char *keyword);
 

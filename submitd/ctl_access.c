@@ -25,6 +25,8 @@ static int test_run(struct ctl *);
 /* clang-format off */
 static const struct ctl_opt list_opts[] = { { "--source", true },
 	{ .name = NULL } };
+static const struct ctl_opt export_opts[] = { { "--force", false },
+	{ .name = NULL } };
 static const struct ctl_opt test_opts[] = { { "--phase", true },
 	CTL_FACTS_OPTS, { .name = NULL } };
 
@@ -44,8 +46,9 @@ const struct ctl_verb ctl_access_verbs[] = {
 	{ "access", "import", "FILE",
 	  "take the entries of a map file in place of those of the last",
 	  ctl_access_import, CTL_WRITE, 1, 1, NULL },
-	{ "access", "export", "[FILE]", "write all entries as a map file",
-	  ctl_access_export, CTL_READ, 0, 1, NULL },
+	{ "access", "export", "[--force] [FILE]",
+	  "write all entries as a map file",
+	  ctl_access_export, CTL_READ, 0, 1, export_opts },
 	{ "access", "diff", "FILE", "say what import would change",
 	  ctl_access_diff, CTL_READ, 1, 1, NULL },
 	{ .noun = NULL },

@@ -8,15 +8,13 @@
 
 #include <sys/stat.h>
 
-#include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
+#include "ctl_file.h"
 #include "mapfile.h"
 #include "mem.h"
 #include "store/access.h"
@@ -235,52 +233,25 @@ export_row(const struct store_access *row, void *arg)
 	return 0;
 }
 
-/* A new file in place of an old one, or none of it. */
-static int
-write_file(const char *path, const struct buf *text)
-{
-	char *tmp = xasprintf("%s.%ld", path, (long)getpid());
-	int fd = open(tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	const unsigned char *p = buf_head(text);
-	size_t left = text->len;
-	ssize_t n = 0;
-	int status = 0;
-
-	if (fd == -1) {
-		status = ctl_fail(EX_CANTCREAT, "%s cannot be made: %s", tmp,
-		    strerror(errno));
-		free(tmp);
-		return status;
-	}
-	for (; left > 0 && n != -1; p += n, left -= (size_t)n)
-		if ((n = write(fd, p, left)) == -1)
-			break;
-	if (n == -1 || fsync(fd) == -1 || close(fd) == -1 ||
-	    rename(tmp, path) == -1) {
-		status = ctl_fail(EX_IOERR, "%s cannot be written: %s", path,
-		    strerror(errno));
-		unlink(tmp);
-	}
-	free(tmp);
-	return status;
-}
-
 static int
 export_done(struct ctl *ctl, struct writing *e)
 {
+	const char *path = ctl->words > 0 ? ctl->word[0] : "-";
 	int status;
 
 	if (e->unfit != NULL)
 		return ctl_fail(EX_DATAERR,
 		    "the entry %s cannot be written as a line of a map file",
 		    e->unfit);
-	if (ctl->words > 0) {
-		if ((status = write_file(ctl->word[0], &e->text)) == 0)
+	if (strcmp(path, "-") != 0) {
+		status = ctl_write_file(path, buf_head(&e->text), e->text.len,
+		    0600, ctl_opt(ctl, "--force") != NULL);
+		if (status == 0)
 			ctl_done(ctl,
-			    json_pack("{s:s, s:I}", "file", ctl->word[0],
-				"entries", (json_int_t)e->n),
+			    json_pack("{s:s, s:I}", "file", path, "entries",
+				(json_int_t)e->n),
 			    "%zu entr%s written to %s", e->n,
-			    e->n == 1 ? "y" : "ies", ctl->word[0]);
+			    e->n == 1 ? "y" : "ies", path);
 		return status;
 	}
 	if (e->text.len > 0) /* the last newline is added again */

@@ -136,6 +136,8 @@ facts_features(const char *letters)
 {
 	unsigned bits = 0;
 
+	if (accessval_is(letters, "SKIP")) /* of the tag alone */
+		return 0;
 	for (; *letters != '\0'; letters++) {
 		switch (*letters) {
 		case 'a':

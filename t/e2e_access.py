@@ -94,6 +94,9 @@ BAD_MAPS = (
     ("a continued line", "a.b ERROR:550\n\tgo away\n",
      r":2: .*not continued.*Postfix"),
     ("a control character in a key", "a.b OK\nj\x01rg@a.b OK\n", r":2: "),
+    ("a byte order mark", "\ufeffTLS_Clt: VERIFY\n",
+     r"\A(?!.*warning).*:1: .*byte order mark"),
+    ("Try_TLS in quotes", "Try_TLS:a.b \"NO\"\n", r":1: .*without quotes"),
 )
 
 # name, map, warning or note, entries
@@ -108,6 +111,8 @@ ODD_MAPS = (
      r"\A(?!.*hush).*:1: note: AuthInfo: ", 0),
     ("more than the default", "TLS_Clt:a.b VERIFY\n",
      r":1: warning: demands more", 1),
+    ("letters without meaning", "Srv_Features: l v S\n",
+     r":1: note: of the letters 'vS' none has a meaning", 1),
 )
 
 
@@ -121,6 +126,12 @@ def commands(tap, scene):
         for verb in "import", "diff":
             refused(tap, scene, "%s, %s" % (verb, name), (verb, "-"),
                     EX_DATAERR, "(?s)" + why, given=text)
+    with open(scene.path("latin1"), "wb") as f:
+        f.write(b"a.b OK\nTLS_User:j\xf6rg VERIFY\n")
+    for verb in "import", "diff":
+        refused(tap, scene, verb + ", a key that is not UTF-8",
+                (verb, scene.path("latin1")), EX_DATAERR,
+                r"latin1:2: .*not UTF-8")
     refused(tap, scene, "import, no file", ("import", "/nonexistent"),
             EX_NOINPUT, "No such file")
     for name, text, why, entries in ODD_MAPS:
@@ -148,8 +159,31 @@ def commands(tap, scene):
               "VERIFY\n", "set: blanks at the ends do not count")
     scene.submitctl("access", "del", "TLS_Clt:a.b")
     scene.submitctl("access", "import", "/dev/null")
+    exports(tap, scene)
+
+
+def exports(tap, scene):
+    """export: to standard output, or to a file that is not there yet."""
+    scene.submitctl("access", "import", "-", given="a OK\nB RELAY\n")
+    for words in (), ("-",):
+        done = scene.submitctl("access", "export", *words)
+        tap.equal(done.stdout, "a\tOK\nB\tRELAY\n",
+                  "export %s: standard output" % " ".join(words))
+    tap.ok(not os.path.exists("-"), "export -: makes no file")
+    path = scene.path("exported")
+    tap.like(scene.submitctl("access", "export", path).stdout,
+             "2 entries written", "export FILE: says so")
+    scene.submitctl("access", "import", "-", given="c OK\n")
+    refused(tap, scene, "export, to a file that is there", ("export", path),
+            EX_CANTCREAT, "is there already")
+    with open(path, encoding="utf-8") as f:
+        tap.equal(f.read(), "a\tOK\nB\tRELAY\n", "it is as it was")
+    scene.submitctl("access", "export", "--force", path)
+    with open(path, encoding="utf-8") as f:
+        tap.equal(f.read(), "c\tOK\n", "export --force: replaced")
     refused(tap, scene, "export, no such folder", ("export", "/nonexistent/x"),
             EX_CANTCREAT, "No such file")
+    scene.submitctl("access", "import", "/dev/null")
 
 
 # options behind --phase, decision, code and enhanced code, deciding entry

@@ -78,7 +78,7 @@ def there_and_back(tap, play, makemap, number, text):
     if not tap.equal(done.returncode, 0, name + ": imported"):
         tap.note(done.stderr)
         return
-    play.submitctl("access", "export", out)
+    play.submitctl("access", "export", "--force", out)
     status, said = makemap.build(read(out), play.path("out"))
     tap.ok(status == 0 and "duplicate" not in said and "line" not in said,
            name + ": makemap takes the export", said)
@@ -97,7 +97,7 @@ def with_cli(tap, play, makemap):
     """What is exported is what counts."""
     play.submitctl("access", "import", "-", given="Connect:a.b OK\nTo:c RELAY")
     play.submitctl("access", "set", "CONNECT:A.B", "REJECT")
-    play.submitctl("access", "export", play.path("out"))
+    play.submitctl("access", "export", "--force", play.path("out"))
     status, said = makemap.build(read(play.path("out")), play.path("out"))
     tap.equal(status, 0, "with entries of cli: makemap takes the export")
     tap.equal(makemap.dump(play.path("out")),

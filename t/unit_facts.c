@@ -135,6 +135,7 @@ letters_of_srv_features(void **state)
 		{ "a A", FACTS_NO_AUTH },
 		{ "l L l", FACTS_NEED_AUTH },
 		{ "v V s S c h b d e x", 0 },
+		{ "SKIP", 0 },
 	};
 
 	(void)state;

@@ -227,6 +227,7 @@ which_file_it_was(void **state)
 	accessmap_free(&map);
 }
 
+/* The check of the map refuses it before. */
 static void
 what_the_store_refuses(void **state)
 {
@@ -234,7 +235,9 @@ what_the_store_refuses(void **state)
 	struct accessmap *map = read_text(fx, "a OK\nj\xf6rg@b OK\n");
 	char text[256];
 
-	assert_int_equal(map->nerrors, 0);
+	assert_int_equal(map->nerrors, 1);
+	assert_true(mapfile_first_error(map, "/m", text, sizeof(text)));
+	assert_int_equal(strncmp(text, "/m:2: the entry is not UTF-8", 28), 0);
 	assert_rc(fx, mapfile_store(fx->st, map, "/m"), STORE_INVALID);
 	mapfile_store_error(fx->st, "/m", text, sizeof(text));
 	assert_int_equal(strncmp(text, "/m:2: the key is not UTF-8", 26), 0);
