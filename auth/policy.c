@@ -12,6 +12,7 @@
 #include "mapreply.h"
 #include "policy_int.h"
 #include "relayright.h"
+#include "store/accessmap.h"
 #include "store/accessval.h"
 #include "tlsreq.h"
 #include "walk.h"
@@ -40,6 +41,21 @@ policy_step(struct policy_ctx *c, enum policy_rule rule, enum policy_met met,
 	snprintf(s->key, sizeof(s->key), "%.*s", SHOWN, hit->key);
 	if (hit->found == POLICY_FOUND)
 		snprintf(s->value, sizeof(s->value), "%.*s", SHOWN, hit->value);
+}
+
+void
+policy_step_asked(struct policy_ctx *c, enum policy_rule rule,
+    enum policy_met met, const char *tag, const char *operand)
+{
+	struct policy_verdict *v = c->v;
+	size_t at = v->nsteps;
+
+	policy_step(c, rule, met, NULL);
+	if (at == v->nsteps)
+		return; /* no room */
+	snprintf(
+	    v->steps[at].key, sizeof(v->steps[at].key), "%s:%s", tag, operand);
+	accessmap_fold(v->steps[at].key);
 }
 
 void

@@ -259,7 +259,11 @@ enum policy_met {
 #define POLICY_STEPS_MAX  32
 #define POLICY_SHOWN_SIZE 256 /* of a key or value in a step, cut off */
 
-/* One rule asked, in order; key and value are empty if no entry was met. */
+/*
+ * One rule asked, in order; key and value are empty if no entry was met.  Of
+ * the rules CERT_ISSUER, CERT_SUBJECT and CITAG, which ask for one key, it is
+ * then told all the same.
+ */
 struct policy_step {
 	enum policy_rule rule;
 	enum policy_met met;

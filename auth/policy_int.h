@@ -35,6 +35,10 @@ const char *policy_str(const char *);
 void policy_step(struct policy_ctx *, enum policy_rule, enum policy_met,
     const struct policy_hit *);
 
+/* The same for one key that was asked for in vain. */
+void policy_step_asked(struct policy_ctx *, enum policy_rule, enum policy_met,
+    const char *tag, const char *operand);
+
 /* Sets the verdict's text; what is not printable ASCII becomes "?". */
 void policy_set_text(struct policy_ctx *, const char *text);
 

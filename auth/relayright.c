@@ -35,6 +35,18 @@ gives_relay(
 	return true;
 }
 
+/* An entry for the name, of which there can be but one. */
+static enum relayright
+cert_name(struct policy_ctx *c, enum policy_rule rule, const char *tag,
+    const char *name, const struct policy_hit *hit)
+{
+	if (hit->found == POLICY_ABSENT && name[0] != '\0') {
+		policy_step_asked(c, rule, POLICY_MET_NONE, tag, name);
+		return RELAYRIGHT_NONE;
+	}
+	return gives_relay(c, rule, hit) ? RELAYRIGHT_STRONG : RELAYRIGHT_NONE;
+}
+
 static enum relayright
 cert_subject(struct policy_ctx *c)
 {
@@ -43,9 +55,8 @@ cert_subject(struct policy_ctx *c)
 
 	if (subject[0] != '\0')
 		walk_exact(c, "CertSubject", subject, WALK_TAGGED, &hit);
-	return gives_relay(c, POLICY_RULE_CERT_SUBJECT, &hit)
-	    ? RELAYRIGHT_STRONG
-	    : RELAYRIGHT_NONE;
+	return cert_name(
+	    c, POLICY_RULE_CERT_SUBJECT, "CertSubject", subject, &hit);
 }
 
 enum relayright
@@ -64,8 +75,8 @@ relayright_cert(struct policy_ctx *c)
 		policy_step(c, POLICY_RULE_CERT_ISSUER, POLICY_MET_PASS, &hit);
 		return cert_subject(c);
 	}
-	return gives_relay(c, POLICY_RULE_CERT_ISSUER, &hit) ? RELAYRIGHT_STRONG
-							     : RELAYRIGHT_NONE;
+	return cert_name(
+	    c, POLICY_RULE_CERT_ISSUER, "CertIssuer", issuer, &hit);
 }
 
 /* Is the address one of the list, or in one of its networks? */

@@ -147,7 +147,11 @@ judge_citag(struct tlsreq *t, const struct accessval_item *item)
 		policy_step(t->c, POLICY_RULE_CITAG, POLICY_MET_PASS, &hit);
 		return false;
 	}
-	policy_step(t->c, POLICY_RULE_CITAG, POLICY_MET_REFUSE, &hit);
+	if (hit.found == POLICY_FOUND || issuer[0] == '\0')
+		policy_step(t->c, POLICY_RULE_CITAG, POLICY_MET_REFUSE, &hit);
+	else
+		policy_step_asked(
+		    t->c, POLICY_RULE_CITAG, POLICY_MET_REFUSE, tag, issuer);
 	snprintf(text, sizeof(text), "Cert Issuer %s not acceptable", issuer);
 	return refuse(t, text);
 }

@@ -10,7 +10,7 @@
  * The first row that fits; NULL fits anything. In a sentence %k is the key of
  * the entry, %v its value, %u the user, %s the sender, %r the recipient, %a
  * and %n the client's address and name, %w the word of {verify}, %b the bits,
- * %t the text of the reply.
+ * %t the text of the reply, %x a key that was asked for in vain.
  */
 struct row {
 	char result; /* r refused or deferred, a allowed, d, q */
@@ -49,6 +49,15 @@ static const struct row rows[] = {
 	  "The value \"%v\" of the entry %k makes no sense, so it refuses "
 	  "for now; correct it with \"submitctl access set %k VALUE\" or in "
 	  "the map's file." },
+
+	{ 'r', NULL, "tls", "citag",
+	  "The entry \"%k %v\" wants an entry \"%x OK\" for the issuer of the "
+	  "certificate, which is not there or says something else: set it, or "
+	  "use a certificate of another CA." },
+	{ 'r', NULL, NULL, "cert_subject",
+	  "The entry for the issuer of the certificate leaves it to an entry "
+	  "for its subject, and there is none that says RELAY: add an entry "
+	  "\"%x RELAY\", or let the client log in." },
 
 	/* the client */
 	{ 'r', NULL, NULL, "connect",
@@ -207,6 +216,8 @@ value_of(const struct ctl_advice_case *c, char what)
 		return c->verify;
 	case 'b':
 		return c->bits;
+	case 'x':
+		return c->wanted;
 	default:
 		return c->text;
 	}
@@ -218,7 +229,11 @@ add_value(struct buf *out, const struct ctl_advice_case *c, char what)
 	const char *value = or_empty(value_of(c, what));
 
 	if (value[0] == '\0')
-		value = what == 's' ? "<>" : what == 'u' ? "USER" : "none";
+		value = what == 's' ? "<>"
+		    : what == 'u'   ? "USER"
+		    : what == 'a'   ? "ADDRESS"
+		    : what == 'n'   ? "NAME"
+				    : "none";
 	buf_add(out, value, strlen(value));
 }
 

@@ -14,6 +14,8 @@ struct ctl_advice_case {
 	const char *key, *value;
 	const char *text; /* of the reply */
 	const char *user, *sender, *rcpt, *addr, *name, *verify, *bits;
+	const char *wanted; /* with the rules citag and cert_subject: the key
+			       of the entry that would have helped */
 };
 
 /* A sentence; free it. */

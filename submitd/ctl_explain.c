@@ -129,17 +129,58 @@ deciding(const json_t *o)
 	return found;
 }
 
+/* The last step of this rule, with this result, or NULL. */
+static const json_t *
+find_step(const json_t *o, const char *rule, const char *met)
+{
+	const json_t *steps = json_object_get(o, "ladder"), *step;
+	const json_t *found = NULL;
+	size_t i;
+
+	json_array_foreach(steps, i, step)
+	{
+		if (strcmp(text_of(step, "rule"), rule) == 0 &&
+		    strcmp(text_of(step, "met"), met) == 0)
+			found = step;
+	}
+	return found;
+}
+
+/*
+ * The key of an entry that would have helped, for the rule that asked for it;
+ * the caller frees.  From the names, as a step has its key cut.
+ */
+static char *
+find_wanted(const json_t *o, const json_t *decided, const char **rule)
+{
+	const json_t *step = find_step(o, "citag", "refuse");
+	const char *key = text_of(step, "key");
+
+	if (step != NULL && key[0] != '\0') {
+		*rule = "citag";
+		return xasprintf("%.*s:%s", (int)strcspn(key, ":"), key,
+		    text_of(o, "issuer"));
+	}
+	step = find_step(o, "cert_subject", "none");
+	if (decided != NULL || text_of(step, "key")[0] == '\0')
+		return NULL;
+	*rule = "cert_subject";
+	return xasprintf("CertSubject:%s", text_of(o, "subject"));
+}
+
 void
 ctl_explain_add(json_t *o)
 {
 	const json_t *step = deciding(o);
+	const char *rule = text_of(step, "rule");
+	char *wanted = find_wanted(o, step, &rule);
 	json_int_t bits = json_integer_value(json_object_get(o, "bits"));
 	char number[24], *advice;
 	const struct ctl_advice_case c = {
 		.phase = text_of(o, "phase"),
 		.result = text_of(o, "decision"),
 		.why = text_of(o, "why"),
-		.rule = text_of(step, "rule"),
+		.rule = rule,
 		.key = text_of(step, "key")[0] != '\0' ? text_of(step, "key")
 						       : text_of(o, "key"),
 		.value = text_of(step, "value"),
@@ -151,13 +192,15 @@ ctl_explain_add(json_t *o)
 		.name = text_of(o, "name"),
 		.verify = text_of(o, "verify"),
 		.bits = number,
+		.wanted = wanted,
 	};
 
 	snprintf(number, sizeof(number), "%lld", (long long)bits);
 	advice = ctl_advice(&c);
 	json_object_set_new(o, "rule",
-	    step != NULL ? json_string(c.rule) : json_string("none"));
+	    json_string(step != NULL ? text_of(step, "rule") : "none"));
 	json_object_set_new(o, "advice", json_string(advice));
+	free(wanted);
 	free(advice);
 }
 
@@ -244,6 +287,7 @@ static int
 past(struct ctl *ctl, const char *id)
 {
 	size_t len = strlen(id), i;
+	bool nobodys = strspn(id, "0") == len;
 	json_t *items = json_array(), *item;
 	int status = 0;
 
@@ -255,9 +299,9 @@ past(struct ctl *ctl, const char *id)
 		    "are expected, as the log has behind sid= and qid=",
 		    id);
 	}
-	if (len < 16) /* a session's has 16 */
+	if (len < 16 && !nobodys) /* a session's has 16 */
 		status = ask(ctl, "qid", id, items);
-	if (status == 0 && json_array_size(items) == 0)
+	if (status == 0 && json_array_size(items) == 0 && !nobodys)
 		status = ask(ctl, "sid", id, items);
 	if (status == 0 && json_array_size(items) == 0)
 		status = ctl_fail(EX_DATAERR,
@@ -293,6 +337,9 @@ add_text(json_t *o, const char *key, const char *text)
 	    text != NULL && text[0] != '\0' ? json_string(text) : json_null());
 }
 
+/* A client of which nothing is said; no entry is for it. */
+static const char unknown[] = "[unknown]";
+
 /* What was decided on, beside the decision. */
 static json_t *
 explained(enum policy_phase phase, const struct ctl_facts *c,
@@ -304,7 +351,10 @@ explained(enum policy_phase phase, const struct ctl_facts *c,
 
 	add_text(o, "user", f->user);
 	add_text(o, "addr", server ? f->server_addr : f->client_addr);
-	add_text(o, "name", server ? f->server_name : f->client_name);
+	add_text(o, "name",
+	    server                          ? f->server_name
+		: f->client_name == unknown ? NULL
+					    : f->client_name);
 	add_text(o, "verify", f->verify);
 	json_object_set_new(
 	    o, "bits", json_integer(f->cipher_bits > 0 ? f->cipher_bits : 0));
@@ -395,7 +445,7 @@ ctl_explain_decide(const struct ctl *ctl, struct ctl_facts *c, json_t *out)
 	int status;
 
 	if (c->f.client_name == NULL && c->f.server_name == NULL) {
-		c->f.client_name = "[unknown]";
+		c->f.client_name = unknown;
 		c->f.client_addr = "";
 	}
 	if ((status = find_device(ctl, c)) != 0)

@@ -15,7 +15,7 @@
  * All are optional; an item for each of the newest n, the oldest first: at,
  * sid, qid, phase, result, why, code, esc, text, user, device, how, addr,
  * name, verify, bits, cn, subject, issuer, from, to, key, ladder (an array of
- * rule, met, key, value).
+ * rule, met, key, value).  What there is not is null; without TLS bits is 0.
  *
  * Log:
  *	ev=history lost= error=		decisions that were not kept (warning)
@@ -368,6 +368,19 @@ listing_free(void *arg)
 	free(l);
 }
 
+/* What there is not is null, as in a dry run. */
+static json_t *
+text_or_null(const char *text)
+{
+	return text[0] != '\0' ? queue_json_text(text) : json_null();
+}
+
+static json_t *
+number_or_null(int64_t number)
+{
+	return number != 0 ? json_integer(number) : json_null();
+}
+
 static json_t *
 ladder_array(const char *ladder)
 {
@@ -379,8 +392,8 @@ ladder_array(const char *ladder)
 
 		json_object_set_new(o, "rule", queue_json_text(s.rule));
 		json_object_set_new(o, "met", queue_json_text(s.met));
-		json_object_set_new(o, "key", queue_json_text(s.key));
-		json_object_set_new(o, "value", queue_json_text(s.value));
+		json_object_set_new(o, "key", text_or_null(s.key));
+		json_object_set_new(o, "value", text_or_null(s.value));
 		json_array_append_new(a, o);
 	}
 	return a;
@@ -409,9 +422,9 @@ item_of(const struct decision *d)
 			: json_null());
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		json_object_set_new(
-		    o, texts[i].key, queue_json_text(texts[i].value));
-	json_object_set_new(o, "code", json_integer(d->code));
-	json_object_set_new(o, "device", json_integer(d->device));
+		    o, texts[i].key, text_or_null(texts[i].value));
+	json_object_set_new(o, "code", number_or_null(d->code));
+	json_object_set_new(o, "device", number_or_null(d->device));
 	json_object_set_new(o, "bits", json_integer(d->bits));
 	json_object_set_new(o, "ladder", ladder_array(d->ladder));
 	return o;

@@ -75,8 +75,10 @@ def one_session(tap, scene):
                ("rcpt", "allow", "user_relay")],
               "a session: all that was decided, in order")
     tap.equal([d["user"] for d in found],
-              ["", "ann", "ann", "ann", "ann", "ann", "ann"],
+              [None, "ann", "ann", "ann", "ann", "ann", "ann"],
               "and who it was")
+    tap.equal([d["code"] for d in found][1:3], [535, None],
+              "the codes of refusals, and none of others")
     for n, want in ((0, "let it log in"), (1, "There is no user ann, or"),
                     (2, "as ann succeeded"),
                     (3, "address add ann bob@play.example"),
@@ -94,8 +96,11 @@ def one_session(tap, scene):
               "with the rules of its recipients")
     tap.equal((found[1]["to"], found[1]["from"]), (BO, ANN),
               "and the first of them")
-    done = scene.submitctl("explain", "0123456789abc", check=False)
-    tap.equal(done.returncode, 65, "an id that is not known: 65")
+    for unknown in "0123456789abc", "0000000000000000", "0":
+        done = scene.submitctl("explain", unknown, check=False)
+        tap.equal(done.returncode, 65, unknown + " is not known: 65")
+        tap.like(done.stderr, "nothing is known of " + unknown,
+                 unknown + ": says so")
     done = scene.submitctl("explain", "ann", check=False)
     tap.equal(done.returncode, 65, "what can't be an id: 65")
     return sid, qid
@@ -126,6 +131,20 @@ def listing(tap, scene, sid, qid):
     for args in (("-n", "0"), ("-n", "x"), ("--since", "x")):
         done = scene.submitctl("log", *args, check=False)
         tap.equal(done.returncode, 64, "log %s %s: 64" % args)
+
+
+def nothing_is_null(tap, scene, sid):
+    """What there is not is null in all JSON, of the past and of dry runs."""
+    for name, items in (
+            ("explain SID", scene.submitctl_json("explain", sid)),
+            ("explain facts", scene.submitctl_json(
+                "explain", "--rcpt", BO)),
+            ("log", scene.submitctl_json("log", "--sid", sid))):
+        empty = [(key, value) for item in items
+                 for part in [item] + item["ladder"]
+                 for key, value in part.items()
+                 if value == "" or (key in ("code", "device") and value == 0)]
+        tap.equal(empty, [], name + ": nothing is null")
 
 
 def by_the_map(tap, scene):
@@ -188,6 +207,40 @@ DRY_RUNS = (
     ("one phase", ("--phase", "rcpt", "--client-addr", "192.0.2.7", "--rcpt",
                    "x@bad.example"), "refuse", "to_block", 550),
 )
+
+
+# name, options, text of the advice, a rule with the key it asked for
+ADVICE = (
+    ("no address is given", ("--rcpt", "x@y.example"),
+     '"Connect:ADDRESS RELAY"', None),
+    ("a subject without an entry",
+     ("--client-addr", "203.0.113.98", "--verify", "OK", "--cert-issuer",
+      "/CN=Their+20CA", "--cert-subject", "/CN=Member", "--rcpt", BO),
+     '"CertSubject:/CN=Member RELAY"',
+     ("cert_subject", "certsubject:/cn=member")),
+    ("an issuer without CITag",
+     ("--client-addr", "203.0.113.97", "--verify", "OK", "--cert-issuer",
+      "/CN=Their+20CA", "--rcpt", BO),
+     '"friends:/CN=Their+20CA OK"', ("citag", "friends:/cn=their+20ca")),
+)
+
+
+def advice(tap, scene):
+    """What would have to change is said with its names."""
+    scene.submitctl("access", "set", "CertIssuer:/CN=Their+20CA", "SUBJECT")
+    scene.submitctl("access", "set", "TLS_Clt:203.0.113.98", "OK")
+    scene.submitctl("access", "set", "TLS_Clt:203.0.113.97",
+                    "VERIFY+CITag:Friends")
+    for name, options, want, step in ADVICE:
+        last = scene.submitctl_json("explain", *options)[-1]
+        tap.ok(want in last["advice"], "advice, " + name, last["advice"])
+        tap.unlike(last["advice"], r"none \(|:none", name + ": no none")
+        if step is not None:
+            tap.ok(step in [(s["rule"], s["key"]) for s in last["ladder"]],
+                   name + ": the ladder has the key", last["ladder"])
+    text = scene.submitctl("explain", *ADVICE[1][1]).stdout
+    tap.like(text, r"cert_subject +none +certsubject:/cn=member +-\n",
+             "as text: asked for in vain")
 
 
 def dry_runs(tap, scene):
@@ -325,7 +378,9 @@ def test(tap):
         sid, qid = one_session(tap, scene)
         listing(tap, scene, sid, qid)
         by_the_map(tap, scene)
+        nothing_is_null(tap, scene, sid)
         dry_runs(tap, scene)
+        advice(tap, scene)
         certificates(tap, scene)
         crash(tap, scene, sid, qid)
 

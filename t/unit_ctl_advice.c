@@ -27,6 +27,7 @@ static const struct ctl_advice_case full = {
 	.name = "laptop.example.org",
 	.verify = "NO",
 	.bits = "256",
+	.wanted = "WANTED",
 };
 
 static void
@@ -68,6 +69,12 @@ test_cases(void **state)
 		    "user resume ann" },
 		{ "To", "rcpt", "refuse", "map", "to_block",
 		    "mail to bo@example.net" },
+		{ "a subject without an entry", "mail", "refuse", "nobody",
+		    "cert_subject", "add an entry \"WANTED RELAY\"" },
+		{ "the same at RCPT", "rcpt", "refuse", "relay",
+		    "cert_subject", "add an entry \"WANTED RELAY\"" },
+		{ "CITag", "tls", "defer", "tls", "citag",
+		    "\"KEY VALUE\" wants an entry \"WANTED OK\"" },
 		{ "relaying", "rcpt", "refuse", "relay", "", "Neither a user" },
 		{ "discarded", "rcpt", "discard", "map", "to_block",
 		    "thrown away" },
@@ -159,6 +166,15 @@ test_empty(void **state)
 	const struct ctl_advice_case sender = {
 		.phase = "mail", .result = "refuse", .why = "sender"
 	};
+	const struct ctl_advice_case relay = { .phase = "rcpt",
+		.result = "refuse",
+		.why = "relay",
+		.rcpt = "x@y" };
+	const struct ctl_advice_case tls = { .phase = "tls",
+		.result = "refuse",
+		.why = "tls",
+		.rule = "tls_clt",
+		.key = "tls_clt:" };
 	const struct ctl_advice_case nothing = { .phase = NULL };
 	char *text = ctl_advice(&nothing);
 
@@ -166,6 +182,8 @@ test_empty(void **state)
 	assert_string_equal(text, "");
 	free(text);
 	assert_says(&sender, "<> is no address of USER", "nothing known");
+	assert_says(&relay, "\"Connect:ADDRESS RELAY\"", "no address");
+	assert_says(&tls, "TLS_Clt:ADDRESS", "no address");
 }
 
 int

@@ -848,6 +848,50 @@ long_facts_are_harmless(void **state)
 	assert_int_equal(verdict.why, POLICY_WHY_RELAY);
 }
 
+static const struct policy_step *
+find_step(enum policy_rule rule)
+{
+	for (size_t i = 0; i < verdict.nsteps; i++)
+		if (verdict.steps[i].rule == rule)
+			return &verdict.steps[i];
+	fail_msg("no step %s", policy_rule_name(rule));
+	return NULL;
+}
+
+/* What was asked for in vain is told where there is one key only. */
+static void
+single_keys_are_told(void **state)
+{
+	static const struct policy_options o = { 0 };
+	struct fake fake = { .map = "tls_clt:c=VERIFY+CITag:Ours;" };
+	struct policy_facts f = { .client_name = "c",
+		.client_addr = "1",
+		.verify = "OK",
+		.cipher_bits = 256,
+		.cert_issuer = "/O=Ca",
+		.cert_subject = "/CN=x",
+		.sender = "",
+		.rcpt = "u@d" };
+
+	(void)state;
+	decide(POLICY_TLS, &f, &o, &fake);
+	assert_string_equal(find_step(POLICY_RULE_CITAG)->key, "ours:/o=ca");
+	assert_string_equal(find_step(POLICY_RULE_CITAG)->value, "");
+	assert_string_equal(verdict.key, "tls_clt:c");
+	fake.map = "";
+	decide(POLICY_RCPT, &f, &o, &fake);
+	assert_string_equal(
+	    find_step(POLICY_RULE_CERT_ISSUER)->key, "certissuer:/o=ca");
+	assert_string_equal(verdict.key, "");
+	fake.map = "certissuer:/o=ca=SUBJECT;";
+	decide(POLICY_RCPT, &f, &o, &fake);
+	assert_string_equal(
+	    find_step(POLICY_RULE_CERT_ISSUER)->value, "SUBJECT");
+	assert_string_equal(
+	    find_step(POLICY_RULE_CERT_SUBJECT)->key, "certsubject:/cn=x");
+	assert_string_equal(find_step(POLICY_RULE_CERT_SUBJECT)->value, "");
+}
+
 /* A fate that came to nothing decides nothing in the ladder, either. */
 static void
 fate_is_told_if_it_decides(void **state)
@@ -898,6 +942,7 @@ main(void)
 		cmocka_unit_test(codes_are_for_the_map_only),
 		cmocka_unit_test(the_ladder_is_told),
 		cmocka_unit_test(long_facts_are_harmless),
+		cmocka_unit_test(single_keys_are_told),
 		cmocka_unit_test(fate_is_told_if_it_decides),
 		cmocka_unit_test(every_word_has_a_name),
 	};
