@@ -287,7 +287,7 @@ test_run(struct ctl *ctl)
 		return ctl_usage(ctl, "--phase is needed");
 	if ((status = ctl_facts_phase(ctl, word, &phase)) != 0)
 		return status;
-	if ((status = ctl_facts_take(ctl, &facts)) == 0 &&
+	if ((status = ctl_facts_take(ctl, false, &facts)) == 0 &&
 	    (status = ctl_facts_decide(ctl, phase, &facts, &verdict)) == 0)
 		ctl_show(ctl, ctl_facts_verdict(phase, &facts, &verdict),
 		    ctl_facts_columns);

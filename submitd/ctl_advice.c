@@ -23,6 +23,9 @@ static const struct row rows[] = {
 	/* logins */
 	{ 'a', "auth", NULL, NULL,
 	  "The login as %u succeeded." },
+	{ 'r', "auth", NULL, "srv_features",
+	  "The entry \"%k %v\" keeps this client from logging in (AUTH): let "
+	  "it show a certificate instead, or take the letter A out." },
 	{ 'r', "auth", "bad", NULL,
 	  "There is no user %u, or the password or certificate is not theirs "
 	  "(%t); \"submitctl user show %u\" says what the user has." },

@@ -363,23 +363,38 @@ explained(enum policy_phase phase, const struct ctl_facts *c,
 	add_text(o, "issuer", f->cert_issuer);
 	add_text(o, "from", f->sender);
 	add_text(o, "to", f->rcpt);
-	ctl_explain_add(o);
 	return o;
 }
 
-/* MAIL as auth has it: first what Srv_Features asks for. */
+/*
+ * One phase as the server has it, appended to out. Before MAIL and RCPT stands
+ * what Srv_Features says of logging in: a password is shown by AUTH, which it
+ * may forbid, so that the session never comes so far.
+ */
 static int
 decide(const struct ctl *ctl, enum policy_phase phase,
-    const struct ctl_facts *c, struct policy_verdict *v)
+    const struct ctl_facts *c, struct policy_verdict *v, json_t *out)
 {
+	bool login = (c->f.how & POLICY_BY_PASSWORD) != 0;
+	bool asks = phase == POLICY_MAIL || (login && phase == POLICY_RCPT);
+	bool refused = false;
+	json_t *o;
 	int status;
 
-	if (phase == POLICY_MAIL && (c->f.how & POLICY_BY_PASSWORD) == 0) {
+	if (asks) {
 		status = ctl_facts_decide(ctl, POLICY_SRV_FEATURES, c, v);
-		if (status != 0 || facts_needs_login(v))
+		if (status != 0)
 			return status;
+		refused = login ? facts_forbids_login(v) : facts_needs_login(v);
 	}
-	return ctl_facts_decide(ctl, phase, c, v);
+	if (!refused && (status = ctl_facts_decide(ctl, phase, c, v)) != 0)
+		return status;
+	o = explained(phase, c, v);
+	if (refused && login)
+		json_object_set_new(o, "phase", json_string("auth"));
+	ctl_explain_add(o);
+	json_array_append_new(out, o);
+	return 0;
 }
 
 static bool
@@ -402,17 +417,44 @@ decide_all(const struct ctl *ctl, const struct ctl_facts *c, json_t *out)
 	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
 		if (phases[i] == POLICY_RCPT && c->f.rcpt == NULL)
 			break;
-		if ((status = decide(ctl, phases[i], c, &v)) != 0)
+		if ((status = decide(ctl, phases[i], c, &v, out)) != 0)
 			return status;
-		json_array_append_new(out, explained(phases[i], c, &v));
 		if (is_refusal(&v))
 			break;
 	}
 	return 0;
 }
 
+/*
+ * The device has one credential: where --by says nothing it is what was shown,
+ * else it must be among that.
+ */
 static int
-find_device(const struct ctl *ctl, const struct ctl_facts *c)
+show_device(
+    const struct ctl *ctl, struct ctl_facts *c, const struct store_device *d)
+{
+	bool cert = d->kind == STORE_DEVICE_CERT;
+	unsigned shows = cert ? POLICY_BY_CERT : POLICY_BY_PASSWORD;
+
+	if (cert && c->of_file && (c->f.how & POLICY_BY_CERT) != 0 &&
+	    c->file_device != d->id)
+		return ctl_fail(EX_DATAERR,
+		    "the certificate is not that of the device \"%s\"",
+		    d->label);
+	if (ctl_opt(ctl, "--by") == NULL && !c->of_file) {
+		if (cert && ctl_facts_under_cert(ctl, c) != 0)
+			return EX_USAGE;
+		c->f.how = shows;
+	}
+	if ((c->f.how & shows) == 0)
+		return ctl_fail(EX_DATAERR,
+		    "the device \"%s\" has a %s, and nothing else", d->label,
+		    cert ? "certificate" : "password");
+	return 0;
+}
+
+static int
+find_device(const struct ctl *ctl, struct ctl_facts *c)
 {
 	const char *label = ctl_opt(ctl, "--device");
 	struct store_device d;
@@ -433,7 +475,7 @@ find_device(const struct ctl *ctl, const struct ctl_facts *c)
 		    "the device \"%s\" is %s: what it shows counts as nothing, "
 		    "and its login is refused with 535",
 		    label, d.revoked != 0 ? "revoked" : "expired");
-	return 0;
+	return show_device(ctl, c, &d);
 }
 
 int
@@ -452,11 +494,9 @@ ctl_explain_decide(const struct ctl *ctl, struct ctl_facts *c, json_t *out)
 		return status;
 	if (word == NULL)
 		return decide_all(ctl, c, out);
-	if ((status = ctl_facts_phase(ctl, word, &phase)) != 0 ||
-	    (status = decide(ctl, phase, c, &v)) != 0)
+	if ((status = ctl_facts_phase(ctl, word, &phase)) != 0)
 		return status;
-	json_array_append_new(out, explained(phase, c, &v));
-	return 0;
+	return decide(ctl, phase, c, &v, out);
 }
 
 static int
@@ -466,15 +506,8 @@ given(struct ctl *ctl)
 	struct ctl_facts facts;
 	int status;
 
-	if ((status = ctl_facts_take(ctl, &facts)) == 0) {
-		/* a session here has TLS */
-		if (ctl_opt(ctl, "--verify") == NULL &&
-		    ctl_opt(ctl, "--bits") == NULL) {
-			facts.f.verify = "NO";
-			facts.f.cipher_bits = 256;
-		}
+	if ((status = ctl_facts_take(ctl, true, &facts)) == 0)
 		status = ctl_explain_decide(ctl, &facts, out);
-	}
 	ctl_facts_clear(&facts);
 	if (status != 0) {
 		json_decref(out);

@@ -227,12 +227,62 @@ as_json(const struct look *l, const char *file)
 
 /* ---- a session that shows it ---- */
 
+/* The certificate says it, or it is about somebody else's. */
+static int
+check_options(const struct ctl *ctl)
+{
+	static const char *const said[] = { "--verify", "--cert-subject",
+		"--cert-issuer", "--cn", "--cn-issuer" };
+	static const char *const server[] = { "--server-name",
+		"--server-addr" };
+	const char *bits = ctl_opt(ctl, "--bits");
+	size_t i;
+
+	for (i = 0; i < sizeof(said) / sizeof(said[0]); i++)
+		if (ctl_opt(ctl, said[i]) != NULL)
+			return ctl_usage(
+			    ctl, "--cert says it, not %s", said[i]);
+	for (i = 0; i < sizeof(server) / sizeof(server[0]); i++)
+		if (ctl_opt(ctl, server[i]) != NULL)
+			return ctl_usage(ctl,
+			    "%s: --cert is a client's certificate", server[i]);
+	if (bits != NULL && strspn(bits, "0") == strlen(bits))
+		return ctl_usage(
+		    ctl, "--bits: without TLS there is no certificate");
+	return 0;
+}
+
+/* --user and --by: may they be said of this certificate? */
+static int
+put_login(const struct look *l, struct ctl_facts *f)
+{
+	const char *by = ctl_opt(l->ctl, "--by");
+	bool found = l->map == CERT_MAP_FOUND;
+
+	if (found && strcmp(f->user.name, l->owner.user) == 0) {
+		/* without a word the certificate is the login */
+		f->f.how =
+		    by == NULL ? POLICY_BY_CERT : f->f.how | POLICY_BY_CERT;
+		return 0;
+	}
+	if ((f->f.how & POLICY_BY_CERT) == 0)
+		return 0;
+	if (!found)
+		return ctl_fail(EX_DATAERR,
+		    "--by %s: the certificate stands for no user", by);
+	return ctl_fail(EX_DATAERR,
+	    "--by %s: the certificate is %s's, not %s's", by, l->owner.user,
+	    f->user.name);
+}
+
 /* Its names, and its user if no other logged in. */
 static int
 put_facts(const struct look *l, struct ctl_facts *f)
 {
 	int status;
 
+	f->of_file = true;
+	f->file_device = l->map == CERT_MAP_FOUND ? l->owner.device : 0;
 	f->f.verify = cert_verify_word(l->cert.verify);
 	if (f->f.cipher_bits <= 0)
 		f->f.cipher_bits = 256;
@@ -240,28 +290,21 @@ put_facts(const struct look *l, struct ctl_facts *f)
 	f->f.cert_issuer = l->cert.issuer;
 	f->f.cn_subject = l->cert.cn_subject;
 	f->f.cn_issuer = l->cert.cn_issuer;
+	if (f->user.id != 0)
+		return put_login(l, f);
 	if (l->map != CERT_MAP_FOUND)
 		return 0;
-	if (f->user.id == 0) {
-		status = ctl_user(l->ctl, l->owner.user, &f->user);
-		if (status != 0)
-			return status;
-		ctl_facts_set_user(f, POLICY_BY_CERT);
-	} else if (strcmp(f->user.name, l->owner.user) == 0)
-		f->f.how |= POLICY_BY_CERT;
+	if ((status = ctl_user(l->ctl, l->owner.user, &f->user)) != 0)
+		return status;
+	ctl_facts_set_user(f, POLICY_BY_CERT);
 	return 0;
 }
 
+/* Any fact but the certificate. */
 static bool
 wants_decision(const struct ctl *ctl)
 {
-	static const char *const names[] = { "--phase", "--from", "--rcpt",
-		"--client-name", "--client-addr" };
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (ctl_opt(ctl, names[i]) != NULL)
-			return true;
-	return false;
+	return ctl->opts > 1u + (ctl_opt(ctl, "--at") != NULL);
 }
 
 static int
@@ -270,7 +313,7 @@ decide(const struct look *l, json_t *out)
 	struct ctl_facts facts;
 	int status;
 
-	if ((status = ctl_facts_take(l->ctl, &facts)) == 0 &&
+	if ((status = ctl_facts_take(l->ctl, true, &facts)) == 0 &&
 	    (status = put_facts(l, &facts)) == 0)
 		status = ctl_explain_decide(l->ctl, &facts, out);
 	ctl_facts_clear(&facts);
@@ -303,7 +346,8 @@ ctl_explain_cert(struct ctl *ctl, const char *file)
 	int status;
 
 	l->ctl = ctl;
-	if ((status = take_time(ctl, &l->now)) == 0 &&
+	if ((status = check_options(ctl)) == 0 &&
+	    (status = take_time(ctl, &l->now)) == 0 &&
 	    (status = examine(l, file)) == 0 && wants_decision(ctl))
 		status = decide(l, decisions);
 	if (status == 0)

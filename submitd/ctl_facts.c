@@ -131,6 +131,14 @@ take_client(const struct ctl *ctl, struct ctl_facts *c)
 		return ctl_usage(ctl,
 		    "--resolve: \"%s\", expected ok, fail, temp or forged",
 		    word);
+	if (ctl_opt(ctl, "--resolve") != NULL && name == NULL &&
+	    resolve == POLICY_RESOLVE_OK)
+		return ctl_usage(ctl, "--resolve ok needs --client-name");
+	if (name != NULL &&
+	    (resolve == POLICY_RESOLVE_FAIL || resolve == POLICY_RESOLVE_TEMP))
+		return ctl_usage(ctl,
+		    "--client-name with --resolve %s: then there is no name",
+		    word);
 	if ((status = take_addr(ctl, "--client-addr", &c->client_addr)) != 0)
 		return status;
 	c->f.resolve = (enum policy_resolve)resolve;
@@ -167,9 +175,58 @@ take_bits(const struct ctl *ctl, int *bits)
 	return 0;
 }
 
+static bool
+is_good_cert(const char *word)
+{
+	return strcasecmp(word, "OK") == 0 || strcasecmp(word, "TRUSTED") == 0;
+}
+
+static bool
+is_by_cert(const struct ctl *ctl)
+{
+	const char *by = ctl_opt(ctl, "--by");
+
+	return by != NULL &&
+	    (strcasecmp(by, "cert") == 0 || strcasecmp(by, "both") == 0);
+}
+
+/* Names count of a certificate only, and of one that was not pinned. */
+static int
+check_names(const struct ctl *ctl, const char *word)
+{
+	static const char *const names[] = { "--cert-subject", "--cert-issuer",
+		"--cn", "--cn-issuer" };
+
+	if (strcasecmp(word, "OK") == 0 || strcasecmp(word, "FAIL") == 0)
+		return 0;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (ctl_opt(ctl, names[i]) != NULL)
+			return ctl_usage(ctl,
+			    "%s: with --verify %s there is no certificate "
+			    "whose names count; expected OK or FAIL",
+			    names[i], word);
+	return 0;
+}
+
+/* Facts about TLS that can't be true together. */
+static int
+check_tls(const struct ctl *ctl, const char *word, bool under_tls)
+{
+	const char *bits = ctl_opt(ctl, "--bits");
+
+	if (bits != NULL && under_tls != (atoi(bits) > 0))
+		return ctl_usage(ctl, "--bits: with --verify %s there are %s",
+		    word, under_tls ? "some" : "none");
+	if (is_by_cert(ctl) && !is_good_cert(word))
+		return ctl_usage(ctl, "--by %s needs --verify OK or TRUSTED",
+		    ctl_opt(ctl, "--by"));
+	return check_names(ctl, word);
+}
+
 /*
- * TLS as the options say it: --bits or a word for a session under TLS; none
- * without both. The word is made fit for the side when the policy is asked.
+ * TLS as the options say it: --bits, a word for a session under TLS or a login
+ * by certificate; none without. The word is made fit for the side when the
+ * policy is asked.
  */
 static int
 take_tls(const struct ctl *ctl, struct ctl_facts *c)
@@ -184,13 +241,20 @@ take_tls(const struct ctl *ctl, struct ctl_facts *c)
 	if ((status = take_bits(ctl, &bits)) != 0)
 		return status;
 	if (word == NULL || word[0] == '\0')
-		word = bits > 0 ? "NO" : "NONE";
+		word = is_by_cert(ctl)         ? "OK"
+		    : bits > 0 || c->under_tls ? "NO"
+					       : "NONE";
 	if (WORD_INDEX(word, under_tls) == -1 && WORD_INDEX(word, others) == -1)
 		return ctl_usage(ctl,
 		    "--verify: \"%s\", expected OK, TRUSTED, NO, NOT, FAIL, "
 		    "NONE, CLEAR, TEMP, FAILURE, SOFTWARE, PROTOCOL, CONFIG "
 		    "or DANE_FAIL",
 		    word);
+	status = ctl_opt(ctl, "--cert") != NULL
+	    ? 0
+	    : check_tls(ctl, word, WORD_INDEX(word, under_tls) != -1);
+	if (status != 0)
+		return status;
 	if (bits == 0)
 		bits = WORD_INDEX(word, under_tls) != -1 ? BITS_DEFAULT
 							 : POLICY_NO_TLS;
@@ -203,6 +267,21 @@ take_tls(const struct ctl *ctl, struct ctl_facts *c)
 	c->f.cert_issuer = ctl_opt(ctl, "--cert-issuer");
 	c->f.cn_subject = ctl_opt(ctl, "--cn");
 	c->f.cn_issuer = ctl_opt(ctl, "--cn-issuer");
+	return 0;
+}
+
+int
+ctl_facts_under_cert(const struct ctl *ctl, struct ctl_facts *c)
+{
+	const char *word = ctl_opt(ctl, "--verify");
+
+	if (word != NULL && !is_good_cert(word))
+		return ctl_usage(
+		    ctl, "a login by certificate needs --verify OK or TRUSTED");
+	if (word == NULL)
+		c->f.verify = "OK";
+	if (c->f.cipher_bits <= 0)
+		c->f.cipher_bits = BITS_DEFAULT;
 	return 0;
 }
 
@@ -278,12 +357,13 @@ note_relay(const struct store_access *row, void *arg)
 }
 
 int
-ctl_facts_take(const struct ctl *ctl, struct ctl_facts *c)
+ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 {
 	enum store_rc rc;
 	int status;
 
 	memset(c, 0, sizeof(*c));
+	c->under_tls = under_tls;
 	if ((status = take_client(ctl, c)) != 0 ||
 	    (status = take_server(ctl, c)) != 0 ||
 	    (status = take_tls(ctl, c)) != 0 ||
@@ -447,8 +527,8 @@ ctl_facts_verdict(enum policy_phase phase, const struct ctl_facts *c,
 
 	if (refused)
 		facts_said(v,
-		    facts_reply_arg(v->why,
-			c->sender != NULL ? c->sender : "", c->user.reason),
+		    facts_reply_arg(v->why, c->sender != NULL ? c->sender : "",
+			c->user.reason),
 		    &said);
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o}",
 	    "phase", ctl_facts_phase_name(phase), "decision",

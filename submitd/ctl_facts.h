@@ -35,6 +35,11 @@ struct ctl_facts {
 	struct store_user user; /* id 0: nobody */
 	char *client_name, *client_addr, *server_name, *server_addr;
 	char *sender, *rcpt, *verify;
+	bool under_tls; /* without a word about TLS */
+
+	/* With --cert: a file was examined, and whose device it is (or 0). */
+	bool of_file;
+	int64_t file_device;
 };
 
 /* A phase by its word: "connect", "tls_client", ... 0 or EX_USAGE. */
@@ -42,11 +47,16 @@ int ctl_facts_phase(const struct ctl *, const char *word, enum policy_phase *);
 const char *ctl_facts_phase_name(enum policy_phase);
 
 /*
- * Facts from the options, with the state of a user from the store. 0 or an
- * exit status; clear them in either case.
+ * Facts from the options, with the state of a user from the store. Facts that
+ * can't be true together are an error. under_tls: a session of which no option
+ * says more has TLS, without a certificate. 0 or an exit status; clear them in
+ * either case.
  */
-int ctl_facts_take(const struct ctl *, struct ctl_facts *);
+int ctl_facts_take(const struct ctl *, bool under_tls, struct ctl_facts *);
 void ctl_facts_clear(struct ctl_facts *);
+/* The session shows a certificate that verifies; an error if --verify says
+ * something else. */
+int ctl_facts_under_cert(const struct ctl *, struct ctl_facts *);
 /* c->user has logged in so (POLICY_BY_*). */
 void ctl_facts_set_user(struct ctl_facts *c, unsigned how);
 

@@ -94,13 +94,23 @@ facts_reply_arg(enum policy_why why, const char *sender, const char *reason)
 	return "";
 }
 
+/* The sentence of a reply's first line, without its codes. */
+static void
+reply_text(enum smtp_reply id, const char *arg, char *out, size_t size)
+{
+	char reply[SMTP_REPLY_MAX];
+	size_t skip = strlen("530 ") + strlen(smtp_reply_status(id)) + 1;
+
+	smtp_reply_format(reply, sizeof(reply), id, arg, NULL);
+	reply[strcspn(reply, "\r\n")] = '\0';
+	snprintf(out, size, "%s", strlen(reply) > skip ? reply + skip : "");
+}
+
 void
 facts_said(const struct policy_verdict *v, const char *arg,
     struct facts_reply_said *said)
 {
 	enum smtp_reply id = facts_reply(v->why);
-	char reply[SMTP_REPLY_MAX];
-	size_t skip;
 
 	if (v->code != 0) {
 		said->code = v->code;
@@ -110,11 +120,7 @@ facts_said(const struct policy_verdict *v, const char *arg,
 	}
 	said->code = smtp_reply_code(id);
 	snprintf(said->esc, sizeof(said->esc), "%s", smtp_reply_status(id));
-	smtp_reply_format(reply, sizeof(reply), id, arg, NULL);
-	reply[strcspn(reply, "\r\n")] = '\0';
-	skip = strlen("530 ") + strlen(said->esc) + 1;
-	snprintf(said->text, sizeof(said->text), "%s",
-	    strlen(reply) > skip ? reply + skip : "");
+	reply_text(id, arg, said->text, sizeof(said->text));
 }
 
 struct policy_options
@@ -213,15 +219,35 @@ facts_server_verdict(const struct policy_verdict *v)
 	return SERVER_WAIT;
 }
 
-bool
-facts_needs_login(struct policy_verdict *v)
+/* The entry of Srv_Features, and no other rule, refuses. */
+static void
+refuse_by_letter(struct policy_verdict *v)
 {
-	if ((facts_features(v->text) & FACTS_NEED_AUTH) == 0)
-		return false;
 	v->decision = POLICY_REFUSE_PERM;
 	v->why = POLICY_WHY_NOBODY;
 	v->text[0] = '\0';
 	v->steps[0].met = POLICY_MET_REFUSE;
 	snprintf(v->key, sizeof(v->key), "%s", v->steps[0].key);
+}
+
+bool
+facts_needs_login(struct policy_verdict *v)
+{
+	if ((facts_features(v->text) & FACTS_NEED_AUTH) == 0)
+		return false;
+	refuse_by_letter(v);
+	return true;
+}
+
+bool
+facts_forbids_login(struct policy_verdict *v)
+{
+	if ((facts_features(v->text) & FACTS_NO_AUTH) == 0)
+		return false;
+	refuse_by_letter(v);
+	v->code = smtp_reply_code(R_AUTH_MECHANISM);
+	snprintf(
+	    v->esc, sizeof(v->esc), "%s", smtp_reply_status(R_AUTH_MECHANISM));
+	reply_text(R_AUTH_MECHANISM, "", v->text, sizeof(v->text));
 	return true;
 }

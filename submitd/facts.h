@@ -73,4 +73,7 @@ enum server_verdict facts_server_verdict(const struct policy_verdict *);
  */
 bool facts_needs_login(struct policy_verdict *);
 
+/* The same for one that logs in: makes it the refusal of AUTH. */
+bool facts_forbids_login(struct policy_verdict *);
+
 #endif

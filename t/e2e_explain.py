@@ -204,6 +204,24 @@ DRY_RUNS = (
     ("Srv_Features l and a certificate",
      ("--client-addr", "203.0.113.99", "--verify", "OK", "--user", "ann",
       "--by", "cert", "--from", ANN), "refuse", "srv_features", 530),
+    ("Srv_Features A and a password",
+     ("--client-addr", "203.0.113.96", "--user", "ann", "--from", ANN,
+      "--rcpt", BO), "refuse", "srv_features", 504),
+    ("Srv_Features A, a password and a certificate",
+     ("--client-addr", "203.0.113.96", "--user", "ann", "--by", "both",
+      "--from", ANN, "--rcpt", BO), "refuse", "srv_features", 504),
+    ("the same at MAIL",
+     ("--client-addr", "203.0.113.96", "--user", "ann", "--phase", "mail",
+      "--from", ANN), "refuse", "srv_features", 504),
+    ("Srv_Features A and a certificate",
+     ("--client-addr", "203.0.113.96", "--user", "ann", "--by", "cert",
+      "--from", ANN, "--rcpt", BO), "allow", "user_relay", None),
+    ("a device with a password",
+     ("--client-addr", "203.0.113.99", "--user", "ann", "--device", "tab",
+      "--from", ANN, "--rcpt", BO), "allow", "user_relay", None),
+    ("a device with a certificate is no AUTH",
+     ("--client-addr", "203.0.113.99", "--user", "ann", "--device", "pad",
+      "--from", ANN, "--rcpt", BO), "refuse", "srv_features", 530),
     ("one phase", ("--phase", "rcpt", "--client-addr", "192.0.2.7", "--rcpt",
                    "x@bad.example"), "refuse", "to_block", 550),
 )
@@ -218,6 +236,9 @@ ADVICE = (
       "/CN=Their+20CA", "--cert-subject", "/CN=Member", "--rcpt", BO),
      '"CertSubject:/CN=Member RELAY"',
      ("cert_subject", "certsubject:/cn=member")),
+    ("no AUTH for this client",
+     ("--client-addr", "203.0.113.96", "--user", "ann", "--from", ANN),
+     '"srv_features:203.0.113.96 A" keeps this client from logging in', None),
     ("an issuer without CITag",
      ("--client-addr", "203.0.113.97", "--verify", "OK", "--cert-issuer",
       "/CN=Their+20CA", "--rcpt", BO),
@@ -249,8 +270,15 @@ def dry_runs(tap, scene):
                   ("Connect:friend.example", "RELAY"),
                   ("Connect:198.51.100", "REJECT"),
                   ("TLS_Clt:203.0.113", "VERIFY"),
-                  ("Srv_Features:203.0.113.99", "l")):
+                  ("Srv_Features:203.0.113.99", "l"),
+                  ("Srv_Features:203.0.113.96", "A"),
+                  ("TLS_Clt:203.0.113.96", "OK"),
+                  ("TLS_Clt:203.0.113.99", "OK")):
         scene.submitctl("access", "set", *entry)
+    scene.submitctl("device", "add", "ann", "tab", "--password")
+    scene.submitctl("ca", "init")
+    scene.submitctl("device", "add", "ann", "pad", "--cert", "--out",
+                    scene.directory)
     for name, options, decision, rule, code in DRY_RUNS:
         last = scene.submitctl_json("explain", *options)[-1]
         tap.equal((last["decision"], last["rule"], last["code"]),
@@ -270,6 +298,61 @@ def dry_runs(tap, scene):
             ("no date", ("--cert", scene.laptop.cert, "--at", "soon"), 64)):
         done = scene.submitctl("explain", *args, check=False)
         tap.equal(done.returncode, status, "explain %s: %d" % (name, status))
+
+
+# options, what is said
+CONTRADICTIONS = (
+    (("--client-addr", "192.0.2.7", "--resolve", "ok"), "needs --client-name"),
+    (("--client-name", "a.b", "--resolve", "fail"), "then there is no name"),
+    (("--user", "ann", "--by", "cert", "--verify", "NO"),
+     "needs --verify OK or TRUSTED"),
+    (("--verify", "NO", "--cn", "ann"), "--cn: .*NO.* no certificate"),
+    (("--cert-issuer", "/CN=x", "--rcpt", BO), "--cert-issuer: .*NO"),
+    (("--verify", "TRUSTED", "--cert-subject", "/CN=x"),
+     "--cert-subject: .*TRUSTED"),
+    (("--verify", "NONE", "--bits", "128"), "--bits: .*NONE"),
+    (("--verify", "OK", "--bits", "0"), "--bits: .*OK"),
+    (("--user", "ann", "--device", "tab", "--by", "cert"),
+     'device "tab" has a password'),
+    (("--user", "ann", "--device", "pad", "--by", "password"),
+     'device "pad" has a certificate'),
+)
+# certificate, options, what is said
+OF_A_FILE = (
+    ("laptop", ("--verify", "OK"), "--cert says it, not --verify"),
+    ("laptop", ("--cn", "ann"), "--cert says it, not --cn"),
+    ("laptop", ("--server-name", "mx"), "a client's certificate"),
+    ("laptop", ("--bits", "0"), "--bits: .*without TLS"),
+    ("laptop", ("--user", "bob", "--by", "cert"), "is ann's, not bob's"),
+    ("laptop", ("--user", "ann", "--device", "pad"),
+     'not that of the device "pad"'),
+    ("own", ("--user", "ann", "--by", "cert"), "stands for no user"),
+)
+
+
+def contradictions(tap, scene):
+    """Facts that can't be true together are refused, none is ignored."""
+    for options, why in CONTRADICTIONS:
+        done = scene.submitctl("explain", *options, check=False)
+        tap.ok(done.returncode in (64, 65),
+               "refused: " + " ".join(options), done.stdout)
+        tap.like(done.stderr, why, "says why: " + why)
+    files = {"laptop": scene.laptop.cert,
+             "own": scene.ca.self_signed("own2", "own2").cert}
+    for name, options, why in OF_A_FILE:
+        done = scene.submitctl("explain", "--cert", files[name], *options,
+                               check=False)
+        tap.ok(done.returncode in (64, 65), "refused: --cert %s %s" % (
+            name, " ".join(options)), done.stdout)
+        tap.like(done.stderr, why, "says why: " + why)
+    seen = scene.submitctl_json("explain", "--cert", scene.laptop.cert,
+                                "--user", "ann", "--rcpt", BO)
+    tap.equal(seen["decisions"][-1]["decision"], "allow",
+              "--cert and its user: decided")
+    seen = scene.submitctl_json("explain", "--cert", scene.laptop.cert,
+                                "--user", "bob")
+    tap.equal((len(seen["decisions"]), seen["decisions"][-1]["user"]),
+              (3, "bob"), "--cert and the password of somebody else: decided")
 
 
 def certificates(tap, scene):
@@ -381,6 +464,7 @@ def test(tap):
         nothing_is_null(tap, scene, sid)
         dry_runs(tap, scene)
         advice(tap, scene)
+        contradictions(tap, scene)
         certificates(tap, scene)
         crash(tap, scene, sid, qid)
 

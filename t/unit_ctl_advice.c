@@ -63,6 +63,8 @@ test_cases(void **state)
 		    "\"Connect:192.0.2.7 RELAY\"" },
 		{ "Srv_Features", "mail", "refuse", "nobody", "srv_features",
 		    "take the letter l out" },
+		{ "Srv_Features against a login", "auth", "refuse", "nobody",
+		    "srv_features", "take the letter A out" },
 		{ "sender", "mail", "refuse", "sender", "sender",
 		    "address add ann ann@example.org" },
 		{ "suspended", "mail", "refuse", "suspended", "user_state",

@@ -203,6 +203,26 @@ a_login_is_needed(void **state)
 	assert_string_equal(verdict.key, "srv_features:");
 }
 
+static void
+a_login_is_forbidden(void **state)
+{
+	(void)state;
+	memset(&verdict, 0, sizeof(verdict));
+	verdict.nsteps = 1;
+	strcpy(verdict.text, "l P");
+	assert_false(facts_forbids_login(&verdict));
+	assert_int_equal(verdict.decision, POLICY_ALLOW);
+	strcpy(verdict.text, "l A");
+	strcpy(verdict.steps[0].key, "srv_features:");
+	assert_true(facts_forbids_login(&verdict));
+	assert_int_equal(verdict.decision, POLICY_REFUSE_PERM);
+	assert_int_equal(verdict.code, 504);
+	assert_string_equal(verdict.esc, "5.5.4");
+	assert_int_equal(strncmp(verdict.text, "This mechanism", 14), 0);
+	assert_int_equal(verdict.steps[0].met, POLICY_MET_REFUSE);
+	assert_string_equal(verdict.key, "srv_features:");
+}
+
 int
 main(void)
 {
@@ -214,6 +234,7 @@ main(void)
 		cmocka_unit_test(letters_of_srv_features),
 		cmocka_unit_test(what_is_said),
 		cmocka_unit_test(a_login_is_needed),
+		cmocka_unit_test(a_login_is_forbidden),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
