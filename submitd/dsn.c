@@ -286,6 +286,9 @@ static const struct {
 	{ ".7.", "The server refuses it by a rule of its own. Ask the recipient or its postmaster." },
 };
 
+/* Instead of the last of these, where no other server has spoken. */
+static const char own_rule[] = "This is a rule of this server.";
+
 static const struct {
 	enum dsn_action action;
 	const char *name;    /* RFC 3464 2.3.3 */
@@ -352,12 +355,28 @@ paragraph(struct buf *out, const char *indent, const char *pre,
 	buf_clear(&v);
 }
 
+/* NULL: none. */
+static const char *
+advice_of(const struct dsn_rcpt *r)
+{
+	const char *status = status_of(r);
+	bool ours = r->diagnostic == NULL && r->reason != NULL;
+	size_t i;
+
+	if (*status++ != '5')
+		return NULL;
+	for (i = 0; i < NADVICE - 1; i++)
+		if (strcmp(status, advice[i].status) == 0)
+			return advice[i].text;
+	if (strncmp(status, advice[i].status, strlen(advice[i].status)) != 0)
+		return NULL;
+	return ours ? own_rule : advice[i].text;
+}
+
 static void
 text_rcpt(struct buf *out, const struct dsn_rcpt *r)
 {
 	static const char deep[] = "      ";
-	const char *status = status_of(r);
-	size_t i;
 
 	paragraph(out, "  ", "<", r->final, ">");
 	if (r->diagnostic != NULL) {
@@ -370,14 +389,8 @@ text_rcpt(struct buf *out, const struct dsn_rcpt *r)
 	}
 	if (r->reason != NULL)
 		paragraph(out, deep, "", r->reason, "");
-	for (i = 0; *status == '5' && i < NADVICE; i++) {
-		if (strcmp(status + 1, advice[i].status) == 0 ||
-		    (strcmp(advice[i].status, ".7.") == 0 &&
-			strncmp(status + 1, ".7.", 3) == 0)) {
-			paragraph(out, deep, "", advice[i].text, "");
-			break;
-		}
-	}
+	if (advice_of(r) != NULL)
+		paragraph(out, deep, "", advice_of(r), "");
 	if (r->action == DSN_DELAYED && r->retry_until != NULL)
 		paragraph(out, deep, "It is tried until ", r->retry_until, ".");
 	add(out, "\r\n", NULL);

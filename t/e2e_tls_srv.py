@@ -96,6 +96,8 @@ def bounce_names(tap, scene, rcpt, name):
     tap.like(text, r"(?m)^Final-Recipient: rfc822; ?%s\r$" % re.escape(rcpt),
              name + ": it names the recipient")
     tap.like(text, r"(?m)^Status: 5\.7\.0\r$", name + ": and the status")
+    tap.like(text, "a rule of this server", name + ": and whose rule it is")
+    tap.unlike(text, "Ask the recipient", name + ": not the recipient's")
 
 
 def server_final(tap, scene):
