@@ -16,6 +16,7 @@
 #include "authd.h"
 #include "facts.h"
 #include "log.h"
+#include "ruled.h"
 #include "store/access.h"
 #include "store/accessmap.h"
 
@@ -138,12 +139,10 @@ log_decision(const struct authd_relay *r, uint64_t sid, const char *phase,
 	    v->text[0] != '\0' ? v->text : NULL);
 }
 
-static void
-decide(const struct authd_relay *r, enum policy_phase phase, const char *rcpt,
-    struct policy_verdict *v)
+static struct policy_facts
+facts_of(const struct authd_relay *r, const char *rcpt)
 {
-	const struct policy_options options = facts_options("");
-	const struct policy_facts facts = {
+	return (struct policy_facts){
 		.server_name = r->name,
 		.server_addr = r->addr,
 		.verify = r->verify,
@@ -154,8 +153,6 @@ decide(const struct authd_relay *r, enum policy_phase phase, const char *rcpt,
 		.cn_issuer = r->cn_issuer,
 		.rcpt = rcpt,
 	};
-
-	policy_decide(phase, &facts, &options, &authd_policy_store, v);
 }
 
 static void
@@ -166,7 +163,8 @@ answer_unknown(const struct authd_relay *r, uint64_t id, uint32_t n,
 		.n = n,
 		.verdict = SERVER_UNKNOWN,
 		.esc = "4.3.0",
-		.text = text };
+		.text = text,
+		.ruled = "" };
 
 	ipc_send(r->ipc, M_SERVER_VERDICT, sid, &m);
 }
@@ -175,18 +173,20 @@ static void
 judge(const struct authd_relay *r, enum policy_phase phase, const char *name,
     uint32_t n, const char *rcpt, uint64_t sid)
 {
+	const struct policy_options options = facts_options("");
+	const struct policy_facts facts = facts_of(r, rcpt);
 	struct m_server_verdict m = {
-		.id = r->id, .n = n, .esc = "", .text = ""
+		.id = r->id, .n = n, .esc = "", .text = "", .ruled = ""
 	};
 	struct policy_verdict v;
-	char text[1000];
+	char text[1000], ruled[RULED_MAX];
 
 	if (!authd_store_ready()) {
 		answer_unknown(
 		    r, r->id, n, sid, "the access map can't be read now");
 		return;
 	}
-	decide(r, phase, rcpt, &v);
+	policy_decide(phase, &facts, &options, &authd_policy_store, &v);
 	log_decision(r, sid, name, rcpt, &v);
 	m.verdict = (uint8_t)facts_server_verdict(&v);
 	if (m.verdict != SERVER_GO) {
@@ -195,6 +195,8 @@ judge(const struct authd_relay *r, enum policy_phase phase, const char *name,
 		if (m.verdict == SERVER_WAIT)
 			v.esc[0] = '4';
 		m.esc = v.esc;
+		ruled_text(&facts, &v, ruled);
+		m.ruled = ruled;
 	}
 	ipc_send(r->ipc, M_SERVER_VERDICT, sid, &m);
 }

@@ -71,6 +71,8 @@ const struct ctl_column ctl_explain_columns[] = {
 	{ "device", "Device", CTL_TEXT, NULL },
 	{ "addr", "Client", CTL_TEXT, NULL },
 	{ "name", "Its name", CTL_TEXT, NULL },
+	{ "server", "Smarthost", CTL_TEXT, NULL },
+	{ "server_addr", "Its address", CTL_TEXT, NULL },
 	{ "verify", "Certificate", CTL_TEXT, NULL },
 	{ "reason", "Because", CTL_TEXT, NULL },
 	{ "bits", "Cipher bits", CTL_NUMBER, NULL },
@@ -227,7 +229,7 @@ static void
 drop_repeated(json_t *decisions)
 {
 	static const char *const keys[] = { "sid", "qid", "user", "how",
-		"device", "addr", "name", "verify", "bits", "cn", "subject",
+		"device", "addr", "name", "server", "server_addr", "verify", "bits", "cn", "subject",
 		"issuer", "from", "to" };
 	size_t i, k;
 
@@ -242,12 +244,36 @@ drop_repeated(json_t *decisions)
 	}
 }
 
+static void
+rename_key(json_t *o, const char *from, const char *to)
+{
+	json_object_set(o, to, json_object_get(o, from));
+	json_object_del(o, from);
+}
+
+/* On that side addr and name are the smarthost's. */
+static void
+name_server(json_t *o)
+{
+	static const char *const phases[] = { "try_tls", "tls_srv",
+		"tls_server", "tls_rcpt" };
+	size_t i;
+
+	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+		if (strcmp(text_of(o, "phase"), phases[i]) == 0) {
+			rename_key(o, "name", "server");
+			rename_key(o, "addr", "server_addr");
+		}
+	}
+}
+
 void
 ctl_explain_for_people(json_t *decisions)
 {
 	json_t *o;
 	size_t i;
 
+	json_array_foreach(decisions, i, o) name_server(o);
 	drop_repeated(decisions);
 	json_array_foreach(decisions, i, o) drop_empty(o);
 }
@@ -265,14 +291,6 @@ ctl_explain_device(const struct ctl *ctl, int64_t id)
 }
 
 /* ---- of the past ---- */
-
-/* The names that a dry run has, too. */
-static void
-rename_key(json_t *o, const char *from, const char *to)
-{
-	json_object_set(o, to, json_object_get(o, from));
-	json_object_del(o, from);
-}
 
 static int
 ask(const struct ctl *ctl, const char *key, const char *id, json_t *items)
@@ -315,6 +333,7 @@ past(struct ctl *ctl, const char *id)
 	}
 	json_array_foreach(items, i, item)
 	{
+		/* the names that a dry run has, too */
 		rename_key(item, "result", "decision");
 		rename_key(item, "esc", "enhanced");
 		json_object_set_new(item, "device",

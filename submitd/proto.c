@@ -26,6 +26,7 @@ enum {
 	TEXT_MAX = 1024,
 	DECISION_RESULT_MAX = 4, /* enum policy_decision */
 	LADDER_LEN = 4095,       /* ladder.h */
+	RULED_LEN = 6521,        /* ruled.h */
 	SASL_MAX = 12288,        /* RFC 4954 section 4 */
 	PASSWORD_MAX = 4096,
 	CHAIN_MAX = 64 * 1024,
@@ -248,7 +249,8 @@ FIELDS(f_job_result) = {
 	F(STR, m_job_result, esc, 12),
 	F(STR, m_job_result, text, TEXT_MAX),
 	F(STR, m_job_result, mta, TEXT_MAX),
-	F(U8, m_job_result, alone, 1), { 0 } };
+	F(U8, m_job_result, alone, 1),
+	F(STR, m_job_result, ruled, RULED_LEN), { 0 } };
 FIELDS(f_job_done) = { F(U64, m_job_done, qid, 0), { 0 } };
 FIELDS(f_relay_state) = {
 	F(U8, m_relay_state, up, 1),
@@ -275,7 +277,8 @@ FIELDS(f_server_verdict) = {
 	F(U32, m_server_verdict, n, NUM_MAX),
 	F(U8, m_server_verdict, verdict, SERVER_UNKNOWN),
 	F(STR, m_server_verdict, esc, 12),
-	F(STR, m_server_verdict, text, TEXT_MAX), { 0 } };
+	F(STR, m_server_verdict, text, TEXT_MAX),
+	F(STR, m_server_verdict, ruled, RULED_LEN), { 0 } };
 FIELDS(f_resolve) = {
 	F(U64, m_resolve, id, 0),
 	F(U8, m_resolve, kind, RESOLVE_CLIENT),

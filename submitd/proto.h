@@ -515,6 +515,7 @@ struct m_job_result {
 	const char *mta;     /* name[address]:port of the smarthost, or "" */
 	uint8_t alone;	     /* says nothing of the smarthost: a rule keeps
 				this recipient or mail back */
+	const char *ruled;   /* of m_server_verdict, "" if none */
 };
 
 struct m_job_done {
@@ -579,6 +580,7 @@ struct m_server_verdict {
 	uint8_t verdict;  /* enum server_verdict */
 	const char *esc;  /* enhanced code, "" with SERVER_GO */
 	const char *text; /* a sentence that names the entry, likewise */
+	const char *ruled; /* ruled.h; "" if no entry decided */
 };
 
 /* ---- resolver ---- */

@@ -340,6 +340,10 @@ enum mailq_rc queue_decisions_apply(
 enum mailq_rc queue_decisions_prune(struct queue *);
 /* The same for a message that is thrown away. */
 void queue_decisions_discarded(struct queue *, const struct queue_submission *);
+/* An entry of the access map has kept this recipient back; told once, however
+ * often it is tried. */
+void queue_decision_ruled(struct queue *, const struct mailq_mail *,
+    const struct mailq_rcpt *, const struct m_job_result *);
 /* The command history.list. */
 void queue_history_list(struct control_conn *, const json_t *request);
 

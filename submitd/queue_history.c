@@ -1,5 +1,6 @@
 /*
- * The history of decisions, as auth tells it.
+ * The history of decisions, as auth tells it; those about the smarthost come
+ * with the results of relay, if they keep mail back.
  *
  * What accepts mail waits with the envelope and is stored in queue.db, in the
  * transaction of the message.  Everything else goes to history.db, which is
@@ -33,6 +34,7 @@
 #include "log.h"
 #include "mem.h"
 #include "queue.h"
+#include "ruled.h"
 #include "store/history.h"
 
 enum {
@@ -236,6 +238,71 @@ queue_on_decision(struct ipc *ipc, const struct ipc_in *in)
 	c = copy(&d);
 	TAILQ_INSERT_TAIL(&e->decisions, c, link);
 	e->ndecisions++;
+}
+
+/* "name[address]:port" */
+static void
+split_mta(const char *mta, char *name, char *addr, size_t size)
+{
+	size_t n = strcspn(mta, "[");
+
+	snprintf(name, size, "%.*s", (int)n, mta);
+	mta += n + (mta[n] == '[');
+	snprintf(addr, size, "%.*s", (int)strcspn(mta, "]"), mta);
+}
+
+static bool
+is_of_relay(const char *rule)
+{
+	static const enum policy_rule rules[] = { POLICY_RULE_TRY_TLS,
+		POLICY_RULE_TLS_SRV, POLICY_RULE_TLS_RCPT };
+	size_t i;
+
+	for (i = 0; i < sizeof(rules) / sizeof(rules[0]); i++)
+		if (strcmp(rule, policy_rule_name(rules[i])) == 0)
+			return true;
+	return false;
+}
+
+void
+queue_decision_ruled(struct queue *q, const struct mailq_mail *mail,
+    const struct mailq_rcpt *to, const struct m_job_result *m)
+{
+	static struct ruled r; /* large */
+	char name[256], addr[256];
+	enum policy_decision result = m->result == RESULT_FAILED
+	    ? POLICY_REFUSE_PERM
+	    : POLICY_REFUSE_TEMP;
+	struct decision d;
+
+	if (strcmp(to->text, m->text) == 0 || ruled_parse(m->ruled, &r) == -1 ||
+	    !is_of_relay(r.last.rule))
+		return;
+	split_mta(m->mta, name, addr, sizeof(name));
+	d = (struct decision){
+		.at_us = next_us(q),
+		.sid = mail->msg.sid,
+		.qid = mail->msg.qid,
+		.phase = r.last.rule,
+		.result = policy_decision_name(result),
+		.why = r.why,
+		.esc = m->esc,
+		.text = m->text,
+		.user = mail->msg.user,
+		.how = "",
+		.client_addr = addr,
+		.client_name = name,
+		.verify = r.verify,
+		.bits = r.bits,
+		.cn = r.cn,
+		.subject = r.subject,
+		.issuer = r.issuer,
+		.sender = mail->msg.from,
+		.rcpt = to->address,
+		.key = r.last.key,
+		.ladder = r.ladder,
+	};
+	keep(q, &d);
 }
 
 enum mailq_rc

@@ -477,6 +477,8 @@ on_job_result(struct ipc *ipc, const struct ipc_in *in)
 		return;
 	}
 	set_result(r, m);
+	if (m->ruled[0] != '\0')
+		queue_decision_ruled(p->q, j->mail, &j->mail->rcpt[r->i], m);
 }
 
 static void
@@ -486,7 +488,8 @@ on_job_done(struct ipc *ipc, const struct ipc_in *in)
 		.trouble = TROUBLE_LOCAL,
 		.esc = "4.3.0",
 		.text = "the relay gave no result",
-		.mta = "" };
+		.mta = "",
+		.ruled = "" };
 	const struct queue_peer *p = ipc_arg(ipc);
 	struct queue_job *j = job_of(p, in->m->job_done.qid);
 	size_t i;

@@ -16,6 +16,7 @@
 #include "ipc.h"
 #include "mem.h"
 #include "proto.h"
+#include "ruled.h"
 #include "smtp_client.h"
 
 struct event;
@@ -46,6 +47,7 @@ struct relay_reason {
 	char esc[12], text[SMTP_CLIENT_TEXT + 1];
 	char addr[RELAY_ADDR], mta[RELAY_MTA]; /* "" if none was tried */
 	bool final; /* an entry of the access map says so with PERM+ */
+	char ruled[RULED_MAX]; /* what auth tells queue of such an entry */
 };
 
 /* ---- one message: relay_job.c ---- */

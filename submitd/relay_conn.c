@@ -66,7 +66,7 @@ log_trouble(
 
 static void
 note_as(struct relay_conn *c, enum trouble_kind trouble, bool final,
-    const char *esc, const char *text)
+    const char *esc, const char *text, const char *ruled)
 {
 	struct relay_reason *r = &c->reason;
 	const char *addr = current_addr(c);
@@ -78,6 +78,7 @@ note_as(struct relay_conn *c, enum trouble_kind trouble, bool final,
 	r->trouble = trouble;
 	r->final = final;
 	snprintf(r->esc, sizeof(r->esc), "%s", esc);
+	snprintf(r->ruled, sizeof(r->ruled), "%s", ruled);
 	snprintf(r->addr, sizeof(r->addr), "%s", addr);
 	snprintf(r->mta, sizeof(r->mta), "%s", c->mta);
 	snprintf(r->text, sizeof(r->text), "%s%s%s%.600s",
@@ -90,7 +91,7 @@ static void
 note(struct relay_conn *c, enum trouble_kind trouble, const char *esc,
     const char *text)
 {
-	note_as(c, trouble, false, esc, text);
+	note_as(c, trouble, false, esc, text, "");
 }
 
 /* By no address did it become ready. */
@@ -549,7 +550,7 @@ rule_out(struct relay_conn *c, const struct m_server_verdict *m)
 	bool unknown = m->verdict == SERVER_UNKNOWN;
 
 	note_as(c, unknown ? TROUBLE_LOCAL : TROUBLE_TLS,
-	    m->verdict == SERVER_FAIL, m->esc, m->text);
+	    m->verdict == SERVER_FAIL, m->esc, m->text, m->ruled);
 	stream_free(&c->stream);
 	smtp_client_free(&c->client);
 	if (unknown)

@@ -220,7 +220,8 @@ relay_job_is_eightbit(const struct relay_job *j, bool read_all)
 
 static void
 send_result(const struct relay_job *j, size_t i,
-    const struct smtp_client_result *r, const char *mta, bool alone)
+    const struct smtp_client_result *r, const char *mta, bool alone,
+    const char *ruled)
 {
 	struct m_job_result m = { .qid = j->qid,
 		.n = j->n[i],
@@ -230,7 +231,8 @@ send_result(const struct relay_job *j, size_t i,
 		.esc = r->esc,
 		.text = r->text,
 		.mta = mta,
-		.alone = alone };
+		.alone = alone,
+		.ruled = ruled };
 
 	if (r->unsure)
 		log_event(LOG_WARNING, j->sid, j->qid, "unsure",
@@ -244,7 +246,7 @@ void
 relay_job_result(struct relay_job *j, size_t i,
     const struct smtp_client_result *r, const char *mta)
 {
-	send_result(j, i, r, mta, false);
+	send_result(j, i, r, mta, false, "");
 }
 
 /* A result of our own.  A report, of whose failure nobody can be told, waits
@@ -264,7 +266,7 @@ keep_back(const struct relay_job *j, size_t i, const struct relay_reason *why,
 		r.kind = RESULT_FAILED;
 	else
 		esc[0] = '4';
-	send_result(j, i, &r, why->mta, alone);
+	send_result(j, i, &r, why->mta, alone, why->ruled);
 }
 
 void
@@ -280,6 +282,7 @@ relay_job_rule_out(struct relay_job *j, size_t i,
 	snprintf(why.esc, sizeof(why.esc), "%s", m->esc);
 	snprintf(why.text, sizeof(why.text), "%s", m->text);
 	snprintf(why.mta, sizeof(why.mta), "%s", mta);
+	snprintf(why.ruled, sizeof(why.ruled), "%s", m->ruled);
 	j->ruled[i] = RULED_OUT;
 	keep_back(j, i, &why, true);
 }

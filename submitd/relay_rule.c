@@ -167,6 +167,7 @@ on_late(evutil_socket_t fd, short what, void *arg)
 	struct relay_conn *c = arg;
 	struct m_server_verdict m = { .verdict = SERVER_UNKNOWN,
 		.esc = "4.3.0",
+		.ruled = "",
 		.text = c->ask.worker != NULL
 		    ? "the access map can't be asked: no answer from auth"
 		    : "the access map can't be asked: no auth worker" };

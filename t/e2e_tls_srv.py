@@ -50,6 +50,26 @@ def check_kept(tap, scene, mark, name, why):
              name + ": and the alarm of status")
 
 
+def explained(tap, scene, qid, phase, decision, name):
+    """The history has the decision about the smarthost, once."""
+    found = scene.submitctl_json("explain", qid)
+    tap.equal([d["phase"] for d in found[:2]], ["mail", "rcpt"],
+              name + ": explain has what accepted it")
+    late = found[2:]
+    tap.equal([(d["phase"], d["decision"], d["rule"]) for d in late],
+              [(phase, decision, phase)], name + ": and what kept it back")
+    tag, _, value = name.partition(" ")
+    tap.equal((late[0]["key"], late[0]["ladder"][-1]["value"],
+               late[0]["user"], late[0]["verify"] or ""),
+              (tag.lower(), value, "ann", "" if phase == "try_tls" else "OK"),
+              name + ": with the entry, the user and the facts")
+    tap.like(late[0]["advice"], re.escape('"%s %s"' % (tag.lower(), value)),
+             name + ": and what would have to change")
+    text = scene.submitctl("explain", qid).stdout
+    tap.like(text, r"Smarthost: +localhost\nIts address: +(127\.0\.0\.1|::1)\n",
+             name + ": for people")
+
+
 def waits(tap, scene, key, value, why=""):
     """Mail waits because of an entry, and goes once it is deleted."""
     name = "%s %s" % (key, value)
@@ -60,6 +80,8 @@ def waits(tap, scene, key, value, why=""):
     scene.send(message(token), password=PASSWORD)
     check_kept(tap, scene, mark, name, why)
     tap.equal(len(host.messages), messages, name + ": nothing left")
+    explained(tap, scene, scene.log.wait(after=mark, ev="deferred")["qid"],
+              "try_tls" if key.startswith("Try") else "tls_srv", "defer", name)
     if key.startswith("Try_TLS"):
         tap.equal(host.connections, connections,
                   name + ": nobody was connected to")
@@ -136,6 +158,11 @@ def one_of_two(tap, scene):
     tap.like(line["text"], re.escape(name) + ".*" + TOO_WEAK,
              name + ": its text names the entry")
     tap.like(shown(scene), re.escape(name), name + ": queue show does")
+    for _ in range(2):
+        mark = scene.log.mark()
+        scene.submitctl("queue", "retry", "--all")
+        scene.log.wait(after=mark, ev="deferred")
+    explained(tap, scene, line["qid"], "tls_rcpt", "defer", name)
     scene.send(message("meanwhile"), password=PASSWORD)
     scene.delivered("meanwhile")
     tap.ok(True, name + ": other mail goes")
@@ -154,11 +181,14 @@ def rcpt_final(tap, scene):
     name = "TLS_Rcpt:example.org PERM+ENCR:256"
     weak_smarthost(scene)
     entry(scene, "TLS_Rcpt:example.org", "PERM+ENCR:256")
+    mark = scene.log.mark()
     scene.send(message("final-rcpt"), password=PASSWORD,
                to=["bo@example.net", "cy@example.org"])
     tap.equal(scene.delivered("final-rcpt")["rcpts"], ["bo@example.net"],
               name + ": the other recipient gets it")
     bounce_names(tap, scene, "cy@example.org", name)
+    line = scene.log.wait(after=mark, ev="failed")
+    explained(tap, scene, line["qid"], "tls_rcpt", "refuse", name)
     entry(scene, "TLS_Rcpt:example.org")
 
 

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #include "store/device.h"
 #include "submitd/authd.h"
 #include "submitd/log.h"
+#include "submitd/ruled.h"
 
 #define FRONT  7
 #define SID(n) ((uint64_t)FRONT << SID_COUNTER_BITS | (n))
@@ -1858,6 +1860,7 @@ relays_ask(void **state)
 	};
 	const struct m_server_verdict *v;
 	struct m_server_rcpt r = { .n = 5 };
+	struct ruled ruled;
 	struct ipc *relay;
 	int role_end;
 	size_t i;
@@ -1883,6 +1886,13 @@ relays_ask(void **state)
 		    strstr(v->text, rows[i].says) == NULL)
 			fail_msg("%s: %u %s %s", rows[i].name, v->verdict,
 			    v->esc, v->text);
+		if (v->verdict == SERVER_GO)
+			assert_string_equal(v->ruled, "");
+		else if (ruled_parse(v->ruled, &ruled) == -1 ||
+		    strcasecmp(ruled.last.key, rows[i].key) != 0 ||
+		    strcmp(ruled.last.value, rows[i].value) != 0 ||
+		    ruled.bits != (int)rows[i].bits)
+			fail_msg("%s: ruled %s", rows[i].name, v->ruled);
 		set_rule(rows[i].key, NULL);
 		authd_store_ready();
 		next(relay, M_SERVER_RULES, 0);

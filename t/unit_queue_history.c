@@ -78,6 +78,14 @@ list(const char *request)
 	return all;
 }
 
+static const char *
+text_of(json_t *item, const char *key)
+{
+	const char *s = json_string_value(json_object_get(item, key));
+
+	return s != NULL ? s : "(null)";
+}
+
 /* Their texts with blanks between. */
 static void
 assert_list(const char *request, const char *want)
@@ -232,6 +240,80 @@ test_bounded(void **state)
 	json_decref(items);
 }
 
+/* One result of the newest job, kept back by an entry. */
+static void
+keep_back(enum result_kind kind, const char *text, const char *ruled)
+{
+	const struct rig_job *j = &rig.job[rig.njobs - 1];
+	struct m_job_result m = { .qid = j->qid,
+		.n = j->n[0],
+		.result = (uint8_t)kind,
+		.trouble = TROUBLE_TLS,
+		.esc = kind == RESULT_FAILED ? "5.7.0" : "4.7.0",
+		.text = text,
+		.mta = "mx.example.net[192.0.2.25]:587",
+		.alone = 1,
+		.ruled = ruled };
+
+	ipc_send(rig.relay, M_JOB_RESULT, 0, &m);
+	rig_done(&rig, j);
+	rig_settle(&rig);
+}
+
+/* An entry about the smarthost keeps mail back: told once, until what it says
+ * is something else. */
+static void
+test_of_the_smarthost(void **state)
+{
+	static const char ruled[] =
+	    "tls\tOK\t128\tmx\t/CN=mx\t/CN=ca\n"
+	    "tls_rcpt\trefuse\ttls_rcpt:bo@\tENCR:256\n";
+	char request[96];
+	json_t *items, *item;
+	uint64_t qid;
+
+	(void)state;
+	rig.setup.conf.retry_min = rig.setup.conf.retry_max = 1;
+	qid = rig_send(&rig, RIG_SID(1), 1, ANN, BO, HELLO);
+	assert_true(qid != 0);
+	snprintf(request, sizeof(request),
+	    "{\"cmd\":\"history.list\",\"qid\":\"%013llx\"}",
+	    (unsigned long long)qid);
+	rig_wait(&rig, &rig.njobs, 1);
+	keep_back(RESULT_DEFERRED, "too-weak", ruled);
+	assert_list(request, "too-weak");
+	items = list(request);
+	item = json_array_get(items, 0);
+	assert_string_equal(text_of(item, "phase"), "tls_rcpt");
+	assert_string_equal(text_of(item, "result"), "defer");
+	assert_string_equal(text_of(item, "why"), "tls");
+	assert_string_equal(text_of(item, "name"), "mx.example.net");
+	assert_string_equal(text_of(item, "addr"), "192.0.2.25");
+	assert_string_equal(text_of(item, "issuer"), "/CN=ca");
+	assert_string_equal(text_of(item, "user"), "ann");
+	assert_string_equal(text_of(item, "to"), BO);
+	assert_string_equal(text_of(item, "key"), "tls_rcpt:bo@");
+	assert_int_equal(
+	    json_integer_value(json_object_get(item, "bits")), 128);
+	json_decref(items);
+	rig_wait(&rig, &rig.njobs, 2);
+	keep_back(RESULT_DEFERRED, "too-weak", ruled);
+	assert_list(request, "too-weak");
+	rig_wait(&rig, &rig.njobs, 3);
+	keep_back(RESULT_DEFERRED, "nonsense", "connect\n");
+	rig_wait(&rig, &rig.njobs, 4);
+	keep_back(RESULT_DEFERRED, "not-relays",
+	    "map\tOK\t128\t\t\t\nconnect\trefuse\tconnect:\tREJECT\n");
+	assert_list(request, "too-weak");
+	rig_wait(&rig, &rig.njobs, 5);
+	keep_back(RESULT_FAILED, "for-good", ruled);
+	assert_list(request, "too-weak for-good");
+	items = list(request);
+	assert_string_equal(
+	    text_of(json_array_get(items, 1), "result"), "refuse");
+	json_decref(items);
+}
+
 static void
 test_outlives(void **state)
 {
@@ -298,6 +380,7 @@ main(void)
 		T(test_discarded),
 		T(test_bounded_of_one_message),
 		T(test_bounded),
+		T(test_of_the_smarthost),
 		T(test_outlives),
 		T(test_list),
 		T(test_bad_requests),

@@ -93,6 +93,9 @@ static const struct options *opt;
 static struct m_server_tls last; /* its strings are not kept */
 static void new_auth(void);
 
+/* What relay passes on; it does not look at it. */
+#define RULED "what auth tells queue"
+
 static void
 say_verdict(struct ipc *p, uint64_t id, uint32_t n, enum server_verdict verdict)
 {
@@ -101,7 +104,8 @@ say_verdict(struct ipc *p, uint64_t id, uint32_t n, enum server_verdict verdict)
 		.n = n,
 		.verdict = (uint8_t)verdict,
 		.esc = esc[verdict],
-		.text = verdict == SERVER_GO ? "" : "as auth says" };
+		.text = verdict == SERVER_GO ? "" : "as auth says",
+		.ruled = verdict == SERVER_GO ? "" : RULED };
 
 	ipc_send(p, M_SERVER_VERDICT, 0, &m);
 }
@@ -494,6 +498,8 @@ note_result(const struct m_job_result *m)
 		"dns", "tls", "auth", "local" };
 	size_t len = strlen(results);
 
+	assert_string_equal(
+	    m->ruled, strstr(m->text, "as auth says") != NULL ? RULED : "");
 	snprintf(results + len, sizeof(results) - len,
 	    "%lu/%u %s %s %u %s %s\n", (unsigned long)m->qid, m->n,
 	    kinds[m->result], troubles[m->trouble], m->code, m->esc, m->text);
