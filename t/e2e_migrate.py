@@ -249,7 +249,7 @@ def from_postfix(tap, old):
 
 
 def relayhosts(tap, old):
-    """The forms of relayhost."""
+    """The forms of relayhost, with parameters in them."""
     for number, (text, host, port, tls) in enumerate((
             ("smart.example.net", "smart.example.net", "25", None),
             ("[smart.example.net]", "smart.example.net", "25", None),
@@ -257,6 +257,17 @@ def relayhosts(tap, old):
             ("[smart.example.net]:465\nsmtp_tls_wrappermode = yes",
              "smart.example.net", "465", "implicit"),
             ("[2001:db8::1]:587", "2001:db8::1", "587", None),
+            ("[smtp.$mydomain]:587\nmyhostname = mail.example.org",
+             "smtp.example.org", "587", None),
+            ("$mydomain\nmyhostname = mail.example.org", "example.org", "25",
+             None),
+            ("[smtp.${mydomain}]\nmyhostname = mail.example.org\n"
+             "mydomain = example.net", "smtp.example.net", "25", None),
+            ("[smtp.$mydomain]\nmyhostname = mail", "smtp.localdomain", "25",
+             None),
+            ("[${here?a}${there:b}.$here]\nhere = x.example",
+             "ab.x.example", "25", None),
+            ("[${here?{yes}:{no}}.example]", "no.example", "25", None),
             ("", None, None, None))):
         old.put("one.cf", "relayhost = %s\n" % text)
         out = "relayhost-%d" % number
@@ -268,6 +279,56 @@ def relayhosts(tap, old):
                   "smarthost.tls": tls})
         if not text:
             says(tap, "no relayhost", done.stdout, "there is no smarthost")
+    for text, why in (("[smtp.$mydomain]:587", r"\$mydomain is not known"),
+                      ("[smtp.$isp.example]", r"\$isp is not known"),
+                      ("[${{a} == {b} ? {c} : {d}}]", "is not understood")):
+        old.put("one.cf", "relayhost = %s\n" % text)
+        done = old.migrate("from-postfix", "one.cf", "--out",
+                           "unknown" + why[-7:].strip(), "--dry-run")
+        tap.equal(done.returncode, 0, "relayhost = %s: works" % text)
+        says(tap, "relayhost = " + text, done.stdout,
+             "one.cf:1: relayhost: .*" + why, "there is no smarthost",
+             '#host = "smarthost')
+
+
+LOGINS = """ann@example.org	ann
+Ann@Example.ORG	ann, bob
+Cy@example.org	cy@example.org
+postmaster	ann
+"""
+
+
+def logins(tap, old):
+    """Who may send as whom: keys without domain, and in another case."""
+    for name, origin, domain, why in (
+            ("mailname", "myorigin = %s\n" % old.path("mailname"),
+             "debian.example", None),
+            ("mydomain", "myhostname = mail.example.net\n"
+             "myorigin = $mydomain\n", "example.net", None),
+            ("myhostname", "myhostname = mail.example.net\n",
+             "mail.example.net", None),
+            ("no-mailname", "myorigin = %s\n" % old.path("nonexistent"),
+             None, r"myorigin: .*nonexistent: No such file"),
+            ("no-origin", "", None, "postmaster has no domain, and myorigin")):
+        old.put("mailname", "debian.example\n")
+        old.put("some-logins", LOGINS)
+        old.put("one.cf", origin + "smtpd_sender_login_maps = texthash:%s\n"
+                % old.path("some-logins"))
+        out = "logins-" + name
+        done = old.migrate("from-postfix", "one.cf", "--out", out)
+        tap.equal((done.returncode, done.stderr), (0, ""), name + ": works")
+        tap.unlike(done.stdout, "owns no address", name + ": everybody gets "
+                   "an address, so nothing is said of it")
+        if why is not None:
+            says(tap, name, done.stdout, why)
+        old.conf_file = old.path(out, "submitd.conf")
+        owned = sorted((r["user"], r["address"].lower()) for r in
+                       old.submitctl_json("address", "list"))
+        more = [("ann", "postmaster@" + domain)] if domain else []
+        tap.equal(owned, [("ann", "ann@example.org")] + more +
+                  [("bob", "ann@example.org"),
+                   ("cy@example.org", "cy@example.org")],
+                  name + ": the addresses")
 
 
 # ---- both ----
@@ -297,7 +358,7 @@ def test(tap):
     """One folder for all."""
     with Old(tap) as old:
         for part in (from_mc, from_cf, bad_map, from_postfix, relayhosts,
-                     nothing_written):
+                     logins, nothing_written):
             part(tap, old)
 
 

@@ -79,7 +79,8 @@ class Migration:
         self.lost = []  # (where, what and why)
         self.notes = []  # what to look at
         self.files = {}  # name below the directory: content; mode 0600
-        self.commands = []  # (arguments of submitctl, where it came from)
+        # (arguments of submitctl, where it came from, what it needn't say)
+        self.commands = []
         self.failures = []  # of these
         self.place = ""  # where it is written
 
@@ -89,16 +90,17 @@ class Migration:
 
     def lose(self, origin, text):
         """A setting that is not carried over."""
-        self.lost.append((origin, text))
+        if (origin, text) not in self.lost:
+            self.lost.append((origin, text))
 
     def note(self, text):
         """Something to look at."""
         if text not in self.notes:
             self.notes.append(text)
 
-    def command(self, *args, origin):
-        """A change of the store."""
-        self.commands.append((args, origin))
+    def command(self, *args, origin, quiet=None):
+        """A change of the store; what it says with quiet in it is no note."""
+        self.commands.append((args, origin, quiet))
 
     # Settings that both mail systems have.
 
@@ -180,17 +182,18 @@ class Migration:
             raise Failed(EX_CANTCREAT, "%s: %s" % (
                 e.filename or out, e.strerror)) from e
         program = find_submitctl()
-        for args, origin in [(("init",), None)] + self.commands:
+        for args, origin, quiet in [(("init",), None, None)] + self.commands:
             done = subprocess.run((program, "-f", conf) + args,
                                   stdin=subprocess.DEVNULL, text=True,
                                   stdout=subprocess.PIPE, encoding="utf-8",
                                   errors="backslashreplace",
                                   stderr=subprocess.PIPE, check=False)
-            self._take_result(args, origin, done)
+            self._take_result(args, origin, quiet, done)
 
-    def _take_result(self, args, origin, done):
+    def _take_result(self, args, origin, quiet, done):
         said = [line.partition("submitctl: ")[2] or line
-                for line in done.stderr.splitlines()]
+                for line in done.stderr.splitlines()
+                if quiet is None or quiet not in line]
         if done.returncode == 0:
             for line in said:
                 self.note(line)
