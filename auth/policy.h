@@ -137,9 +137,9 @@ enum policy_delay {
 };
 
 /*
- * Options sendmail has in its configuration.  The server leaves all of them
- * off ({ 0 }), except where its own configuration has such a key.  Lists end
- * with NULL and may be NULL themselves.
+ * Options sendmail has in its configuration.  Those of the server are in
+ * submitd/facts.c; it leaves most of them off.  Lists end with NULL and may be
+ * NULL themselves.
  */
 struct policy_options {
 	const char *const *local_domains; /* class w */

@@ -126,7 +126,10 @@ facts_said(const struct policy_verdict *v, const char *arg,
 struct policy_options
 facts_options(const char *map_relay_user)
 {
-	/* What Debian's sendmail has, too. */
+	/*
+	 * All else is off.  Without these two a To entry that refuses would
+	 * stop no user, who may send anywhere, and SKIP would be a text.
+	 */
 	const struct policy_options o = {
 		.blocklist_recipients = true,
 		.skip = true,

@@ -44,7 +44,8 @@ void facts_said(
     const struct policy_verdict *, const char *arg, struct facts_reply_said *);
 
 /*
- * The options of the decision in this server.  map_relay_user as in the
+ * The options of the decision in this server: blocklist_recipients and skip
+ * are on, nothing else (submitd.8, Access map).  map_relay_user as in the
  * configuration, "" for none; it must outlive the options.
  */
 struct policy_options facts_options(const char *map_relay_user);
