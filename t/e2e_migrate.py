@@ -116,6 +116,7 @@ MC_KEYS = {
     "listen": '{"*:587"}', "smarthost.host": "smart.example.net",
     "smarthost.port": "587", "smarthost.client_cert": "yes",
     "smarthost.user": "relay@example.org", "max_message_size": None,
+    "crl_file": None,
 }
 
 
@@ -128,8 +129,9 @@ def from_mc(tap, old):
          r"mc:8: /etc/ssl/certs has the public CAs", r"missing\.m4 can't be",
          r"confMAX_MESSAGE_SIZE 20000000", r"MASQUERADE_AS example\.org",
          r"masquerade_envelope", r"delay_checks: Connect and From entries",
-         r"option skip of access_db", r"conditions \(ifdef, ifelse\)",
-         r"To:partner\.example RELAY", r"only over TLS",
+         r"conditions \(ifdef, ifelse\)",
+         r"mc:21: relay domain partner\.example: .*To:partner\.example RELAY",
+         r"only over TLS",
          r"access:4: warning: demands more", r"access:7: note: AuthInfo",
          r"access:9: note: ClientRate", r"follow the file, set access_map")
     tap.unlike(done.stdout, "hush|wrong", "sendmail.mc: no secret is told")
@@ -159,7 +161,7 @@ CF_KEYS = {
     "cert_dir": None, "ca_cert": "@/CAcert.pem", "ca_path": "@/cas",
     "server_cert": "@/mycert.pem", "server_key": "@/mykey.pem",
     "client_cert": None, "smarthost.host": "relay.example.net",
-    "smarthost.port": "25", "smarthost.user": None, "crl_file": None,
+    "smarthost.port": "25", "smarthost.user": None, "crl_file": "@/crl.pem",
 }
 
 
@@ -168,11 +170,124 @@ def from_cf(tap, old):
     done = old.migrate("from-sendmail", "sendmail.cf", "--out", "cf")
     tap.equal((done.returncode, done.stderr), (0, ""), "sendmail.cf: works")
     has_keys(tap, old, "cf", "sendmail.cf", CF_KEYS)
-    says(tap, "sendmail.cf", done.stdout, r"CRLFile", r"MaxMessageSize 0",
+    says(tap, "sendmail.cf", done.stdout, r"MaxMessageSize 0",
          r"MX records of relay\.example\.net")
     old.conf_file = old.path("cf/submitd.conf")
     tap.equal(len(old.submitctl_json("access", "list")), 5,
               "sendmail.cf: the entries of the map it names")
+
+
+LOCAL_MC = """define(`MAIL_SETTINGS_DIR', `@DIR@/')dnl
+define(`confCRL', `@DIR@/certs/crl.pem')dnl
+define(`SMART_HOST', `smart.example.net.')dnl
+FEATURE(`access_db', `hash @DIR@/map', `lookupdotdomain', `skip')dnl
+FEATURE(`authinfo', `hash -o @DIR@/authinfo')dnl
+TRUST_AUTH_MECH(`PLAIN LOGIN')dnl
+RELAY_DOMAIN(`one.example two.example')dnl
+MAILER(`smtp')dnl
+LOCAL_CONFIG
+FR-o @DIR@/more-domains
+C{R} three.example
+Kauth program /usr/bin/may-relay
+LOCAL_RULESETS
+SLocal_check_rcpt
+R$*	$: $>foo $1
+"""
+LOCAL_CF = """V10/Debian
+DSsmart.example.net.
+CRone.example two.example
+C{R}three.example
+FR-o @DIR@/relay-domains %[^\\#]
+F{R}@DIR@/more-domains
+C{TrustAuthMech}PLAIN LOGIN
+DMexample.org
+C{M}example.net
+Kaccess hash -T<TMPF> @DIR@/map
+Kauthinfo hash -o @DIR@/authinfo
+O CRLFile=@DIR@/certs/crl.pem
+R<SKIP> <$*>		$: @ $1
+SLocal_check_relay
+SLocal_check_rcpt
+# ours
+R$*	$: $>foo $1
+SDelay_TLS_Clt
+"""
+RELAYS = ("one.example", "two.example", "three.example", "file.example",
+          "10.1", "more.example")
+
+
+def local_rules(tap, old):
+    """What changes who relays is told, wherever it stands."""
+    for name, text in (("relay-domains", "file.example # ours\n\n10.1\n"),
+                       ("more-domains", "more.example\n"),
+                       ("map", "AuthInfo:smart.example.net \"U:a\" \"P:b\"\n"),
+                       ("authinfo", "AuthInfo:smart.example.net \"U:relay\" "
+                        "\"P:hush hush\"\n"),
+                       ("local.mc", LOCAL_MC), ("local.cf", LOCAL_CF)):
+        old.put(name, text)
+    for name, extra in (
+            ("local.mc", (r"mc:6: TRUST_AUTH_MECH PLAIN LOGIN: any login may",
+                          r"mc:12: LOCAL_CONFIG Kauth program",
+                          r"mc:13: LOCAL_RULESETS rules of its own",
+                          r"mc:4: lookupdotdomain: a key that begins")),
+            ("local.cf", (r"cf:7: TRUST_AUTH_MECH PLAIN LOGIN: any login may",
+                          r"cf:8: MASQUERADE_AS example\.org: addresses leave",
+                          r"cf:9: MASQUERADE_AS example\.net",
+                          r"cf:15: LOCAL_RULESETS Local_check_rcpt: rules of",
+                          r"cf:18: delay_checks: Connect and From"))):
+        out = name.replace(".", "-")
+        done = old.migrate("from-sendmail", name, "--out", out)
+        tap.equal((done.returncode, done.stderr), (0, ""), name + ": works")
+        has_keys(tap, old, out, name, {
+            "smarthost.host": "smart.example.net", "crl_file": "@/crl.pem",
+            "smarthost.user": "relay"})
+        says(tap, name, done.stdout, *(
+            r"relay domain %s: .*Connect:%s RELAY" % (r, r) for r in RELAYS))
+        tap.unlike(done.stdout, r"To:10\.1", name + ": an address gets no To")
+        says(tap, name, done.stdout, *extra)
+        tap.unlike(done.stdout, r"\bskip\b|SKIP|Local_check_relay",
+                   name + ": skip is the same, no rules are none")
+
+
+OPTIONS_MAP = """TLS_Clt:	VERIFY
+To:void.example	REJECT
+To:partner.example	RELAY
+To:open.example	OK
+Connect:spam.example	REJECT
+bad.example	ERROR:550 no
+10.9	REJECT
+From:x.example	SKIP
+"""
+
+
+def map_options(tap, old):
+    """The server has blocklist_recipients and skip: told to whom had not."""
+    old.put("map", OPTIONS_MAP)
+    block = r"asks no recipient for these entries.*: \S+map:2, \S+map:6\n"
+    skip = r"SKIP ends the search here.*: \S+map:8\n"
+    for name, features, told in (
+            ("neither", "FEATURE(`access_db', `hash %s')dnl", (True, True)),
+            ("skip", "FEATURE(`access_db', `hash %s', `skip')dnl",
+             (True, False)),
+            ("blocklist", "FEATURE(`access_db', `hash %s')dnl\n"
+             "FEATURE(`blocklist_recipients')dnl", (False, True)),
+            ("its old name", "FEATURE(`access_db', `hash %s', `skip')dnl\n"
+             "FEATURE(`blacklist_recipients')dnl", (False, False))):
+        old.put("options.mc", features % old.path("map") + "\n")
+        done = old.migrate("from-sendmail", "options.mc", "--out", "none",
+                           "--dry-run")
+        for pattern, want in zip((block, skip), told):
+            check = tap.like if want else tap.unlike
+            check(done.stdout, pattern, "%s: %s: %s" % (
+                name, pattern[:20], "told" if want else "not told"))
+        tap.unlike(done.stdout, r"mc:\d+: bl|mean something else",
+                   name + ": nothing else is said of it")
+    old.put("options.cf", "Kaccess hash %s\nR<REJECT> $*\t\t$#error $@ 5.2.1 "
+            "$: \"550 Mailbox disabled\"\nR<SKIP> <$*>\t$: @ $1\n"
+            % old.path("map"))
+    done = old.migrate("from-sendmail", "options.cf", "--out", "none",
+                       "--dry-run")
+    tap.unlike(done.stdout, "%s|%s" % (block, skip), "sendmail.cf with both")
 
 
 def bad_map(tap, old):
@@ -357,7 +472,8 @@ def nothing_written(tap, old):
 def test(tap):
     """One folder for all."""
     with Old(tap) as old:
-        for part in (from_mc, from_cf, bad_map, from_postfix, relayhosts,
+        for part in (from_mc, from_cf, local_rules, map_options,
+                     bad_map, from_postfix, relayhosts,
                      logins, nothing_written):
             part(tap, old)
 
