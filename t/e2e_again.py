@@ -30,7 +30,9 @@ def submit(scene, data, to=None):
 
 
 def submit_deaf(scene, data):
-    """The same, but the connection is lost before the reply comes."""
+    """The same, but the connection is lost with the reply on its way; the log
+    line of the message."""
+    mark = scene.log.mark()
     session = scene.tls_session()
     session.login("ann", PASSWORD)
     session.mail(FROM)
@@ -38,7 +40,9 @@ def submit_deaf(scene, data):
         session.rcpt(one)
     session.docmd("DATA")
     session.send(re.sub(rb"(?m)^\.", b"..", data) + b".\r\n")
+    line = scene.log.wait(mark, ev="accepted")
     session.sock.close()
+    return line
 
 
 def copies(scene, token):
@@ -63,9 +67,7 @@ flushed.count = 0
 def lost_reply(tap, scene, token, body):
     """One copy, in whatever state the first one is."""
     data = message(token, body)
-    mark = scene.log.mark()
-    submit_deaf(scene, data)
-    first = scene.log.wait(mark, ev="accepted")["qid"]
+    first = submit_deaf(scene, data)["qid"]
     tap.equal(submit(scene, data), first, token + ": the same id")
     scene.delivered(token)
     mark = scene.log.mark()
