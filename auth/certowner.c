@@ -27,6 +27,22 @@ certowner_only(
 	return store_address_owners(st, address, note_owner, out);
 }
 
+/* What a row says, if the store has found one. */
+static enum cert_map
+judge(const struct store_cert *c, int64_t now, struct cert_owner *out,
+    enum store_rc rc)
+{
+	if (rc == STORE_NONE)
+		return CERT_MAP_NONE;
+	if (rc != STORE_OK)
+		return CERT_MAP_TEMP;
+	if (store_cert_state(c, now) != STORE_CERT_USABLE)
+		return CERT_MAP_UNUSABLE;
+	snprintf(out->user, sizeof(out->user), "%s", c->user);
+	out->device = c->device_id;
+	return CERT_MAP_FOUND;
+}
+
 static enum cert_map
 mapped(struct store *st, enum store_cert_kind kind, const char *value,
     int64_t now, struct cert_owner *out, enum store_rc *rc)
@@ -34,15 +50,17 @@ mapped(struct store *st, enum store_cert_kind kind, const char *value,
 	struct store_cert c;
 
 	*rc = store_cert_find(st, kind, value, &c, NULL);
-	if (*rc == STORE_NONE || *rc == STORE_INVALID)
-		return CERT_MAP_NONE; /* what can't be a value is nobody's */
-	if (*rc != STORE_OK)
-		return CERT_MAP_TEMP;
-	if (store_cert_state(&c, now) != STORE_CERT_USABLE)
-		return CERT_MAP_UNUSABLE;
-	snprintf(out->user, sizeof(out->user), "%s", c.user);
-	out->device = c.device_id;
-	return CERT_MAP_FOUND;
+	return judge(&c, now, out, *rc);
+}
+
+static enum cert_map
+mapped_subject(struct store *st, const char *subject, const char *issuer,
+    int64_t now, struct cert_owner *out, enum store_rc *rc)
+{
+	struct store_cert c;
+
+	*rc = store_cert_find_subject(st, subject, issuer, &c, NULL);
+	return judge(&c, now, out, *rc);
 }
 
 /* An address that a row maps, else one that an active user owns by name. */
@@ -74,7 +92,7 @@ mapped_email(struct store *st, const char *email, int64_t now,
 
 enum cert_map
 certowner_find(struct store *st, enum cert_key key, const char *value,
-    int64_t now, struct cert_owner *out, enum store_rc *rc)
+    const char *issuer, int64_t now, struct cert_owner *out, enum store_rc *rc)
 {
 	*rc = STORE_OK;
 	switch (key) {
@@ -85,7 +103,7 @@ certowner_find(struct store *st, enum cert_key key, const char *value,
 	case CERT_KEY_EMAIL:
 		return mapped_email(st, value, now, out, rc);
 	case CERT_KEY_SUBJECT:
-		return mapped(st, STORE_CERT_SUBJECT, value, now, out, rc);
+		return mapped_subject(st, value, issuer, now, out, rc);
 	case CERT_KEY_NONE:
 		break;
 	}

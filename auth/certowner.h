@@ -13,7 +13,7 @@
  * said last: with CERT_MAP_TEMP why it can't say.
  */
 enum cert_map certowner_find(struct store *, enum cert_key, const char *value,
-    int64_t now, struct cert_owner *out, enum store_rc *rc);
+    const char *issuer, int64_t now, struct cert_owner *out, enum store_rc *rc);
 
 /* Who owns an address by its name, not by domain or *. */
 struct certowner_only {

@@ -47,41 +47,67 @@ store_cert_state(const struct store_cert *cert, int64_t now)
 	return STORE_CERT_USABLE;
 }
 
-/*
- * Checks and folds a value. Digests are hex. A subject is spelled as in the
- * access map, where case does not count; a san is an e-mail address.
- */
+/* What a row is found by: texts as they are compared. */
+struct key {
+	enum store_cert_kind kind;
+	char value[STORE_CERT_VALUE_MAX + 1];
+	char issuer[STORE_CERT_VALUE_MAX + 1]; /* "" but for a subject */
+};
+
+static enum store_rc
+no_value(struct store *st, enum store_cert_kind kind)
+{
+	return db_fail(st, STORE_INVALID, "not a value of kind %s",
+	    store_cert_kind_text(kind));
+}
+
+/* A name as the access map has it, where case does not count. */
+static enum store_rc
+fold_name(struct store *st, const char *what, const char *name,
+    char out[STORE_CERT_VALUE_MAX + 1])
+{
+	size_t len = strlen(name);
+
+	if (len == 0 || len > STORE_CERT_VALUE_MAX || !text_is_clean(name))
+		return no_value(st, STORE_CERT_SUBJECT);
+	memcpy(out, name, len + 1);
+	db_fold(out);
+	if (strpbrk(out, " \"()<>") != NULL || out[0] != '/')
+		return db_fail(st, STORE_INVALID,
+		    "%s is written as in the access map: "
+		    "/C=../O=../CN=.., a blank as +20",
+		    what);
+	return STORE_OK;
+}
+
+/* Checks and folds a value. Digests are hex; a san is an e-mail address. */
 static enum store_rc
 fold_value(struct store *st, enum store_cert_kind kind, const char *value,
-    char out[STORE_CERT_VALUE_MAX + 1])
+    struct key *key)
 {
 	size_t len = strlen(value);
 	const char *why;
 
+	key->kind = kind;
+	key->issuer[0] = '\0';
 	if (len == 0 || len > STORE_CERT_VALUE_MAX || !text_is_clean(value))
-		return db_fail(st, STORE_INVALID, "not a value of kind %s",
-		    store_cert_kind_text(kind));
-	memcpy(out, value, len + 1);
+		return no_value(st, kind);
+	memcpy(key->value, value, len + 1);
 	switch (kind) {
 	case STORE_CERT_SHA256:
 	case STORE_CERT_SPKI:
-		db_fold(out);
-		if (len != 64 || strspn(out, "0123456789abcdef") != len)
+		db_fold(key->value);
+		if (len != 64 || strspn(key->value, "0123456789abcdef") != len)
 			return db_fail(st, STORE_INVALID,
 			    "a SHA-256 digest has 64 hex digits");
 		break;
 	case STORE_CERT_SUBJECT:
-		db_fold(out);
-		if (strpbrk(out, " \"()<>") != NULL || out[0] != '/')
-			return db_fail(st, STORE_INVALID,
-			    "a subject is written as in the access map: "
-			    "/C=../O=../CN=.., a blank as +20");
-		break;
+		return db_fail(st, STORE_INVALID, "a subject needs its issuer");
 	case STORE_CERT_SAN:
-		if (store_address_pattern(value, out, &why) == -1)
+		if (store_address_pattern(value, key->value, &why) == -1)
 			return db_fail(st, STORE_INVALID, "%s", why);
-		db_fold(out);
-		if (out[0] == '@' || out[0] == '*')
+		db_fold(key->value);
+		if (key->value[0] == '@' || key->value[0] == '*')
 			return db_fail(
 			    st, STORE_INVALID, "a san is one e-mail address");
 		break;
@@ -89,15 +115,27 @@ fold_value(struct store *st, enum store_cert_kind kind, const char *value,
 	return STORE_OK;
 }
 
+static enum store_rc
+fold_subject(
+    struct store *st, const char *subject, const char *issuer, struct key *key)
+{
+	enum store_rc rc = fold_name(st, "a subject", subject, key->value);
+
+	key->kind = STORE_CERT_SUBJECT;
+	if (rc == STORE_OK)
+		rc = fold_name(st, "an issuer", issuer, key->issuer);
+	return rc;
+}
+
 /* clang-format off */
 #define CERT_SELECT                                                           \
 	"SELECT c.id, c.user_id, u.name, c.device_id, c.kind, c.value,"       \
-	" c.label, c.created, c.not_after, c.revoked, d.expires, d.revoked, " \
-	USER_COLUMNS                                                          \
+	" c.label, c.created, c.not_after, c.revoked, d.expires, d.revoked," \
+	" c.issuer, " USER_COLUMNS                                            \
 	" FROM certificate c JOIN user u ON u.id = c.user_id"                 \
 	" LEFT JOIN device d ON d.id = c.device_id"
 /* clang-format on */
-#define CERT_NCOLUMNS 12
+#define CERT_NCOLUMNS 13
 
 static enum store_rc
 cert_from_row(struct store *st, sqlite3_stmt *stmt, struct store_cert *cert)
@@ -119,31 +157,51 @@ cert_from_row(struct store *st, sqlite3_stmt *stmt, struct store_cert *cert)
 	cert->revoked = sqlite3_column_int64(stmt, 9);
 	cert->device_expires = sqlite3_column_int64(stmt, 10);
 	cert->device_revoked = sqlite3_column_int64(stmt, 11);
+	db_text(stmt, 12, cert->issuer, sizeof(cert->issuer));
 	return STORE_OK;
 }
 
-enum store_rc
-store_cert_find(struct store *st, enum store_cert_kind kind, const char *value,
-    struct store_cert *cert, struct store_user *user)
+static enum store_rc
+find(struct store *st, const struct key *key, struct store_cert *cert,
+    struct store_user *user)
 {
-	char folded[STORE_CERT_VALUE_MAX + 1];
 	sqlite3_stmt *stmt;
 	enum store_rc rc;
 
-	if (fold_value(st, kind, value, folded) != STORE_OK)
-		return STORE_NONE;
-	rc =
-	    db_query(st, &stmt, CERT_SELECT " WHERE c.kind = ? AND c.value = ?",
-		"tt", store_cert_kind_text(kind), folded);
+	rc = db_query(st, &stmt,
+	    CERT_SELECT " WHERE c.kind = ? AND c.value = ? AND c.issuer = ?",
+	    "ttt", store_cert_kind_text(key->kind), key->value, key->issuer);
 	if (rc == STORE_OK && (rc = db_step(st, stmt)) == STORE_OK) {
 		rc = cert_from_row(st, stmt, cert);
 		if (rc == STORE_OK && user != NULL)
 			rc = user_from_row(st, stmt, CERT_NCOLUMNS, user);
 	} else if (rc == STORE_NONE)
 		db_fail(st, rc, "no certificate with this %s",
-		    store_cert_kind_text(kind));
+		    store_cert_kind_text(key->kind));
 	db_done(st, stmt);
 	return rc;
+}
+
+enum store_rc
+store_cert_find(struct store *st, enum store_cert_kind kind, const char *value,
+    struct store_cert *cert, struct store_user *user)
+{
+	struct key key;
+
+	if (fold_value(st, kind, value, &key) != STORE_OK)
+		return STORE_NONE;
+	return find(st, &key, cert, user);
+}
+
+enum store_rc
+store_cert_find_subject(struct store *st, const char *subject,
+    const char *issuer, struct store_cert *cert, struct store_user *user)
+{
+	struct key key;
+
+	if (fold_subject(st, subject, issuer, &key) != STORE_OK)
+		return STORE_NONE;
+	return find(st, &key, cert, user);
 }
 
 enum store_rc
@@ -183,14 +241,17 @@ store_cert_list(struct store *st, int64_t user_id, store_cert_cb *cb, void *arg)
 
 /* Who has the value already. */
 static enum store_rc
-taken(struct store *st, enum store_cert_kind kind, const char *value)
+taken(struct store *st, const struct key *key)
 {
 	struct store_cert other;
 
-	if (store_cert_find(st, kind, value, &other, NULL) != STORE_OK)
+	if (find(st, key, &other, NULL) != STORE_OK)
 		return db_fail(st, STORE_EXISTS, "mapped already");
-	return db_fail(st, STORE_EXISTS,
-	    "this certificate stands for user %s already%s", other.user,
+	return db_fail(st, STORE_EXISTS, "this %s stands for user %s already%s",
+	    key->kind == STORE_CERT_SUBJECT   ? "subject of this issuer"
+		: key->kind == STORE_CERT_SAN ? "address"
+					      : "certificate",
+	    other.user,
 	    other.revoked != 0 || other.device_revoked != 0 ? ", revoked" : "");
 }
 
@@ -215,40 +276,69 @@ check_device(struct store *st, int64_t user_id, int64_t device_id)
 	return STORE_OK;
 }
 
+/* What a new row has besides its key. */
+struct more {
+	const char *label;
+	int64_t device_id, not_after;
+};
+
+static enum store_rc
+add(struct store *st, int64_t user_id, const struct key *key,
+    const struct more *more, int64_t *id)
+{
+	const char *label = more->label != NULL ? more->label : "", *why;
+	char name[STORE_NAME_MAX + 1] = "";
+	enum store_rc rc;
+
+	if (label[0] != '\0' && store_label(label, &why) == -1)
+		return db_fail(st, STORE_INVALID, "%s", why);
+	if (more->not_after < 0)
+		return db_fail(st, STORE_INVALID, "bad end of validity");
+	if ((rc = db_write(st)) != STORE_OK)
+		return rc;
+	if ((rc = user_name_by_id(st, user_id, name)) == STORE_OK &&
+	    (rc = check_device(st, user_id, more->device_id)) == STORE_OK)
+		rc = db_run(st,
+		    "INSERT INTO certificate (user_id, device_id, kind,"
+		    " value, issuer, label, created, not_after)"
+		    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		    "iztttt"
+		    "iz",
+		    user_id, more->device_id, store_cert_kind_text(key->kind),
+		    key->value, key->issuer, label, (int64_t)time(NULL),
+		    more->not_after);
+	if (rc == STORE_OK && id != NULL)
+		*id = sqlite3_last_insert_rowid(st->db);
+	if (rc == STORE_EXISTS)
+		taken(st, key);
+	return db_written(st, rc, "cert add", name, key->value);
+}
+
 enum store_rc
 store_cert_add(struct store *st, int64_t user_id, int64_t device_id,
     enum store_cert_kind kind, const char *value, const char *label,
     int64_t not_after, int64_t *id)
 {
-	char folded[STORE_CERT_VALUE_MAX + 1];
-	char name[STORE_NAME_MAX + 1] = "";
-	const char *why;
+	const struct more more = { label, device_id, not_after };
 	enum store_rc rc;
+	struct key key;
 
-	if (label == NULL)
-		label = "";
-	if (label[0] != '\0' && store_label(label, &why) == -1)
-		return db_fail(st, STORE_INVALID, "%s", why);
-	if (not_after < 0)
-		return db_fail(st, STORE_INVALID, "bad end of validity");
-	if ((rc = fold_value(st, kind, value, folded)) != STORE_OK ||
-	    (rc = db_write(st)) != STORE_OK)
+	if ((rc = fold_value(st, kind, value, &key)) != STORE_OK)
 		return rc;
-	if ((rc = user_name_by_id(st, user_id, name)) == STORE_OK &&
-	    (rc = check_device(st, user_id, device_id)) == STORE_OK)
-		rc = db_run(st,
-		    "INSERT INTO certificate (user_id, device_id, kind,"
-		    " value, label, created, not_after)"
-		    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-		    "izttt"
-		    "iz",
-		    user_id, device_id, store_cert_kind_text(kind), folded,
-		    label, (int64_t)time(NULL), not_after);
-	if (rc == STORE_OK && id != NULL)
-		*id = sqlite3_last_insert_rowid(st->db);
-	if (rc == STORE_EXISTS)
-		taken(st, kind, folded);
-	return db_written(st, rc, "cert add", name, folded);
+	return add(st, user_id, &key, &more, id);
+}
+
+enum store_rc
+store_cert_add_subject(struct store *st, int64_t user_id, const char *subject,
+    const char *issuer, const char *label, int64_t *id)
+{
+	const struct more more = { .label = label };
+	enum store_rc rc;
+	struct key key;
+
+	if ((rc = fold_subject(st, subject, issuer, &key)) != STORE_OK)
+		return rc;
+	return add(st, user_id, &key, &more, id);
 }
 
 enum store_rc

@@ -13,8 +13,8 @@ enum store_cert_kind {
 	STORE_CERT_SHA256,  /* SHA-256 of the certificate's DER */
 	STORE_CERT_SPKI,    /* SHA-256 of its SubjectPublicKeyInfo's DER:
 			     * survives a renewal with the same key */
-	STORE_CERT_SUBJECT, /* subject of a certificate verified under the
-			     * client CA, spelled as in the access map */
+	STORE_CERT_SUBJECT, /* subject and issuer of a certificate verified
+			     * under a client CA, as the access map has them */
 	STORE_CERT_SAN      /* e-mail address in the subject alternative
 			     * names of such a certificate */
 };
@@ -25,8 +25,9 @@ struct store_cert {
 	char user[STORE_NAME_MAX + 1];
 	int64_t device_id; /* 0: belongs to the user as such */
 	enum store_cert_kind kind;
-	char value[STORE_CERT_VALUE_MAX + 1]; /* digests: 64 lower-case hex */
-	char label[STORE_LABEL_MAX + 1];      /* "" if none */
+	char value[STORE_CERT_VALUE_MAX + 1];  /* digests: 64 lower-case hex */
+	char issuer[STORE_CERT_VALUE_MAX + 1]; /* of a subject, else "" */
+	char label[STORE_LABEL_MAX + 1];       /* "" if none */
 	int64_t created;
 	int64_t not_after;      /* end of validity; 0: not known here */
 	int64_t revoked;        /* when; 0: not revoked */
@@ -53,11 +54,17 @@ enum store_cert_state store_cert_state(
  * known. A digest may be written in upper case; it is folded, as is a san's.
  * STORE_EXISTS: this value is mapped already, to whom is in the text (a
  * certificate stands for one user). STORE_NONE: no such user or device.
- * STORE_INVALID: bad value or label, or a device of another user.
+ * STORE_INVALID: bad value or label, a device of another user, or a subject,
+ * which needs its issuer.
  */
 enum store_rc store_cert_add(struct store *st, int64_t user_id,
     int64_t device_id, enum store_cert_kind kind, const char *value,
     const char *label, int64_t not_after, int64_t *id);
+
+/* The same for a subject. One subject may stand for two users if two CAs gave
+ * it out: they are two certificates. */
+enum store_rc store_cert_add_subject(struct store *st, int64_t user_id,
+    const char *subject, const char *issuer, const char *label, int64_t *id);
 
 /*
  * The row of this value, and its user where `user` is not NULL. The row is
@@ -66,6 +73,8 @@ enum store_rc store_cert_add(struct store *st, int64_t user_id,
  */
 enum store_rc store_cert_find(struct store *st, enum store_cert_kind kind,
     const char *value, struct store_cert *cert, struct store_user *user);
+enum store_rc store_cert_find_subject(struct store *st, const char *subject,
+    const char *issuer, struct store_cert *cert, struct store_user *user);
 enum store_rc store_cert_by_id(
     struct store *st, int64_t id, struct store_cert *cert);
 

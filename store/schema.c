@@ -176,9 +176,46 @@ static const char step_0[] =
 "  reason INTEGER NOT NULL DEFAULT 0"
 "    CHECK (reason BETWEEN 0 AND 10 AND reason <> 7)"
 ") STRICT, WITHOUT ROWID;";
+
+/* A subject stands for a user together with its issuer: another CA may give
+ * the same name to somebody else. No command could add one without. */
+static const char step_1[] =
+"CREATE TABLE certificate_1 ("
+"  id INTEGER PRIMARY KEY AUTOINCREMENT,"
+"  user_id INTEGER NOT NULL REFERENCES user (id) ON DELETE CASCADE,"
+"  device_id INTEGER,"
+"  kind TEXT NOT NULL"
+"    CHECK (kind IN ('cert-sha256', 'spki-sha256', 'subject', 'san')),"
+"  value TEXT NOT NULL CHECK (length(CAST(value AS BLOB)) BETWEEN 1 AND 1023)"
+"    CHECK (kind NOT GLOB '*-sha256'"
+"      OR (length(value) = 64 AND value NOT GLOB '*[^0-9a-f]*')),"
+"  issuer TEXT NOT NULL DEFAULT ''"
+"    CHECK (length(CAST(issuer AS BLOB)) <= 1023"
+"      AND (kind = 'subject') = (issuer <> '')),"
+"  label TEXT NOT NULL DEFAULT '' CHECK (length(CAST(label AS BLOB)) <= 64),"
+"  created INTEGER NOT NULL CHECK (created >= 0),"
+"  not_after INTEGER CHECK (not_after > 0),"
+"  revoked INTEGER CHECK (revoked > 0),"
+"  UNIQUE (kind, value, issuer),"
+"  FOREIGN KEY (device_id, user_id) REFERENCES device (id, user_id)"
+"    ON DELETE CASCADE"
+") STRICT;"
+"INSERT INTO certificate_1"
+"  (id, user_id, device_id, kind, value, label, created, not_after, revoked)"
+"  SELECT id, user_id, device_id, kind, value, label, created, not_after,"
+"    revoked FROM certificate WHERE kind <> 'subject';"
+/* no id comes back, not even one that was deleted before */
+"DELETE FROM sqlite_sequence WHERE name = 'certificate_1';"
+"INSERT INTO sqlite_sequence (name, seq)"
+"  SELECT 'certificate_1', seq FROM sqlite_sequence"
+"  WHERE name = 'certificate';"
+"DROP TABLE certificate;"
+"ALTER TABLE certificate_1 RENAME TO certificate;"
+"CREATE INDEX certificate_user ON certificate (user_id);"
+"CREATE INDEX certificate_device ON certificate (device_id);";
 /* clang-format on */
 
-static const char *const steps[] = { step_0 };
+static const char *const steps[] = { step_0, step_1 };
 
 int
 schema_latest(void)

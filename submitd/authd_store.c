@@ -394,8 +394,7 @@ authd_cert_lookup(void *arg, enum cert_key key, const char *value,
 	enum store_rc rc;
 
 	(void)arg;
-	(void)issuer;
-	map = certowner_find(A.store, key, value, time(NULL), out, &rc);
+	map = certowner_find(A.store, key, value, issuer, time(NULL), out, &rc);
 	if (map == CERT_MAP_TEMP)
 		fine(rc);
 	return map;
@@ -474,11 +473,11 @@ authd_user_stands(const char *name)
 }
 
 static bool
-owner_stands(const struct cert_owner *o)
+owner_stands(const struct cert_owner *o, const char *issuer)
 {
 	struct cert_owner now = { .by = o->by };
 
-	switch (authd_cert_lookup(NULL, o->by, o->key, NULL, &now)) {
+	switch (authd_cert_lookup(NULL, o->by, o->key, issuer, &now)) {
 	case CERT_MAP_FOUND:
 		return strcmp(now.user, o->user) == 0;
 	case CERT_MAP_TEMP:
@@ -496,5 +495,6 @@ authd_identity_stands(const struct authd_session *s)
 	if (s->user[0] != '\0' &&
 	    (!authd_user_stands(s->user) || !device_stands(s->device)))
 		return false;
-	return o == NULL || (authd_user_stands(o->user) && owner_stands(o));
+	return o == NULL ||
+	    (authd_user_stands(o->user) && owner_stands(o, s->facts.issuer));
 }

@@ -87,8 +87,7 @@ lookup(void *arg, enum cert_key key, const char *value, const char *issuer,
 	enum cert_map map;
 	enum store_rc rc;
 
-	(void)issuer;
-	map = certowner_find(l->ctl->st, key, value, l->now, out, &rc);
+	map = certowner_find(l->ctl->st, key, value, issuer, l->now, out, &rc);
 	if (map == CERT_MAP_TEMP && l->rc == STORE_OK)
 		l->rc = rc;
 	return map;

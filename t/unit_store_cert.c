@@ -28,9 +28,7 @@ static const struct {
 	  "g0112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
 	  NULL },
 	{ "empty", STORE_CERT_SHA256, "", NULL },
-	{ "subject", STORE_CERT_SUBJECT, "/C=DE/CN=Ann+20B", "/c=de/cn=ann+20b" },
-	{ "subject with a blank", STORE_CERT_SUBJECT, "/CN=Ann B", NULL },
-	{ "subject in another notation", STORE_CERT_SUBJECT, "CN=Ann", NULL },
+	{ "subject without an issuer", STORE_CERT_SUBJECT, "/CN=Ann", NULL },
 	{ "san", STORE_CERT_SAN, "Ann@Example.org", "ann@example.org" },
 	{ "san of a whole domain", STORE_CERT_SAN, "@example.org", NULL },
 	{ "san of everything", STORE_CERT_SAN, "*", NULL },
@@ -65,6 +63,67 @@ test_values(void **state)
 		    cert.id != id || strcmp(cert.value, values[i].out) != 0)
 			fail_msg("%s: \"%s\"", values[i].name, cert.value);
 	}
+}
+
+/* clang-format off */
+static const struct {
+	const char *name, *subject, *issuer;
+	enum store_rc rc;
+} subjects[] = {
+	{ "both", "/C=DE/CN=Ann+20B", "/CN=One", STORE_OK },
+	{ "the same in another case", "/c=de/cn=ANN+20b", "/cn=one",
+	  STORE_EXISTS },
+	{ "the same of another issuer", "/C=DE/CN=Ann+20B", "/CN=Two",
+	  STORE_OK },
+	{ "a blank", "/CN=Ann B", "/CN=One", STORE_INVALID },
+	{ "a blank in the issuer", "/CN=Ann", "/CN=One B", STORE_INVALID },
+	{ "another notation", "CN=Ann", "/CN=One", STORE_INVALID },
+	{ "no issuer", "/CN=Ann", "", STORE_INVALID },
+	{ "no subject", "", "/CN=One", STORE_INVALID },
+};
+/* clang-format on */
+
+/* A subject is one's own under one issuer only. */
+static void
+test_subjects(void **state)
+{
+	struct fixture *fx = *state;
+	struct store_cert cert;
+	int64_t ann, bo, id;
+
+	assert_rc(fx, store_user_add(fx->st, "ann", &ann), STORE_OK);
+	assert_rc(fx, store_user_add(fx->st, "bo", &bo), STORE_OK);
+	for (size_t i = 0; i < sizeof(subjects) / sizeof(subjects[0]); i++) {
+		enum store_rc rc =
+		    store_cert_add_subject(fx->st, i == 0 ? ann : bo,
+			subjects[i].subject, subjects[i].issuer, NULL, &id);
+
+		if (rc != subjects[i].rc)
+			fail_msg(
+			    "%s: %s", subjects[i].name, store_errtext(fx->st));
+	}
+	assert_rc(fx,
+	    store_cert_find_subject(
+		fx->st, "/C=de/CN=ann+20b", "/CN=ONE", &cert, NULL),
+	    STORE_OK);
+	assert_string_equal(cert.user, "ann");
+	assert_string_equal(cert.value, "/c=de/cn=ann+20b");
+	assert_string_equal(cert.issuer, "/cn=one");
+	assert_rc(fx,
+	    store_cert_find_subject(
+		fx->st, "/C=DE/CN=Ann+20B", "/CN=two", &cert, NULL),
+	    STORE_OK);
+	assert_string_equal(cert.user, "bo");
+	assert_rc(fx,
+	    store_cert_find_subject(
+		fx->st, "/C=DE/CN=Ann+20B", "/CN=Three", &cert, NULL),
+	    STORE_NONE);
+	assert_rc(fx,
+	    store_cert_add_subject(
+		fx->st, bo, "/CN=Ann", "/CN=One", "a label", &id),
+	    STORE_OK);
+	assert_rc(fx, store_cert_by_id(fx->st, id, &cert), STORE_OK);
+	assert_string_equal(cert.label, "a label");
 }
 
 /* clang-format off */
@@ -231,6 +290,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_values),
+		FIXTURE_TEST(test_subjects),
 		cmocka_unit_test(test_states),
 		FIXTURE_TEST(test_certs),
 		FIXTURE_TEST(test_cert_of_device),

@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 #include <string.h>
 
+#include "store/cert.h"
 #include "store/schema.h"
 
 static void
@@ -94,6 +95,41 @@ test_migrations(void **state)
 	free(fresh);
 	assert_null(schema_step(schema_latest()));
 	assert_null(schema_step(-1));
+}
+
+/* What a store of the first version has must be there afterwards. */
+static void
+test_rows_survive(void **state)
+{
+	struct fixture *fx = *state;
+	struct store_cert cert;
+	struct store *st;
+	char path[128];
+	sqlite3 *db;
+	int64_t id;
+
+	snprintf(path, sizeof(path), "%s/old.db", fx->dir);
+	make_version(path, 1);
+	db = open_raw(path);
+	run_sql(db,
+	    "INSERT INTO user (id, name, created) VALUES (1, 'ann', 1);"
+	    "INSERT INTO certificate (id, user_id, kind, value, label, created,"
+	    " not_after) VALUES (3, 1, 'san', 'a@b.c', 'mine', 1, 9),"
+	    " (4, 1, 'san', 'd@b.c', '', 1, NULL);"
+	    "DELETE FROM certificate WHERE id = 4");
+	sqlite3_close(db);
+	assert_int_equal(store_open(path, STORE_RW, &st), STORE_OK);
+	assert_int_equal(store_cert_by_id(st, 3, &cert), STORE_OK);
+	assert_string_equal(cert.value, "a@b.c");
+	assert_string_equal(cert.label, "mine");
+	assert_string_equal(cert.issuer, "");
+	assert_int_equal(cert.not_after, 9);
+	assert_int_equal(
+	    store_cert_add(st, 1, 0, STORE_CERT_SAN, "e@b.c", NULL, 0, &id),
+	    STORE_OK);
+	assert_int_equal(id, 5);
+	store_close(&st);
+	unlink(path);
 }
 
 static void
@@ -224,6 +260,11 @@ static const struct {
 	{ "certificate twice",
 	  "INSERT INTO certificate (user_id, kind, value, created)"
 	  " VALUES (2, 'cert-sha256', '" HEX64 "', 1)" },
+	{ "subject without its issuer",
+	  "INSERT INTO certificate (user_id, kind, value, created)"
+	  " VALUES (2, 'subject', '/cn=bo', 1)" },
+	{ "digest with an issuer",
+	  "UPDATE certificate SET issuer = '/cn=x'" },
 	{ "short digest",
 	  "INSERT INTO certificate (user_id, kind, value, created)"
 	  " VALUES (2, 'spki-sha256', 'abcd', 1)" },
@@ -300,6 +341,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		FIXTURE_TEST(test_migrations),
+		FIXTURE_TEST(test_rows_survive),
 		FIXTURE_TEST(test_newer),
 		FIXTURE_TEST(test_foreign_file),
 		FIXTURE_TEST(test_secrets_are_overwritten),
