@@ -21,19 +21,25 @@ static int show_run(struct ctl *);
 static int del_run(struct ctl *);
 
 static const struct ctl_opt add_opts[] = { { "--file", true },
-	{ "--label", true }, { "--pubkey", false }, { .name = NULL } };
+	{ "--subject", true }, { "--issuer", true }, { "--email", true },
+	{ "--label", true }, { "--pubkey", false }, { "--by-name", false },
+	{ .name = NULL } };
 
 /* clang-format off */
 const struct ctl_verb ctl_cert_verbs[] = {
 	{ "cert", "add",
-	  "USER {FINGERPRINT | --file CERT.pem} [--label LABEL] [--pubkey]",
-	  "let a certificate stand for a user (--pubkey: any with its key)",
+	  "USER {FINGERPRINT [--pubkey] | --file CERT.pem [--pubkey | --by-name]"
+	  " | --subject DN --issuer DN | --email ADDRESS} [--label LABEL]",
+	  "let a certificate stand for a user (--pubkey: any with its key; by"
+	  " its names: any such one of a CA in ca_cert)",
 	  add_run, CTL_WRITE, 1, 2, add_opts },
 	{ "cert", "list", "[USER]", "list certificates and their users",
 	  list_run, CTL_READ, 0, 1, NULL },
-	{ "cert", "show", "ID|FINGERPRINT", "show a certificate's entry",
+	{ "cert", "show", "ID|FINGERPRINT|SUBJECT|ADDRESS",
+	  "show a certificate's entry",
 	  show_run, CTL_READ, 1, 1, NULL },
-	{ "cert", "del", "ID|FINGERPRINT", "delete a certificate's entry",
+	{ "cert", "del", "ID|FINGERPRINT|SUBJECT|ADDRESS",
+	  "delete a certificate's entry",
 	  del_run, CTL_WRITE, 1, 1, NULL },
 	{ .noun = NULL },
 };
@@ -46,6 +52,7 @@ static const struct ctl_column list_columns[] = {
 	{ "label", "LABEL", CTL_TEXT, NULL },
 	{ "kind", "KIND", CTL_TEXT, NULL },
 	{ "value", "VALUE", CTL_TEXT, NULL },
+	{ "issuer", "ISSUER", CTL_TEXT, NULL },
 	{ .key = NULL },
 };
 
@@ -56,6 +63,7 @@ const struct ctl_column ctl_cert_columns[] = {
 	{ "label", "LABEL", CTL_TEXT, NULL },
 	{ "kind", "KIND", CTL_TEXT, NULL },
 	{ "value", "VALUE", CTL_TEXT, NULL },
+	{ "issuer", "ISSUER", CTL_TEXT, NULL },
 	{ .key = NULL },
 };
 
@@ -64,6 +72,7 @@ static const struct ctl_column show_columns[] = {
 	{ "user", "User", CTL_TEXT, NULL },
 	{ "kind", "Kind", CTL_TEXT, NULL },
 	{ "value", "Value", CTL_TEXT, NULL },
+	{ "issuer", "Issuer", CTL_TEXT, NULL },
 	{ "label", "Label", CTL_TEXT, NULL },
 	{ "state", "State", CTL_TEXT, NULL },
 	{ "created", "Created", CTL_TIME, NULL },
@@ -88,11 +97,11 @@ state_text(const struct store_cert *cert)
 json_t *
 ctl_cert_json(const struct store_cert *cert)
 {
-	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}", "id",
-	    (json_int_t)cert->id, "user", cert->user, "kind",
-	    store_cert_kind_text(cert->kind), "value", cert->value, "label",
-	    cert->label, "state", state_text(cert), "created",
-	    ctl_json_time(cert->created), "not_after",
+	return json_pack("{s:I, s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:o, s:o}",
+	    "id", (json_int_t)cert->id, "user", cert->user, "kind",
+	    store_cert_kind_text(cert->kind), "value", cert->value, "issuer",
+	    cert->issuer, "label", cert->label, "state", state_text(cert),
+	    "created", ctl_json_time(cert->created), "not_after",
 	    ctl_json_time(cert->not_after), "revoked",
 	    ctl_json_time(cert->revoked));
 }
@@ -251,7 +260,8 @@ ctl_cert_examine(const char *path, const struct cert_trust *trust, int64_t now,
 
 struct new_cert {
 	enum store_cert_kind kind;
-	char value[65];
+	char value[STORE_CERT_VALUE_MAX + 1];
+	char issuer[STORE_CERT_VALUE_MAX + 1]; /* of a subject */
 	char label[STORE_LABEL_MAX + 1];
 	int64_t not_after;
 };
@@ -290,6 +300,30 @@ label_from_cn(const char *cn, char out[STORE_LABEL_MAX + 1])
 		out[0] = '\0';
 }
 
+/* What of a certificate stands for the user. */
+static int
+take_facts(
+    const char *path, const struct cert_facts *facts, struct new_cert *new)
+{
+	if (new->kind == STORE_CERT_SUBJECT) {
+		if (facts->vague)
+			return ctl_fail(EX_DATAERR,
+			    "%s: its names are too long or have signs in them "
+			    "that do not tell subjects apart: use its "
+			    "fingerprint",
+			    path);
+		strcpy(new->value, facts->subject);
+		strcpy(new->issuer, facts->issuer);
+	} else if (new->kind == STORE_CERT_SPKI)
+		strcpy(new->value, facts->spki_sha256);
+	else {
+		strcpy(new->value, facts->sha256);
+		/* key and names may live on in the next certificate */
+		new->not_after = facts->not_after;
+	}
+	return 0;
+}
+
 static int
 from_file(const char *path, struct new_cert *new)
 {
@@ -297,13 +331,9 @@ from_file(const char *path, struct new_cert *new)
 	int64_t now = time(NULL);
 	int status;
 
-	if ((status = ctl_cert_examine(path, NULL, now, facts)) == 0) {
-		bool key = new->kind == STORE_CERT_SPKI;
-
-		snprintf(new->value, sizeof(new->value), "%s",
-		    key ? facts->spki_sha256 : facts->sha256);
-		/* The key may live on in the next certificate. */
-		new->not_after = key ? 0 : facts->not_after;
+	_Static_assert(CERTNAME_SIZE <= STORE_CERT_VALUE_MAX + 1, "it fits");
+	if ((status = ctl_cert_examine(path, NULL, now, facts)) == 0 &&
+	    (status = take_facts(path, facts, new)) == 0) {
 		judge_dates(facts, now);
 		if (new->label[0] == '\0')
 			label_from_cn(facts->cn_subject, new->label);
@@ -312,27 +342,104 @@ from_file(const char *path, struct new_cert *new)
 	return status;
 }
 
+/* Which options go together; 0 or a status. */
+static int
+check_options(const struct ctl *ctl)
+{
+	bool file = ctl_opt(ctl, "--file") != NULL;
+	bool subject = ctl_opt(ctl, "--subject") != NULL;
+	bool email = ctl_opt(ctl, "--email") != NULL;
+	bool key = ctl_opt(ctl, "--pubkey") != NULL;
+	bool name = ctl_opt(ctl, "--by-name") != NULL;
+
+	if (subject != (ctl_opt(ctl, "--issuer") != NULL))
+		return ctl_usage(ctl,
+		    "give both --subject and --issuer: another CA may give "
+		    "the same subject to somebody else");
+	if ((ctl->words > 1) + file + subject + email != 1)
+		return ctl_usage(ctl,
+		    "give one of a fingerprint, --file CERT.pem, --subject "
+		    "and --issuer, or --email");
+	if (key && name)
+		return ctl_usage(
+		    ctl, "--pubkey and --by-name exclude each other");
+	if (name && !file)
+		return ctl_usage(ctl, "--by-name belongs to --file");
+	if (key && (subject || email))
+		return ctl_usage(
+		    ctl, "--pubkey belongs to --file or a fingerprint");
+	return 0;
+}
+
+static int
+take_text(struct new_cert *new, enum store_cert_kind kind, const char *value,
+    const char *issuer)
+{
+	if (strlen(value) >= sizeof(new->value) ||
+	    strlen(issuer) >= sizeof(new->issuer))
+		return ctl_fail(EX_DATAERR, "a name is longer than %d bytes",
+		    STORE_CERT_VALUE_MAX);
+	new->kind = kind;
+	strcpy(new->value, value);
+	strcpy(new->issuer, issuer);
+	return 0;
+}
+
 static int
 take_new(const struct ctl *ctl, struct new_cert *new)
 {
 	const char *path = ctl_opt(ctl, "--file");
+	const char *subject = ctl_opt(ctl, "--subject");
+	const char *email = ctl_opt(ctl, "--email");
 	const char *label = ctl_opt(ctl, "--label");
 	const char *why;
+	int status;
 
-	if ((path != NULL) == (ctl->words > 1))
-		return ctl_usage(
-		    ctl, "give either a fingerprint or --file CERT.pem");
-	new->kind = ctl_opt(ctl, "--pubkey") != NULL ? STORE_CERT_SPKI
-						     : STORE_CERT_SHA256;
+	if ((status = check_options(ctl)) != 0)
+		return status;
 	if (label != NULL && store_label(label, &why) == -1)
 		return ctl_fail(EX_DATAERR, "\"%s\": %s", label, why);
 	snprintf(
 	    new->label, sizeof(new->label), "%s", label != NULL ? label : "");
+	new->kind = ctl_opt(ctl, "--pubkey") != NULL ? STORE_CERT_SPKI
+	    : ctl_opt(ctl, "--by-name") != NULL      ? STORE_CERT_SUBJECT
+						     : STORE_CERT_SHA256;
 	if (path != NULL)
 		return from_file(path, new);
+	if (subject != NULL)
+		return take_text(
+		    new, STORE_CERT_SUBJECT, subject, ctl_opt(ctl, "--issuer"));
+	if (email != NULL)
+		return take_text(new, STORE_CERT_SAN, email, "");
 	if (take_fingerprint(ctl->word[1], new->value) == -1)
 		return bad_fingerprint(ctl->word[1]);
 	return 0;
+}
+
+/* Names say something only below a CA. */
+static void
+judge_ca(const struct ctl *ctl, const struct new_cert *new)
+{
+	if ((new->kind == STORE_CERT_SUBJECT || new->kind == STORE_CERT_SAN) &&
+	    ctl->conf.ca_cert[0] == '\0' && ctl->conf.ca_path[0] == '\0')
+		ctl_note("note: neither ca_cert nor ca_path is set: no "
+			 "certificate verifies, so none is found by its names");
+}
+
+static enum store_rc
+add_row(const struct ctl *ctl, int64_t user_id, const struct new_cert *new,
+    struct store_cert *cert)
+{
+	enum store_rc rc;
+	int64_t id = 0;
+
+	if (new->kind == STORE_CERT_SUBJECT)
+		rc = store_cert_add_subject(
+		    ctl->st, user_id, new->value, new->issuer, new->label, &id);
+	else
+		rc = store_cert_add(ctl->st, user_id, 0, new->kind, new->value,
+		    new->label, new->not_after, &id);
+	return rc == STORE_OK ? store_cert_by_id(ctl->st, id, cert) : rc;
 }
 
 static int
@@ -342,48 +449,75 @@ add_run(struct ctl *ctl)
 	struct store_user user;
 	struct store_cert cert;
 	enum store_rc rc;
-	int64_t id = 0;
 	int status;
 
 	if ((status = take_new(ctl, &new)) != 0 ||
 	    (status = ctl_begin(ctl)) != 0 ||
 	    (status = ctl_user(ctl, ctl->word[0], &user)) != 0)
 		return status;
-	rc = store_cert_add(ctl->st, user.id, 0, new.kind, new.value, new.label,
-	    new.not_after, &id);
-	if (rc == STORE_OK)
-		rc = store_cert_by_id(ctl->st, id, &cert);
-	if (rc != STORE_OK)
+	if ((rc = add_row(ctl, user.id, &new, &cert)) != STORE_OK)
 		return ctl_store_fail(ctl, rc);
+	judge_ca(ctl, &new);
 	ctl_done(ctl, ctl_cert_json(&cert),
-	    "certificate %lld (%s %s) stands for user %s", (long long)id,
-	    store_cert_kind_text(new.kind), new.value, user.name);
+	    "certificate %lld (%s %s%s%s) stands for user %s",
+	    (long long)cert.id, store_cert_kind_text(cert.kind), cert.value,
+	    cert.issuer[0] != '\0' ? " of " : "", cert.issuer, user.name);
 	return 0;
 }
 
 /* Finding. */
 
-/* By id, or by either kind of fingerprint. 0 or an exit status. */
+struct match {
+	char value[STORE_CERT_VALUE_MAX + 1];
+	struct store_cert *cert;
+	size_t n;
+};
+
+static int
+match_one(const struct store_cert *cert, void *arg)
+{
+	struct match *m = arg;
+
+	/* values are folded */
+	if (strcasecmp(cert->value, m->value) == 0 && m->n++ == 0)
+		*m->cert = *cert;
+	return 0;
+}
+
+static int
+find_by_value(const struct ctl *ctl, const char *text, struct store_cert *cert)
+{
+	struct match m = { .cert = cert };
+	enum store_rc rc;
+
+	if (text[0] == '/' || strchr(text, '@') != NULL)
+		snprintf(m.value, sizeof(m.value), "%s", text);
+	else if (take_fingerprint(text, m.value) == -1)
+		return bad_fingerprint(text);
+	rc = store_cert_list(ctl->st, 0, match_one, &m);
+	if (rc != STORE_OK)
+		return ctl_store_fail(ctl, rc);
+	if (m.n > 1)
+		return ctl_fail(EX_DATAERR,
+		    "there are %zu entries for %s: give the id that \"cert "
+		    "list\" shows",
+		    m.n, text);
+	return m.n == 1 ? 0 : ctl_fail(EX_DATAERR, "no certificate %s", text);
+}
+
+/* By id, or by what it is found by. 0 or an exit status. */
 static int
 find_cert(const struct ctl *ctl, const char *text, struct store_cert *cert)
 {
-	char value[65], *end;
 	enum store_rc rc;
 	long long id;
+	char *end;
 
 	errno = 0;
 	id = strtoll(text, &end, 10);
-	if (isdigit((unsigned char)*text) && *end == '\0' && errno == 0)
-		rc = store_cert_by_id(ctl->st, id, cert);
-	else if (take_fingerprint(text, value) == -1)
-		return bad_fingerprint(text);
-	else {
-		rc = store_cert_find(
-		    ctl->st, STORE_CERT_SHA256, value, cert, NULL);
-		if (rc == STORE_NONE)
-			rc = store_cert_find(
-			    ctl->st, STORE_CERT_SPKI, value, cert, NULL);
-	}
+	if (!isdigit((unsigned char)*text) || *end != '\0' || errno != 0)
+		return find_by_value(ctl, text, cert);
+	rc = store_cert_by_id(ctl->st, id, cert);
 	if (rc == STORE_NONE)
 		return ctl_fail(EX_DATAERR, "no certificate %s", text);
 	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);

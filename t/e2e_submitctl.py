@@ -517,8 +517,8 @@ def certificate_errors(tap, ctl, pair):
         f.write(text[:200])
     add = ("cert", "add", "bo")
     for name, args, status, why in (
-            ("neither fingerprint nor file", add, USAGE, "give either"),
-            ("both", add + (HEX, "--file", pair.cert), USAGE, "give either"),
+            ("neither fingerprint nor file", add, USAGE, "give one of"),
+            ("both", add + (HEX, "--file", pair.cert), USAGE, "give one of"),
             ("label of two lines", add + (HEX, "--label", "a\nb"), DATAERR,
              "one line"),
             ("empty label", add + (HEX, "--label", ""), DATAERR, "1 to 64"),
