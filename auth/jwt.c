@@ -457,6 +457,17 @@ is_audience(const json_t *aud, const char *want)
 	return false;
 }
 
+/* Not there, true, or "true", which some issuers write. */
+static bool
+is_verified(const json_t *claims)
+{
+	const json_t *v = json_object_get(claims, "email_verified");
+	const char *text = json_string_value(v);
+
+	return v == NULL || json_is_true(v) ||
+	    (text != NULL && strcmp(text, "true") == 0);
+}
+
 static enum jwt_rc
 take_user(const json_t *claims, const char *name, char user[JWT_USER_MAX + 1])
 {
@@ -466,8 +477,7 @@ take_user(const json_t *claims, const char *name, char user[JWT_USER_MAX + 1])
 	if (len == 0 || len > JWT_USER_MAX ||
 	    strlen(json_string_value(v)) != len)
 		return JWT_NO_USER;
-	if (strcmp(name, "email") == 0 &&
-	    json_is_false(json_object_get(claims, "email_verified")))
+	if (strcmp(name, "email") == 0 && !is_verified(claims))
 		return JWT_NO_USER;
 	memcpy(user, json_string_value(v), len + 1);
 	return JWT_OK;

@@ -266,6 +266,26 @@ test_claims(void **state)
 		    "{" ISS "," AUD "," EXP "," EMAIL
 		    ",\"email_verified\":false}",
 		    JWT_NO_USER },
+		{ "address that is not verified, as a text",
+		    "{" ISS "," AUD "," EXP "," EMAIL
+		    ",\"email_verified\":\"false\"}",
+		    JWT_NO_USER },
+		{ "verified, in another spelling",
+		    "{" ISS "," AUD "," EXP "," EMAIL
+		    ",\"email_verified\":\"True\"}",
+		    JWT_NO_USER },
+		{ "verified as a number",
+		    "{" ISS "," AUD "," EXP "," EMAIL
+		    ",\"email_verified\":1}",
+		    JWT_NO_USER },
+		{ "verified is null",
+		    "{" ISS "," AUD "," EXP "," EMAIL
+		    ",\"email_verified\":null}",
+		    JWT_NO_USER },
+		{ "verified address, as a text",
+		    "{" ISS "," AUD "," EXP "," EMAIL
+		    ",\"email_verified\":\"true\"}",
+		    JWT_OK },
 		{ "the same claim twice",
 		    "{" ISS "," AUD "," EXP "," EMAIL
 		    ",\"email\":\"bob@example.org\"}",
