@@ -6,13 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * A check blocks the process, and one that takes longer than wrong passwords
- * wait for their answer would tell who is a user.  These take some 400 ms.
- */
-enum { BCRYPT_COST_MAX = 13, ROUNDS_MAX = 1000000 };
-#define YESCRYPT_COST_MAX 'D' /* as in $y$jDT$; the usual one is 9 */
-
 static bool
 equal(const char *a, const char *b)
 {
@@ -51,56 +44,109 @@ cryptpw_check(const char *record, const char *password, size_t len)
 	return rc;
 }
 
-/* "$2b$12$", "$6$rounds=5000$" and "$y$j9T$" say what they cost. */
-static bool
-is_costly(const char *record)
-{
-	const char *rounds = strstr(record, "$rounds=");
+/*
+ * A check blocks the process, and one that takes longer than wrong passwords
+ * wait for their answer would tell who is a user.  Those at these limits take
+ * some 400 ms.  Whatever is not known to be cheap is refused: a method can
+ * have its own way to say what it costs.
+ */
+enum { BCRYPT_COST_MAX = 13, ROUNDS_MAX = 1000000 };
+#define YESCRYPT_COST_MAX 'D' /* as in $y$jDT$; the usual one is 9 */
 
-	if (strncmp(record, "$2", 2) == 0 && strlen(record) > 4)
-		return atoi(record + 4) > BCRYPT_COST_MAX;
-	if (strncmp(record, "$y$j", 4) == 0)
-		return record[4] > YESCRYPT_COST_MAX;
-	return rounds != NULL && atoi(rounds + 8) > ROUNDS_MAX;
+static bool
+always(const char *p)
+{
+	(void)p;
+	return true;
 }
 
-/* Lengths of what stands behind the last "$", or of all without one. */
-static const struct {
+/* "12$" */
+static bool
+bcrypt_cost(const char *p)
+{
+	return strspn(p, "0123456789") == 2 && p[2] == '$' &&
+	    atoi(p) <= BCRYPT_COST_MAX;
+}
+
+/* "rounds=5000$", or nothing for that number */
+static bool
+sha2_cost(const char *p)
+{
+	size_t digits;
+
+	if (strncmp(p, "rounds=", 7) != 0)
+		return true;
+	digits = strspn(p + 7, "0123456789");
+	return digits > 0 && digits <= 7 && p[7 + digits] == '$' &&
+	    atoi(p + 7) <= ROUNDS_MAX;
+}
+
+/* "j9T$": flavour, cost, and block size, which is one of two. */
+static bool
+yescrypt_cost(const char *p)
+{
+	return p[0] == 'j' && p[1] >= '7' && p[1] <= YESCRYPT_COST_MAX &&
+	    (p[2] == '5' || p[2] == 'T') && p[3] == '$';
+}
+
+/* "J9..": the number of rounds, the least digit first */
+static bool
+des_cost(const char *p)
+{
+	return strlen(p) > 4 && p[3] == '.';
+}
+
+/* The methods that are taken, and the length of what stands behind the last
+ * "$", or of all without one. */
+static const struct method {
 	const char *prefix;
+	bool (*cheap)(const char *behind_prefix);
 	size_t len;
-} shapes[] = {
-	{ "$1$", 22 },
-	{ "$2", 53 }, /* salt and hash */
-	{ "$5$", 43 },
-	{ "$6$", 86 },
-	{ "$7$", 43 },
-	{ "$y$", 43 },
-	{ "$gy$", 43 },
-	{ "$", 0 }, /* seldom used; not looked at */
-	{ "_", 20 },
-	{ "", 13 },
+} methods[] = {
+	/* clang-format off */
+	{ "$1$",	always,		22 },
+	{ "$2a$",	bcrypt_cost,	53 }, /* salt and hash */
+	{ "$2b$",	bcrypt_cost,	53 },
+	{ "$2x$",	bcrypt_cost,	53 },
+	{ "$2y$",	bcrypt_cost,	53 },
+	{ "$5$",	sha2_cost,	43 },
+	{ "$6$",	sha2_cost,	86 },
+	{ "$y$",	yescrypt_cost,	43 },
+	{ "$gy$",	yescrypt_cost,	43 },
+	{ "_",		des_cost,	20 },
+	/* clang-format on */
 };
+static const struct method traditional = { "", always, 13 };
+
+static const struct method *
+method_of(const char *record)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (strncmp(record, methods[i].prefix,
+			strlen(methods[i].prefix)) == 0)
+			return &methods[i];
+	return record[0] != '$' ? &traditional : NULL;
+}
 
 /* Was nothing cut off? crypt(3) itself looks at the salt only. */
 static bool
-is_whole(const char *record)
+is_whole(const char *record, const struct method *m)
 {
 	static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 				     "abcdefghijklmnopqrstuvwxyz";
 	const char *last = strrchr(record, '$');
-	size_t i = 0;
 
-	while (strncmp(record, shapes[i].prefix, strlen(shapes[i].prefix)) != 0)
-		i++;
 	last = last != NULL ? last + 1 : record;
-	return shapes[i].len == 0 ||
-	    (strlen(last) == shapes[i].len &&
-		strspn(last, digits) == shapes[i].len);
+	return strlen(last) == m->len && strspn(last, digits) == m->len;
 }
 
 int
 cryptpw_usable(const char *record, const char **why)
 {
+	const struct method *m = method_of(record);
+
 	switch (crypt_checksalt(record)) {
 	case CRYPT_SALT_OK:
 	case CRYPT_SALT_METHOD_LEGACY:
@@ -113,11 +159,16 @@ cryptpw_usable(const char *record, const char **why)
 		*why = "this system's crypt(3) does not know it";
 		return -1;
 	}
-	if (!is_whole(record)) {
+	if (m == NULL) {
+		*why = "it is of a method that is not taken (those of DES, "
+		       "MD5, bcrypt, SHA-2 and yescrypt are)";
+		return -1;
+	}
+	if (!is_whole(record, m)) {
 		*why = "it is cut off, or is none";
 		return -1;
 	}
-	if (!is_costly(record))
+	if (m->cheap(record + strlen(m->prefix)))
 		return 0;
 	*why = "a login would take too long (bcrypt is taken up to a cost of "
 	       "13, SHA-2 up to 1000000 rounds, yescrypt up to 9)";

@@ -95,6 +95,52 @@ static const struct {
 	    "$y$j9T$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
 	    "XQMKV/v0A",
 	    0 },
+	{ "yescrypt of the least cost",
+	    "$y$j75$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
+	    "XQMKV/v0A",
+	    0 },
+	{ "yescrypt with blocks of another size",
+	    "$y$j9z$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
+	    "XQMKV/v0A",
+	    -1 },
+	{ "yescrypt with more parameters",
+	    "$y$j9T.$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
+	    "XQMKV/v0A",
+	    -1 },
+	{ "yescrypt of another flavour",
+	    "$y$/9T$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
+	    "XQMKV/v0A",
+	    -1 },
+	{ "gost-yescrypt",
+	    "$gy$j9T$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
+	    "XQMKV/v0A",
+	    0 },
+	{ "gost-yescrypt of a high cost",
+	    "$gy$jFT$AAt9R641xPvCI9nXw1HHW/$cuQRBMN3N/f8IcmVN.4YrZ1bHMOiLOoz9/"
+	    "XQMKV/v0A",
+	    -1 },
+	{ "scrypt",
+	    "$7$CU..../....2Q9obwLhin8qvQl6sisAO/$sR3bKrpFzkPmbiEkPB8T5Ed0lIyW"
+	    "tXeUyMC3GUKhh7C",
+	    -1 },
+	{ "Sun's MD5 with many rounds",
+	    "$md5,rounds=4000000000$GUBv0xjJ$$mSwgIswdjlTY0YxV7HBVm0", -1 },
+	{ "SHA-1 with many rounds",
+	    "$sha1$4000000000$Xcp4xrqA$BPvCEHhOYnClrVOAvIkKB9qnt5cX", -1 },
+	{ "NT", "$3$$8846f7eaee8fb117ad06bdd830b7586c", -1 },
+	{ "extended DES with many rounds", "_zzzzrasmBYk8r9AiWNc", -1 },
+	{ "SHA-512 with a million rounds",
+	    "$6$rounds=1000000$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO"
+	    "/O817G3uBnIFNjnJQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
+	    0 },
+	{ "SHA-512 with more",
+	    "$6$rounds=1000001$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjlO"
+	    "/O817G3uBnIFNjnJQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
+	    -1 },
+	{ "a number that is too large for one",
+	    "$6$rounds=18446744073709556616$saltstring$svn8UoSVapNtMuq1ukKS4tP"
+	    "Qd8iKwSMHWjlO/O817G3uBnIFNjnJQJuesI68OTLiBFdcbYEdFCoEOfaS35inz1",
+	    -1 },
 	{ "an unknown method", "$9$xxxxxxxxxxxxxxxxxxxxxxxxx", -1 },
 	{ "locked", "!!", -1 },
 };
