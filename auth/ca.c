@@ -148,22 +148,6 @@ ca_key_new(char *err, size_t errlen)
 	return NULL;
 }
 
-struct ca_key *
-ca_key_read(const void *pem, size_t len, char *err, size_t errlen)
-{
-	BIO *bio = reader(pem, len);
-	EVP_PKEY *pkey = NULL;
-
-	if (bio != NULL)
-		pkey = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
-	BIO_free(bio);
-	if (pkey != NULL)
-		return wrap_key(pkey);
-	fail(err, errlen,
-	    "no usable private key in PEM form without passphrase");
-	return NULL;
-}
-
 /* What nobody should rely on for years any more. */
 static bool
 is_weak(const EVP_PKEY *pkey)
@@ -184,6 +168,37 @@ is_weak(const EVP_PKEY *pkey)
 	}
 }
 
+/* Says so and returns -1 for a key that is not taken. */
+static int
+judge_key(const EVP_PKEY *pkey, char *err, size_t errlen)
+{
+	if (!is_weak(pkey))
+		return 0;
+	snprintf(err, errlen,
+	    "the key is too weak, or of a kind that is not taken: EC P-256 "
+	    "and RSA from %d bits are",
+	    RSA_BITS_MIN);
+	return -1;
+}
+
+struct ca_key *
+ca_key_read(const void *pem, size_t len, char *err, size_t errlen)
+{
+	BIO *bio = reader(pem, len);
+	EVP_PKEY *pkey = NULL;
+
+	if (bio != NULL)
+		pkey = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
+	BIO_free(bio);
+	if (pkey == NULL)
+		fail(err, errlen,
+		    "no usable private key in PEM form without passphrase");
+	else if (judge_key(pkey, err, errlen) == 0)
+		return wrap_key(pkey);
+	EVP_PKEY_free(pkey);
+	return NULL;
+}
+
 static EVP_PKEY *
 key_of_request(X509_REQ *req, char *err, size_t errlen)
 {
@@ -191,12 +206,7 @@ key_of_request(X509_REQ *req, char *err, size_t errlen)
 
 	if (pkey == NULL || X509_REQ_verify(req, pkey) != 1)
 		fail(err, errlen, "the request is not signed by its own key");
-	else if (is_weak(pkey))
-		snprintf(err, errlen,
-		    "the key is too weak, or of a kind that is not taken: "
-		    "EC P-256 and RSA from %d bits are",
-		    RSA_BITS_MIN);
-	else
+	else if (judge_key(pkey, err, errlen) == 0)
 		return pkey;
 	EVP_PKEY_free(pkey);
 	return NULL;

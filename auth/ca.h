@@ -33,13 +33,13 @@ void ca_octets_free(struct ca_octets *);
 struct ca_key;
 
 struct ca_key *ca_key_new(char *err, size_t errlen);
-/* A private key in PEM without passphrase. */
+/* A private key in PEM without passphrase, which is not weak. */
 struct ca_key *ca_key_read(
     const void *pem, size_t len, char *err, size_t errlen);
 /*
  * The public key of a certificate request (PKCS#10) in PEM, which must be
  * signed by it.  Its names are not looked at: who the device is says the
- * administrator.  RSA below 2048 bits and EC below 224 are refused.
+ * administrator.  Weak keys (RSA below 2048 bits, EC below 224) are refused.
  */
 struct ca_key *ca_key_of_csr(
     const void *pem, size_t len, char *err, size_t errlen);

@@ -192,7 +192,11 @@ sign(const struct ctl *ctl, const struct plan *p, const struct ca_key *key,
 		rc = ca_issue(ca, &wish, key, cert, err, sizeof(err));
 	}
 	ca_free(&ca);
-	return rc == 0 ? 0 : ctl_fail(EX_DATAERR, "%s", err);
+	if (rc == -1)
+		return ctl_fail(EX_DATAERR, "%s", err);
+	if (cert->not_after < wish.not_after)
+		ctl_note("note: the certificate ends with the CA's own");
+	return 0;
 }
 
 static int

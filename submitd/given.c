@@ -136,7 +136,8 @@ load_pair(const struct check *c, const char *cert_key, const char *cert,
 		return -1;
 	if (tls_check_pair(
 		&c->g->pem[kind], &c->g->pem[kind + 1], why, sizeof(why)) == -1)
-		return wrong(c, strstr(why, "key") != NULL ? key_key : cert_key,
+		return wrong(c,
+		    strstr(why, "private key") != NULL ? key_key : cert_key,
 		    "%s", why);
 	return 0;
 }

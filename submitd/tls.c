@@ -43,17 +43,18 @@ no_passphrase(char *out, int size, int writing, void *arg)
 	return -1;
 }
 
+/* -1: not read; -2: read, but OpenSSL does not take it, e.g. a weak key. */
 static int
 use_chain(SSL_CTX *ctx, const struct buf *pem)
 {
 	BIO *bio = reader(pem);
 	X509 *x = NULL;
-	int ok;
+	int ok, bad = -1;
 
 	ok = bio != NULL &&
-	    (x = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL)) !=
-		NULL &&
-	    SSL_CTX_use_certificate(ctx, x) == 1;
+	    (x = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL)) != NULL;
+	if (ok && (ok = SSL_CTX_use_certificate(ctx, x) == 1) == 0)
+		bad = -2;
 	X509_free(x);
 	while (ok &&
 	    (x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
@@ -63,7 +64,7 @@ use_chain(SSL_CTX *ctx, const struct buf *pem)
 	if (ok)
 		ERR_clear_error(); /* the end of the bundle looks like one */
 	BIO_free(bio);
-	return ok ? 0 : -1;
+	return ok ? 0 : bad;
 }
 
 static int
@@ -86,8 +87,12 @@ static int
 use_pair(SSL_CTX *ctx, const struct buf *cert, const struct buf *key, char *err,
     size_t errlen)
 {
-	if (use_chain(ctx, cert) == -1)
-		return fail(err, errlen, "no usable certificate in PEM form");
+	int rc = use_chain(ctx, cert);
+
+	if (rc != 0)
+		return fail(err, errlen,
+		    rc == -1 ? "no usable certificate in PEM form"
+			     : "the certificate can't be used");
 	if (use_key(ctx, key) == -1)
 		return fail(err, errlen,
 		    "no usable private key in PEM form without passphrase");

@@ -6,6 +6,7 @@ Also the policies of users, and the private CA's files as openssl sees them."""
 import json
 import os
 import re
+import shutil
 import smtplib
 import sqlite3
 import ssl
@@ -16,6 +17,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 
+import harness
 import tap as taplib
 from certs import Pair
 from scene import PASSWORD, Scene, message
@@ -502,8 +504,36 @@ def server_certificate(tap, scene):
             ("no host", ("--self-signed", "--host", "a b", "--force"), 65,
              "neither a host name"),
             ("no key", ("--self-signed", "--force", "--key",
-                        scene.path("submitd.conf")), 77, "open to others")):
+                        scene.path("submitd.conf")), 77, "open to others"),
+            ("a weak key", ("--self-signed", "--force", "--key",
+                            weak_key(scene)), 65, "weak.*RSA from 2048")):
         refuses(tap, scene, "init: " + name, ("init",) + args, status, why)
+    days = ("--days", "5000")
+    done = scene.submitctl("init", "--from-ca", "--force", *days)
+    tap.like(done.stderr, "note: the certificate ends with the CA's own",
+             "--from-ca: says that the certificate was cut")
+    tap.unlike(scene.submitctl("init", "--from-ca", "--force").stderr,
+               "note", "--from-ca: and only then")
+    shutil.copy(weak_key(scene), key)
+    subprocess.run(("openssl", "req", "-x509", "-new", "-key", key, "-subj",
+                    "/CN=weak", "-out", scene.path("certs/server.pem")),
+                   check=True)
+    done = subprocess.run(
+        (harness.program("submitd"), "-n", "-f", scene.conf_file), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    tap.like(done.stdout, r"server_cert: .*can't be used: ee key too small",
+             "submitd -n: what is wrong with a weak certificate")
+    scene.submitctl("init", "--from-ca", "--force")
+
+
+def weak_key(scene):
+    """A file with an RSA key that nobody takes any more."""
+    path = scene.path("weak.key")
+    if not os.path.exists(path):
+        subprocess.run(("openssl", "genrsa", "-out", path, "1024"),
+                       stderr=subprocess.DEVNULL, check=True)
+        os.chmod(path, 0o600)
+    return path
 
 
 def restart(scene):
