@@ -324,8 +324,7 @@ emails(const X509 *x, struct cert_facts *f)
 	const GENERAL_NAME *g;
 	int i;
 
-	for (i = 0; i < sk_GENERAL_NAME_num(list) && f->nemail < CERT_EMAILS;
-	     i++) {
+	for (i = 0; i < sk_GENERAL_NAME_num(list) && !f->emails_cut; i++) {
 		g = sk_GENERAL_NAME_value(list, i);
 		if (g->type != GEN_EMAIL)
 			continue;
@@ -334,6 +333,10 @@ emails(const X509 *x, struct cert_facts *f)
 
 		if (!is_email(p, len))
 			continue;
+		if (f->nemail == CERT_EMAILS) {
+			f->emails_cut = true;
+			continue;
+		}
 		memcpy(f->email[f->nemail], p, len);
 		f->email[f->nemail++][len] = '\0';
 	}
@@ -555,6 +558,8 @@ by_email(const struct cert_facts *f, cert_lookup_fn *lookup, void *arg,
 	struct cert_owner one;
 	size_t i;
 
+	if (f->emails_cut)
+		return CERT_MAP_AMBIGUOUS;
 	for (i = 0; i < f->nemail; i++) {
 		rc = ask(lookup, arg, CERT_KEY_EMAIL, f->email[i], NULL, &one);
 		if (rc == CERT_MAP_NONE)

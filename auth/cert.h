@@ -44,6 +44,7 @@ struct cert_facts {
 	/* rfc822Name entries of subjectAltName that are sound addresses */
 	char email[CERT_EMAILS][CERT_EMAIL_MAX];
 	size_t nemail;
+	bool emails_cut; /* there are more than CERT_EMAILS */
 	int64_t not_before; /* seconds since 1970 */
 	int64_t not_after;
 	enum cert_verify verify;
@@ -107,7 +108,8 @@ enum cert_map {
 	CERT_MAP_FOUND,
 	CERT_MAP_NONE,      /* nobody's */
 	CERT_MAP_UNUSABLE,  /* known, but expired or revoked */
-	CERT_MAP_AMBIGUOUS, /* its addresses belong to several users */
+	CERT_MAP_AMBIGUOUS, /* its addresses belong to several users, or are
+			     * too many to tell */
 	CERT_MAP_TEMP       /* the store can't say now */
 };
 

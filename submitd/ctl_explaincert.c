@@ -143,8 +143,9 @@ advice(const struct look *l)
 		       "expired or was revoked, so it counts as none: add "
 		       "another one with \"submitctl cert add\".";
 	case CERT_MAP_AMBIGUOUS:
-		return "Its e-mail addresses belong to several users: say with "
-		       "\"submitctl cert add\" whose it is.";
+		return "Its e-mail addresses belong to several users, or are "
+		       "more than are looked at: say with \"submitctl cert "
+		       "add\" whose it is.";
 	default:
 		return l->cert.verify == CERT_OK
 		    ? "It verifies, but stands for no user: let it with "

@@ -564,8 +564,20 @@ san_emails(void **state)
 	sign(&m, &root, EVP_sha256());
 	assert_int_equal(examine(NULL, m.x, NULL, &f), CERT_RC_OK);
 	assert_int_equal(f.nemail, 30);
+	assert_false(f.emails_cut);
 	assert_int_equal(strlen(f.email[0]), CERT_EMAIL_MAX - 1);
 	drop(&m);
+	for (i = 0; i < 60; i++)
+		many_len[i] = CERT_EMAIL_MAX - 1;
+	for (i = CERT_EMAILS; i <= CERT_EMAILS + 1; i++) {
+		m = draft(&w, &root);
+		add_raw_emails(m.x, many, many_len, (size_t)i);
+		sign(&m, &root, EVP_sha256());
+		assert_int_equal(examine(NULL, m.x, NULL, &f), CERT_RC_OK);
+		assert_int_equal(f.nemail, CERT_EMAILS);
+		assert_int_equal(f.emails_cut, i > CERT_EMAILS);
+		drop(&m);
+	}
 }
 
 static void
@@ -794,6 +806,38 @@ mapping(void **state)
 	}
 }
 
+/* Behind the last that is looked at could be another user's. */
+static void
+too_many_emails(void **state)
+{
+	char san[1200] = "email:ann@example.org";
+	struct cert_owner owner;
+	struct cert_trust *t;
+	struct cert_facts f;
+	struct made m;
+	int i;
+
+	(void)state;
+	for (i = 1; i < CERT_EMAILS; i++)
+		snprintf(san + strlen(san), sizeof(san) - strlen(san),
+		    ",email:x%d@example.org", i);
+	for (i = 0; i < 2; i++) {
+		const struct wish w = { .cn = "ann", .san = san };
+
+		m = make(&w, &root);
+		t = trust_root(NULL, 0);
+		memset(&store, 0, sizeof(store));
+		store.email = "ann";
+		store.subject = "ann";
+		assert_int_equal(examine(t, m.x, NULL, &f), CERT_RC_OK);
+		assert_int_equal(cert_map_user(&f, lookup, &store, &owner),
+		    i == 0 ? CERT_MAP_FOUND : CERT_MAP_AMBIGUOUS);
+		cert_trust_free(&t);
+		drop(&m);
+		strcat(san, ",email:bob@example.org");
+	}
+}
+
 static void
 store_failure_ends_the_search(void **state)
 {
@@ -838,6 +882,7 @@ main(void)
 		cmocka_unit_test(malformed_chains),
 		cmocka_unit_test(trust_from_pem),
 		cmocka_unit_test(mapping),
+		cmocka_unit_test(too_many_emails),
 		cmocka_unit_test(store_failure_ends_the_search),
 		cmocka_unit_test(words),
 	};
