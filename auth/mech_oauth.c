@@ -176,6 +176,7 @@ static const char *
 parse(struct oauth *o, const char *in, size_t len, struct span *token)
 {
 	struct span rest = { in, len }, pair;
+	bool found = false;
 	const char *why;
 
 	token->len = 0;
@@ -186,10 +187,14 @@ parse(struct oauth *o, const char *in, size_t len, struct span *token)
 	while (cut(&rest, SEPARATOR, &pair) && pair.len > 0) {
 		if (!begins(&pair, "auth="))
 			continue; /* host, port and what may come: not needed */
-		if (token->len > 0)
+		if (found)
 			return "two tokens";
+		found = true;
 		pair.p += 5;
 		pair.len -= 5;
+		/* section 4.3 of the RFC: it wants to know what we take */
+		if (pair.len == 0)
+			continue;
 		if (!begins(&pair, "bearer "))
 			return "not a bearer token";
 		for (pair.p += 7, pair.len -= 7; pair.len > 0 && *pair.p == ' ';

@@ -1018,6 +1018,12 @@ static const struct token_row {
 	{ "wrong token", "OAUTHBEARER", "n,,\1auth=Bearer x\1\1",
 	    SASL_RC_CONTINUE, NULL },
 	{ "no token", "OAUTHBEARER", "n,,\1\1", SASL_RC_CONTINUE, NULL },
+	{ "an empty auth, as in RFC 7628, 4.3", "OAUTHBEARER",
+	    "n,a=user@example.com,\1host=server.example.com\1port=143"
+	    "\1auth=\1\1",
+	    SASL_RC_CONTINUE, NULL },
+	{ "an empty auth and a token", "OAUTHBEARER",
+	    "n,,\1auth=\1" BEARER "alice\1\1", SASL_RC_MALFORMED, NULL },
 	{ "two tokens", "OAUTHBEARER",
 	    "n,,\1" BEARER "alice\1" BEARER "bob\1\1", SASL_RC_MALFORMED,
 	    NULL },
