@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum {
 	BUCKETS = 8192,  /* a power of two */
@@ -494,7 +495,7 @@ throttle_clear(struct throttle *t, const char *user, const char *address)
 
 	for (e = TAILQ_FIRST(&t->uses[FAILURES]); e != NULL; e = next) {
 		next = TAILQ_NEXT(e, use);
-		if ((user != NULL && strcmp(e->user, user) != 0) ||
+		if ((user != NULL && strcasecmp(e->user, user) != 0) ||
 		    (address != NULL && strcmp(e->address, address) != 0))
 			continue;
 		drop(t, e);

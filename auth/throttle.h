@@ -96,8 +96,8 @@ struct throttle_verdict throttle_right(
     struct throttle *, const char *user, const char *address, int64_t now_ms);
 
 /*
- * Forgets failures of a user, of an address, or with NULL for both all of
- * them; returns how many counters that were.  Trust stays.
+ * Forgets failures of a user (in any case), of an address, or with NULL for
+ * both all of them; returns how many counters that were.  Trust stays.
  */
 unsigned throttle_clear(
     struct throttle *, const char *user, const char *address);

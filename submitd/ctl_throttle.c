@@ -3,8 +3,10 @@
  * against it. The running server knows; see queue_login.c.
  */
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 
+#include "auth/certowner.h"
 #include "ctl.h"
 
 static int list_run(struct ctl *);
@@ -75,6 +77,38 @@ clear(const struct ctl *ctl, const char *word, json_int_t *cleared)
 	return 0;
 }
 
+/* The user one of whose addresses this is; false if the store can't say. */
+static bool
+owner_of(
+    const struct ctl *ctl, const char *address, char out[STORE_NAME_MAX + 1])
+{
+	struct certowner_only only = { 0 };
+	struct store *st = NULL;
+	struct store_user u;
+	bool found;
+
+	found = store_open(ctl->conf.users_db, STORE_RO, &st) == STORE_OK &&
+	    store_user_get(st, address, &u) == STORE_NONE &&
+	    certowner_only(st, address, &only) == STORE_OK && only.users == 1;
+	store_close(&st);
+	if (found)
+		strcpy(out, only.user);
+	return found;
+}
+
+/* What people type: the name, or an address, by which they log in. */
+static int
+clear_word(const struct ctl *ctl, const char *word, json_int_t *cleared)
+{
+	char name[STORE_NAME_MAX + 1];
+	int status = clear(ctl, word, cleared);
+
+	if (status == 0 && strchr(word, '@') != NULL &&
+	    owner_of(ctl, word, name) && strcasecmp(name, word) != 0)
+		status = clear(ctl, name, cleared);
+	return status;
+}
+
 static int
 clear_run(struct ctl *ctl)
 {
@@ -88,7 +122,7 @@ clear_run(struct ctl *ctl)
 	if (all)
 		status = clear(ctl, NULL, &n);
 	for (size_t i = 0; i < ctl->words && status == 0; i++)
-		status = clear(ctl, ctl->word[i], &n);
+		status = clear_word(ctl, ctl->word[i], &n);
 	if (status != 0)
 		return status;
 	ctl_done(ctl, json_pack("{s:I}", "cleared", n),

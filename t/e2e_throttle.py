@@ -190,6 +190,14 @@ def cleared(tap, scene):
     tap.like(done.stdout, "Forgotten: 2 counters", "throttle clear USER")
     tap.like(login(scene, "127.0.0.2", "bob", "bob's"), "^235",
              "the user can log in there again")
+    guess(scene, "127.0.0.10", "cid", 3)
+    done = scene.submitctl("throttle", "clear", "CID@Play.Example")
+    tap.like(done.stdout, "Forgotten: 2 counters",
+             "throttle clear with an address of the user")
+    guess(scene, "127.0.0.10", "Who@Nowhere.example", 3)
+    done = scene.submitctl("throttle", "clear", "who@nowhere.example")
+    tap.like(done.stdout, "Forgotten: 2 counters",
+             "throttle clear with a name that is nobody's, in another case")
     scene.submitctl("throttle", "clear", "127.0.0.6")
     tap.like(login(scene, "127.0.0.6", "dan", "dan's"), "^235",
              "throttle clear ADDRESS: all can log in there again")
