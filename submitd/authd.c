@@ -315,6 +315,10 @@ judge(struct authd_session *s)
 	    (f->tls13 && (f->exporter.len > 0 || f->endpoint.len > 0));
 	s->usable =
 	    (s->features & FACTS_NO_AUTH) == 0 ? sasl_mech_usable(&offer) : 0;
+	/* it would be refused, and clients take what looks strongest */
+	s->offered = s->usable;
+	if (f->owner != NULL && !authd_takes_external(f->owner->user))
+		s->offered &= ~(uint32_t)SASL_MECH_EXTERNAL;
 }
 
 static void
@@ -348,7 +352,7 @@ send_facts(const struct authd_session *s)
 		.verify_reason = f->reason,
 		.cert_fp = f->fingerprint,
 		.cert_user = f->owner != NULL ? f->owner->user : "",
-		.mechs = s->usable,
+		.mechs = s->offered,
 		.no_pipelining = (s->features & FACTS_NO_PIPELINING) != 0,
 		.refuse_code = s->refuse_code,
 		.refuse_esc = s->refuse_esc,
@@ -376,7 +380,8 @@ auth_reply(enum sasl_rc rc, uint32_t mech)
 	case SASL_RC_NOMECH:
 		return R_AUTH_MECHANISM;
 	case SASL_RC_WEAK:
-		return R_AUTH_TOO_WEAK;
+		return mech == SASL_MECH_EXTERNAL ? R_AUTH_NEEDS_PASSWORD
+						  : R_AUTH_TOO_WEAK;
 	case SASL_RC_ENCRYPT:
 		return R_AUTH_NEEDS_TLS;
 	case SASL_RC_LOCKED:

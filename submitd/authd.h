@@ -108,7 +108,7 @@ struct authd_session {
 	 * is kept and judged at its next question. */
 	bool judged;
 	struct buf chain;
-	uint32_t usable; /* mechanisms offered, enum sasl_mech */
+	uint32_t usable, offered; /* mechanisms, enum sasl_mech */
 
 	unsigned features; /* FACTS_* of facts.h, from Srv_Features */
 
@@ -284,6 +284,9 @@ int authd_store_start(char *err, size_t errlen);
 extern const struct sasl_callbacks authd_sasl_callbacks;
 extern const struct policy_store authd_policy_store;
 cert_lookup_fn authd_cert_lookup;
+
+/* Is a certificate alone a login of this user? */
+bool authd_takes_external(const char *name);
 
 /* Does what the session's identity rests on still stand? */
 bool authd_identity_stands(const struct authd_session *);

@@ -251,9 +251,21 @@ allowed_mechs(const struct store_user *u)
 		mask |= sasl_mech_bit(word);
 	if (u->policy == STORE_AUTH_CERT)
 		mask &= (uint32_t)SASL_MECH_EXTERNAL | 1u << 31;
-	else if (u->policy == STORE_AUTH_PASSWORD)
+	else if (u->policy == STORE_AUTH_PASSWORD ||
+	    u->policy == STORE_AUTH_BOTH)
+		/* with both, a login by EXTERNAL would be the only one there
+		 * can be, and no password could follow */
 		mask &= ~(uint32_t)SASL_MECH_EXTERNAL;
 	return mask;
+}
+
+bool
+authd_takes_external(const char *name)
+{
+	struct store_user u;
+
+	return authd_user_get(name, &u) == STORE_OK &&
+	    (allowed_mechs(&u) & SASL_MECH_EXTERNAL) != 0;
 }
 
 /* Who checks this user's password; NULL stands for names of nobody. */

@@ -441,6 +441,7 @@ def policies(tap, scene):
         tap.equal(got, [password, cert, both, other],
                   "policy %s: password, certificate, both, with the "
                   "certificate of another" % policy)
+    external(tap, scene, pair)
     scene.submitctl("user", "set", "bo", "--policy", "any",
                     "--mechanisms", "scram-sha-256,EXTERNAL")
     tap.equal(login(scene, "bo", "bos secret"), 534,
@@ -450,6 +451,28 @@ def policies(tap, scene):
     refuses(tap, scene, "an unknown mechanism",
             ("user", "set", "bo", "--mechanisms", "PLAIN,ROT13"), 64,
             "ROT13")
+
+
+def external(tap, scene, pair):
+    """A certificate alone, where it is not enough: a success would bar the
+    way to the password, since there is one AUTH in a session."""
+    for policy, offered, code in (("any", True, 235), ("cert", True, 235),
+                                  ("password", False, 534),
+                                  ("both", False, 534)):
+        scene.submitctl("user", "set", "bo", "--policy", policy)
+        with scene.tls_session(pair) as session:
+            tap.equal("EXTERNAL" in session.esmtp_features["auth"].split(),
+                      offered, "policy %s: EXTERNAL in EHLO" % policy)
+            got = session.docmd("AUTH EXTERNAL =")
+            tap.equal(got[0], code, "policy %s: EXTERNAL" % policy)
+            if code == 235:
+                continue
+            tap.like(got[1].decode(), "^5.7.9 .*needs a password",
+                     "policy %s: it says what is needed" % policy)
+            session.user, session.password = "bo", "bos secret"
+            session.auth("PLAIN", session.auth_plain)
+            tap.equal(session.mail("bo@play.example")[0], 250,
+                      "policy %s: the password after that" % policy)
 
 
 def attempt(scene, password, device):

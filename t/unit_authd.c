@@ -857,7 +857,7 @@ states_and_policies(void **state)
 	assert_int_equal(
 	    mail(SID(3), 2, "ann@example.org")->reply, R_AUTH_NEEDED);
 	start_auth(SID(3), "EXTERNAL", NULL, 0, true);
-	assert_int_equal(result(SID(3)), R_AUTH_TOO_WEAK);
+	assert_int_equal(result(SID(3)), R_AUTH_NEEDS_PASSWORD);
 	print_message("# both\n");
 	store_user_set_policy(writer(), R.ann, STORE_AUTH_BOTH);
 	assert_int_equal(
