@@ -309,10 +309,11 @@ judge(struct authd_session *s)
 		buf_clear(&s->chain);
 	offer.tls = f->tls_bits > 0 && s->refuse_code == 0;
 	offer.cert = f->owner != NULL;
-	/* With TLS 1.2 GNU SASL's clients bind by tls-unique only, and would
-	 * fail where they see -PLUS without it. */
-	offer.binding = f->unique.len > 0 ||
-	    (f->tls13 && (f->exporter.len > 0 || f->endpoint.len > 0));
+	/* Without extended master secret that is the end point alone. GNU
+	 * SASL's clients, which under TLS 1.2 bind by tls-unique only, have
+	 * that extension. */
+	offer.binding = f->unique.len > 0 || f->exporter.len > 0 ||
+	    f->endpoint.len > 0;
 	s->usable =
 	    (s->features & FACTS_NO_AUTH) == 0 ? sasl_mech_usable(&offer) : 0;
 	/* it would be refused, and clients take what looks strongest */
@@ -334,7 +335,6 @@ take_facts(struct authd_session *s, const struct m_session *m)
 	f->resolve = map_resolve(m->resolve);
 	f->kind = (enum listen_kind)m->listen_kind;
 	f->tls_bits = m->tls_bits;
-	f->tls13 = strcmp(m->tls_version, "TLSv1.3") == 0;
 	buf_add(&f->exporter, m->tls_exporter.p, m->tls_exporter.len);
 	buf_add(&f->unique, m->tls_unique.p, m->tls_unique.len);
 	buf_add(&f->endpoint, m->tls_endpoint.p, m->tls_endpoint.len);

@@ -49,7 +49,6 @@ struct authd_facts {
 	char *reason;      /* why the certificate did not verify */
 	char *fingerprint; /* SHA-256, "" without certificate */
 	char *subject, *issuer, *cn_subject, *cn_issuer;
-	bool tls13;
 	struct buf exporter, unique, endpoint; /* channel bindings */
 	struct cert_owner *owner; /* whose certificate; NULL: nobody's */
 };

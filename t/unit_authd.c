@@ -362,7 +362,7 @@ struct arrival {
 	int no_tls;
 	int cert;
 	int binding;
-	int tls12;
+	int endpoint;
 	int unique;
 	enum listen_kind kind;
 };
@@ -379,7 +379,7 @@ arrive(uint64_t sid, const struct arrival *a)
 		.resolve = RESOLVE_FAIL,
 		.server_addr = "127.0.0.1",
 		.helo = "laptop",
-		.tls_version = a->tls12 ? "TLSv1.2" : "TLSv1.3",
+		.tls_version = "TLSv1.3",
 		.tls_cipher = "TLS_AES_256_GCM_SHA384",
 		.tls_bits = a->no_tls ? 0 : 256 };
 	uint32_t n;
@@ -397,6 +397,10 @@ arrive(uint64_t sid, const struct arrival *a)
 	if (a->unique) {
 		m.tls_unique.p = "0123456789ab";
 		m.tls_unique.len = 12;
+	}
+	if (a->endpoint) {
+		m.tls_endpoint.p = "fedcba9876543210fedcba9876543210";
+		m.tls_endpoint.len = 32;
 	}
 	ipc_send(R.front, M_SESSION, sid, &m);
 	return &next(R.front, M_SESSION_FACTS, sid)->session_facts;
@@ -522,8 +526,8 @@ facts_of_sessions(void **state)
 {
 	const struct arrival plain_tls = { 0 }, no_tls = { .no_tls = 1 };
 	const struct arrival bound = { .binding = 1 }, cert = { .cert = 1 };
-	const struct arrival older = { .binding = 1, .tls12 = 1 };
-	const struct arrival unique = { .tls12 = 1, .unique = 1 };
+	const struct arrival older = { .endpoint = 1 };
+	const struct arrival unique = { .unique = 1 };
 	const uint32_t passwords = MECH_SCRAM_SHA_256 | MECH_PLAIN | MECH_LOGIN;
 	const struct m_session_facts *f;
 
@@ -542,9 +546,9 @@ facts_of_sessions(void **state)
 	print_message("# with a channel to bind to\n");
 	f = arrive(SID(3), &bound);
 	assert_int_equal(f->mechs, passwords | MECH_SCRAM_SHA_256_PLUS);
-	print_message("# the same with TLS 1.2: not what its clients take\n");
+	print_message("# the end point alone\n");
 	f = arrive(SID(6), &older);
-	assert_int_equal(f->mechs, passwords);
+	assert_int_equal(f->mechs, passwords | MECH_SCRAM_SHA_256_PLUS);
 	print_message("# TLS 1.2 with tls-unique\n");
 	f = arrive(SID(7), &unique);
 	assert_int_equal(f->mechs, passwords | MECH_SCRAM_SHA_256_PLUS);
