@@ -572,10 +572,17 @@ sasl_conv_step(
 	return feed(conv, response, len);
 }
 
+/* Clients built on GNU SASL choose -PLUS even where they give it no binding;
+ * then they have nothing to say. */
 enum sasl_rc
 sasl_conv_cancel(struct sasl_conv *conv)
 {
-	return verdict_why(conv, SASL_RC_CANCELLED, "cancelled");
+	bool mute = conv->state == ST_FIRST && (conv->bit & PLUS_BITS) != 0;
+
+	return verdict_why(conv, SASL_RC_CANCELLED,
+	    mute ? "cancelled: the client can't bind to TLS; see mechanisms "
+		   "in submitd.conf(5)"
+		 : "cancelled");
 }
 
 /* Steps the mechanism that waits for what conv->pw says now. */

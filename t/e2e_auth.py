@@ -5,12 +5,10 @@ channel binding, and that failures look and last alike."""
 
 import base64
 import os
-import shutil
 import smtplib
 import socket
 import ssl
 import statistics
-import subprocess
 import sys
 import threading
 import time
@@ -316,73 +314,6 @@ def unique(tap, scene):
     session.close()
 
 
-class Introducer:
-    """gsasl says STARTTLS without EHLO; this says EHLO for it."""
-
-    def __init__(self, port):
-        self.port = port
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.here = self.listener.getsockname()[1]
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self.port), 30)
-            greeting = self._line(server)
-            server.sendall(b"EHLO laptop\r\n")
-            while self._line(server)[3:4] != b" ":
-                continue
-            client.sendall(greeting)
-            for pair in ((client, server), (server, client)):
-                threading.Thread(target=self._pump, args=pair,
-                                 daemon=True).start()
-
-    @staticmethod
-    def _line(sock):
-        line = b""
-        while not line.endswith(b"\n"):
-            line += sock.recv(1)
-        return line
-
-    @staticmethod
-    def _pump(source, sink):
-        try:
-            while data := source.recv(65536):
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
-
-
-def gnu_sasl(tap, scene):
-    """GNU SASL as a second implementation."""
-    if not shutil.which("gsasl"):
-        tap.note("no gsasl here: its -PLUS is not tried")
-        return
-    between = Introducer(scene.port)
-    for name, versions, word in (
-            ("TLS 1.2", "+VERS-TLS1.2", "p=tls-unique"),
-            ("TLS 1.3", "+VERS-TLS1.3", "p=tls-exporter")):
-        done = subprocess.run(
-            ("gsasl", "--smtp", "--connect", "localhost:%d" % between.here,
-             "--starttls", "--x509-ca-file", scene.ca.cert, "--priority",
-             "NORMAL:-VERS-ALL:" + versions, "-m", "SCRAM-SHA-256-PLUS",
-             "-a", "ann", "-p", PASSWORD, "--verbose"), input="", text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60,
-            check=False)
-        tap.like(done.stdout, r"235 2\.7\.0", "gsasl, %s: -PLUS" % name)
-        lines = [line for line in done.stdout.splitlines()
-                 if line.startswith("cD")]
-        tap.like("".join(base64.b64decode(line).decode("latin1")
-                         for line in lines[:1]), "^" + word,
-                 "gsasl, %s: binds by %s" % (name, word))
-    between.listener.close()
-
-
 # ---- failures look alike ----
 
 COUNT = 16
@@ -468,7 +399,7 @@ def test(tap):
         scene.start()
         play(tap, scene, "", EXCHANGES)
         play(tap, scene, "EXTERNAL: ", EXTERNAL, scene.laptop)
-        for part in (in_clear, store_away, unique, gnu_sasl, by_port):
+        for part in (in_clear, store_away, unique, by_port):
             part(tap, scene)
         scene.configure(auth_fail_delay=None)
         scene.stop()

@@ -1,7 +1,7 @@
 #!/usr/bin/python3 -B
 """Channel bindings as OpenSSL gives them to a client, under TLS 1.2 and 1.3,
-with and without extended master secret. tls-unique, and GNU SASL's bindings,
-are in e2e_auth.py."""
+with and without extended master secret. tls-unique is in e2e_auth.py,
+GNU SASL's bindings are in e2e_sasl.py."""
 
 import os
 import subprocess

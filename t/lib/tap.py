@@ -5,6 +5,7 @@ plan, turns an exception into a failed line, and ends a test that hangs.
 """
 
 import re
+import shutil
 import signal
 import sys
 import traceback
@@ -63,6 +64,11 @@ class Tap:
 def show(value):
     """A value as it stands in a comment: texts by their lines."""
     return value if isinstance(value, str) else repr(value)
+
+
+def has_program(name):
+    """Whether a program is there, also one for administrators."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
 def skip_all(reason):
