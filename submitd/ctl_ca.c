@@ -407,8 +407,11 @@ crl_out(struct ctl *ctl, const char *path, const struct ca_octets *pem,
 		    json_pack("{s:s, s:I, s:I}", "file", path, "revoked",
 			(json_int_t)count, "days", (json_int_t)days),
 		    "%s lists %zu revoked certificate%s; it is good for %lld "
-		    "days",
-		    path, count, count == 1 ? "" : "s", (long long)days);
+		    "days%s",
+		    path, count, count == 1 ? "" : "s", (long long)days,
+		    ctl_opt(ctl, "--out") == NULL
+			? ". A running server picks it up by itself."
+			: "");
 	return status;
 }
 
