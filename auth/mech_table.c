@@ -102,6 +102,17 @@ sasl_mech_list(const char *text, uint32_t *mask, const char **bad, size_t *len)
 	return 0;
 }
 
+bool
+sasl_mech_list_has_sha1(const char *text)
+{
+	const char *bad;
+	uint32_t mask;
+	size_t len;
+
+	return sasl_mech_list(text, &mask, &bad, &len) == 0 &&
+	    (mask & SASL_MECH_SHA_1) != 0;
+}
+
 const char *
 sasl_mech_name(uint32_t bit)
 {

@@ -78,6 +78,9 @@ uint32_t sasl_mech_bit(const char *name);
 int sasl_mech_list(
     const char *text, uint32_t *mask, const char **bad, size_t *len);
 
+/* Is a mechanism with SHA-1 among the names?  False if a word is none. */
+bool sasl_mech_list_has_sha1(const char *text);
+
 /* The name of one bit; "" if it is none. */
 const char *sasl_mech_name(uint32_t bit);
 
@@ -158,9 +161,13 @@ struct sasl_callbacks {
 };
 
 /*
- * Tries the password against each record.  *device becomes the owner's of
- * the first that matches.
+ * Tries the password against each record.  *index becomes the place of the
+ * first that matches.  Neighbours that share salt and iterations cost one
+ * derivation together.
  */
+enum sasl_pw sasl_account_match(const struct sasl_account *,
+    const char *password, size_t len, size_t *index);
+/* The same; *device becomes the owner's. */
 enum sasl_pw sasl_account_check(const struct sasl_account *,
     const char *password, size_t len, int64_t *device);
 

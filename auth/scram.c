@@ -345,22 +345,43 @@ scram_record_parse(const char *record, struct scram_record *out)
 }
 
 enum scram_rc
+scram_record_derive(const struct scram_record *like, const char *password,
+    size_t len, struct scram_record *out)
+{
+	*out = *like;
+	if (len == 0)
+		return SCRAM_WRONG;
+	return derive(out, password, len) == 0 ? SCRAM_OK : SCRAM_FAILED;
+}
+
+bool
+scram_record_same_way(
+    const struct scram_record *a, const struct scram_record *b)
+{
+	return a->mech == b->mech && a->iterations == b->iterations &&
+	    a->salt_len == b->salt_len &&
+	    memcmp(a->salt, b->salt, a->salt_len) == 0;
+}
+
+bool
+scram_record_same_key(
+    const struct scram_record *a, const struct scram_record *b)
+{
+	return a->key_len == b->key_len &&
+	    CRYPTO_memcmp(a->stored_key, b->stored_key, a->key_len) == 0;
+}
+
+enum scram_rc
 scram_record_check(const char *record, const char *password, size_t len)
 {
-	struct scram_record r = { 0 }, mine;
-	enum scram_rc rc;
+	struct scram_record r = { 0 }, mine = { 0 };
+	enum scram_rc rc = record_read(record, &r);
 
-	if ((rc = record_read(record, &r)) != SCRAM_OK)
-		goto out;
-	mine = r;
-	if (len == 0)
-		rc = SCRAM_WRONG;
-	else if (derive(&mine, password, len) == -1)
-		rc = SCRAM_FAILED;
-	else if (CRYPTO_memcmp(mine.stored_key, r.stored_key, r.key_len) != 0)
+	if (rc == SCRAM_OK)
+		rc = scram_record_derive(&r, password, len, &mine);
+	if (rc == SCRAM_OK && !scram_record_same_key(&mine, &r))
 		rc = SCRAM_WRONG;
 	OPENSSL_cleanse(&mine, sizeof(mine));
-out:
 	OPENSSL_cleanse(&r, sizeof(r));
 	return rc;
 }

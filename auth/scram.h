@@ -76,6 +76,22 @@ enum scram_rc scram_record_check(
     const char *record, const char *password, size_t len);
 
 /*
+ * The keys of a password by the mechanism, salt and iterations of `like`;
+ * costs one PBKDF2.  out may be wiped after use.  Returns SCRAM_OK, or
+ * SCRAM_WRONG for an empty password, or SCRAM_FAILED.
+ */
+enum scram_rc scram_record_derive(const struct scram_record *like,
+    const char *password, size_t len, struct scram_record *out);
+
+/* Would one password have the same keys in both? */
+bool scram_record_same_way(
+    const struct scram_record *, const struct scram_record *);
+
+/* Are the stored keys the same?  In constant time. */
+bool scram_record_same_key(
+    const struct scram_record *, const struct scram_record *);
+
+/*
  * The record of a user who does not exist: the same for the same secret,
  * name and mechanism, and matching no password (RFC 5802 section 9 speaks of
  * the need).  The secret stays on the server, 32 bytes are enough.  Returns

@@ -979,9 +979,8 @@ auth_preload(struct role_setup *s, char *err, size_t errlen)
 		/* until the store's own is read */
 		.secret = random + PASSCACHE_KEY_LEN,
 		.iterations = (unsigned)s->conf.scram_iterations,
-		.sha1 = ((named(s->conf.mechanisms) |
-			     named(s->conf.mechanisms_tls)) &
-			    SASL_MECH_SHA_1) != 0,
+		.sha1 = sasl_mech_list_has_sha1(s->conf.mechanisms) ||
+		    sasl_mech_list_has_sha1(s->conf.mechanisms_tls),
 	};
 	int rc = -1;
 

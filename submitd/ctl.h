@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "auth/scram.h"
+#include "auth/records.h"
 #include "conf.h"
 #include "store/db.h"
 #include "store/user.h"
@@ -146,12 +146,15 @@ json_t *ctl_json_time(int64_t when);
 struct ctl_records {
 	struct store_record record[2];
 	size_t n; /* 0: no password */
-	char text[2][SCRAM_RECORD_MAX];
+	struct records text;
 };
 
-/* 0 or an exit status. */
-int ctl_make_records(const struct ctl *, const char *password, size_t len,
-    unsigned iterations, struct ctl_records *);
+/*
+ * user_id is that of the owner of a new device, whose devices share a salt
+ * (auth/records.h); 0 for all other passwords. 0 or an exit status.
+ */
+int ctl_make_records(const struct ctl *, int64_t user_id, const char *password,
+    size_t len, struct ctl_records *);
 
 /*
  * Gets the new password of a user as the options --password-stdin and

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sysexits.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "auth/sasl.h"
@@ -203,42 +204,48 @@ from_stdin(struct line *l)
 	return check_password(l);
 }
 
-/* Whether clients may ask for a mechanism with SHA-1. */
-static bool
-wants_sha1(const struct ctl *ctl)
-{
-	const char *keys[] = { ctl->conf.mechanisms, ctl->conf.mechanisms_tls };
-	const char *bad;
-	uint32_t mask;
-	size_t len;
+struct found {
+	struct sasl_account *account;
+	int64_t now;
+};
 
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
-		if (sasl_mech_list(keys[i], &mask, &bad, &len) == 0 &&
-		    (mask & SASL_MECH_SHA_1) != 0)
-			return true;
-	return false;
+static int
+add_cred(const struct store_cred *c, void *arg)
+{
+	const struct found *f = arg;
+
+	if (c->device_id != 0 && store_cred_usable(c, f->now))
+		sasl_account_add(f->account, c->device_id, c->record);
+	return 0;
 }
 
 int
-ctl_make_records(const struct ctl *ctl, const char *password, size_t len,
-    unsigned iterations, struct ctl_records *out)
+ctl_make_records(const struct ctl *ctl, int64_t user_id, const char *password,
+    size_t len, struct ctl_records *out)
 {
-	static const struct {
-		enum store_cred_kind kind;
-		const char *mech;
-	} kinds[] = { { STORE_CRED_SCRAM_SHA_256, SCRAM_SHA_256 },
-		{ STORE_CRED_SCRAM_SHA_1, SCRAM_SHA_1 } };
-	size_t want = wants_sha1(ctl) ? 2 : 1;
+	const struct records_want want = {
+		.iterations = (unsigned)ctl->conf.scram_iterations,
+		.sha1 = sasl_mech_list_has_sha1(ctl->conf.mechanisms) ||
+		    sasl_mech_list_has_sha1(ctl->conf.mechanisms_tls)
+	};
+	struct sasl_account devices = { 0 };
+	struct found found = { &devices, time(NULL) };
+	int rc;
 
-	for (out->n = 0; out->n < want; out->n++) {
-		if (scram_record_make(password, len, kinds[out->n].mech,
-			iterations, out->text[out->n], SCRAM_RECORD_MAX) == -1)
-			return ctl_fail(EX_SOFTWARE,
-			    "the crypto library failed to make a password "
-			    "record");
-		out->record[out->n].kind = kinds[out->n].kind;
-		out->record[out->n].text = out->text[out->n];
-	}
+	if (user_id != 0)
+		store_cred_list(ctl->st, user_id, add_cred, &found);
+	rc = records_make(&devices, &want, password, len, &out->text);
+	sasl_account_clear(&devices);
+	if (rc == -1)
+		return ctl_fail(EX_SOFTWARE,
+		    "the crypto library failed to make a password record");
+	out->n = 1;
+	out->record[0] =
+	    (struct store_record){ STORE_CRED_SCRAM_SHA_256, out->text.sha256 };
+	if (want.sha1)
+		out->record[out->n++] =
+		    (struct store_record){ STORE_CRED_SCRAM_SHA_1,
+			    out->text.sha1 };
 	return 0;
 }
 
@@ -262,8 +269,7 @@ ctl_password(
 		    "--password-stdin, or none with --no-password");
 	status = from_pipe ? from_stdin(&l) : ask_twice(user, &l);
 	if (status == 0)
-		status = ctl_make_records(ctl, l.text, l.len,
-		    (unsigned)ctl->conf.scram_iterations, records);
+		status = ctl_make_records(ctl, 0, l.text, l.len, records);
 	explicit_bzero(&l, sizeof(l));
 	return status;
 }
