@@ -1,8 +1,9 @@
 /*
  * What is behind sasl.h: a conversation from the inside, shared by sasl.c,
- * by what Cyrus calls back (mech_user.c) and by our own mechanisms
- * (mech_plain.c, mech_login.c, mech_oauth.c).  A verdict is kept in the conversation, since
- * Cyrus turns the codes of its own password check into others.
+ * by what Cyrus calls back (mech_user.c, mech_scram.c) and by our own
+ * mechanisms (mech_plain.c, mech_login.c, mech_oauth.c).  A verdict is kept in
+ * the conversation, since Cyrus turns the codes of its own password check into
+ * others.
  */
 #ifndef AUTH_MECH_H
 #define AUTH_MECH_H
@@ -60,6 +61,7 @@ struct sasl_conv {
 	enum sasl_pw pw; /* SASL_PW_WRONG until a check said otherwise */
 	char token_user[SASL_USER_MAX + 1]; /* whose token it is */
 	bool real_record; /* SCRAM runs on the account's own record */
+	bool transition;  /* it has none for it, but another */
 	int64_t device;
 
 	char *held; /* a password to be checked again */
@@ -80,6 +82,8 @@ struct mech_global {
 	unsigned char secret[32];
 	unsigned iterations;
 	bool sha1;
+	struct sasl_shape shape[SASL_SHAPES_MAX];
+	size_t nshape;
 };
 
 extern struct mech_global mech_global;
@@ -98,8 +102,15 @@ int mech_log(void *, int level, const char *message);
 /* The callbacks of one conversation, ended by SASL_CB_LIST_END. */
 void mech_set_callbacks(struct sasl_conv *);
 
-/* The plugin that hands the record of an account to SCRAM. */
+/* The plugin that hands the record of an account to SCRAM (mech_scram.c). */
 sasl_auxprop_init_t mech_aux_init;
+
+/*
+ * A record that no password matches, for a name that is nobody's; *lacking is
+ * whether the name looks like a user who has none of this mechanism.
+ */
+int mech_fake_record(const char *user, const char *mech,
+    char out[SCRAM_RECORD_MAX], bool *lacking);
 
 #define MECH_PROC(f) ((sasl_callback_ft)(void (*)(void))(f))
 

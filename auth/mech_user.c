@@ -1,7 +1,7 @@
 /*
  * Whose login it is: what Cyrus calls back in a conversation, and what the
- * mechanisms ask for.  Names become accounts here, accounts become records
- * for SCRAM, and passwords are checked.
+ * mechanisms ask for.  Names become accounts here, and passwords are checked;
+ * mech_scram.c has what SCRAM needs of an account.
  *
  * Names that are nobody's take the same way as those of users, with a record
  * made up for them, up to the proof that fails.
@@ -26,14 +26,6 @@ mech_detail(struct sasl_conv *conv, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(conv->detail, sizeof(conv->detail), fmt, ap);
 	va_end(ap);
-}
-
-/* A record of the name that no password matches. */
-static int
-fake_record(const char *user, const char *mech, char out[SCRAM_RECORD_MAX])
-{
-	return scram_record_fake(mech_global.secret, sizeof(mech_global.secret),
-	    user, mech, mech_global.iterations, out, SCRAM_RECORD_MAX);
 }
 
 /* ---- names ---- */
@@ -287,9 +279,11 @@ ask_password(struct sasl_conv *conv, const char *password, size_t len)
 	const struct sasl_account *a = &conv->account;
 	char record[SCRAM_RECORD_MAX];
 	enum sasl_pw pw = SASL_PW_TEMP;
+	bool lacking;
 
 	if (conv->known != SASL_USER_FOUND || a->ncred == 0) {
-		if (fake_record(conv->user, SCRAM_SHA_256, record) == -1 ||
+		if (mech_fake_record(conv->user, SCRAM_SHA_256, record,
+			&lacking) == -1 ||
 		    sasl_account_add(&nobody, 0, record) == -1)
 			goto out;
 		a = &nobody;
@@ -443,111 +437,5 @@ mech_done(sasl_out_params_t *oparams)
 	oparams->decode_context = NULL;
 	oparams->decode = NULL;
 	oparams->param_version = 0;
-	return SASL_OK;
-}
-
-/* ---- the record for SCRAM ---- */
-
-/*
- * The account's own record of the running mechanism, else that of its only
- * device with a password: of several nothing says which one is meant.
- */
-static const struct sasl_cred *
-scram_cred(const struct sasl_conv *conv)
-{
-	const struct sasl_cred *found = NULL;
-	struct scram_record r;
-	size_t i, devices = 0;
-
-	for (i = 0; i < conv->account.ncred; i++) {
-		const struct sasl_cred *c = &conv->account.cred[i];
-
-		if (scram_record_parse(c->record, &r) != SCRAM_OK ||
-		    strcmp(r.mech, conv->mech) != 0)
-			continue;
-		found = c;
-		if (c->device == 0)
-			break;
-		devices++;
-	}
-	explicit_bzero(&r, sizeof(r));
-	return found != NULL && found->device != 0 && devices > 1 ? NULL
-								  : found;
-}
-
-/*
- * What to check a proof by: a record of the user, or one of nobody, since a
- * user without a record must not end the exchange a step earlier.
- */
-static int
-scram_value(struct sasl_conv *conv, char out[SCRAM_RECORD_MAX])
-{
-	const struct sasl_cred *c = NULL;
-
-	if (fake_record(conv->user, conv->mech, out) == -1)
-		return -1;
-	if (conv->known == SASL_USER_FOUND)
-		c = scram_cred(conv);
-	conv->real_record = c != NULL;
-	conv->device = c != NULL ? c->device : 0;
-	if (c != NULL) /* what parses is shorter than SCRAM_RECORD_MAX */
-		memcpy(out, c->record, strlen(c->record) + 1);
-	return 0;
-}
-
-/*
- * Called for both identities; the authorization identity is judged after the
- * proof, so that nothing shows whether it exists.
- */
-static int
-aux_lookup(void *glob, sasl_server_params_t *params, unsigned flags,
-    const char *user, unsigned len)
-{
-	struct sasl_conv *conv = mech_conv(params->utils);
-	char record[SCRAM_RECORD_MAX];
-	const struct propval *p;
-	int rc = SASL_OK;
-
-	(void)glob;
-	(void)user;
-	(void)len;
-	if ((flags & SASL_AUXPROP_AUTHZID) != 0 || conv == NULL ||
-	    (conv->bit & SCRAM_BITS) == 0)
-		return SASL_OK;
-	if ((p = params->utils->prop_get(params->propctx)) == NULL)
-		return SASL_OK;
-	for (; p->name != NULL; p++) {
-		/* the star marks a property of the authentication identity */
-		if (strcmp(p->name, "*authPassword") != 0 || p->values != NULL)
-			continue;
-		if (scram_value(conv, record) == -1) {
-			conv->temp = true;
-			rc = SASL_FAIL;
-			break;
-		}
-		rc = params->utils->prop_set(
-		    params->propctx, p->name, record, -1);
-		break;
-	}
-	explicit_bzero(record, sizeof(record));
-	return rc;
-}
-
-int
-mech_aux_init(const sasl_utils_t *utils, int max_version, int *out_version,
-    sasl_auxprop_plug_t **plug, const char *name)
-{
-	static char plugin_name[] = "submitd";
-	static sasl_auxprop_plug_t aux = {
-		.auxprop_lookup = aux_lookup,
-		.name = plugin_name,
-	};
-
-	(void)utils;
-	(void)name;
-	if (max_version < SASL_AUXPROP_PLUG_VERSION)
-		return SASL_BADVERS;
-	*out_version = SASL_AUXPROP_PLUG_VERSION;
-	*plug = &aux;
 	return SASL_OK;
 }

@@ -160,6 +160,16 @@ sasl_global_secret(const unsigned char secret[32])
 }
 
 void
+sasl_global_shapes(const struct sasl_shape *shapes, size_t n)
+{
+	if (n > SASL_SHAPES_MAX)
+		n = SASL_SHAPES_MAX;
+	if (n > 0)
+		memcpy(mech_global.shape, shapes, n * sizeof(*shapes));
+	mech_global.nshape = n;
+}
+
+void
 sasl_global_done(void)
 {
 	sasl_done();
@@ -181,6 +191,7 @@ sasl_rc_word(enum sasl_rc rc)
 		[SASL_RC_CANCELLED] = "cancelled",
 		[SASL_RC_NOMECH] = "nomech",
 		[SASL_RC_WEAK] = "weak",
+		[SASL_RC_TRANSITION] = "transition",
 		[SASL_RC_ENCRYPT] = "encrypt",
 		[SASL_RC_LOCKED] = "locked",
 	};
@@ -288,6 +299,9 @@ turn(struct sasl_conv *conv, int rc, const char *out, unsigned outlen)
 		return failure(conv, rc);
 	if (conv->state == ST_WAIT)
 		return SASL_RC_WAIT;
+	if (conv->transition)
+		return verdict_why(conv, SASL_RC_TRANSITION,
+		    "no record for this mechanism yet");
 	conv->state = is_scram(conv) && second ? ST_LAST : ST_NEXT;
 	/* out is good with SASL_OK and SASL_CONTINUE only */
 	conv->challenge = out != NULL ? out : "";

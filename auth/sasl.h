@@ -142,6 +142,15 @@ struct sasl_callbacks {
 	enum sasl_user (*lookup)(
 	    void *arg, const char *user, struct sasl_account *out);
 	/*
+	 * Whom a name that is nobody's resembles: the user of the same name
+	 * before the "@", say.  Writes this user's canonical name to out and
+	 * fills the zeroed account, or returns SASL_USER_UNKNOWN.  Else to ask
+	 * for a name with and without a domain would tell users from others.
+	 * NULL: nobody resembles anybody.
+	 */
+	enum sasl_user (*alike)(void *arg, const char *name,
+	    char out[SASL_USER_MAX + 1], struct sasl_account *account);
+	/*
 	 * Checks a password (PLAIN, LOGIN).  NULL: sasl_account_check().  Is
 	 * called for unknown and disabled users as well, with an account of
 	 * one record that no password matches, so that they cost the same;
@@ -175,7 +184,7 @@ struct sasl_config {
 	struct sasl_callbacks cb;
 	const char *fqdn;            /* this host's name, not empty */
 	const unsigned char *secret; /* of 32 bytes, for records of nobody */
-	unsigned iterations;         /* of those; 0: SCRAM_ITER_DEFAULT */
+	unsigned iterations; /* of those without shapes; 0: SCRAM_ITER_DEFAULT */
 	bool sha1; /* records of SCRAM-SHA-1 are in the store */
 };
 
@@ -190,6 +199,25 @@ int sasl_global_init(const struct sasl_config *, char *err, size_t errlen);
 /* Replaces the secret of sasl_config, for one that is known only later. */
 void sasl_global_secret(const unsigned char secret[32]);
 
+/*
+ * What SCRAM shows of users before any proof.  Names that are nobody's are
+ * spread over these shapes by a keyed hash, in proportion; without any they
+ * look as the configuration makes records.
+ */
+struct sasl_shape {
+	bool sha1;           /* of SCRAM-SHA-1, else of SCRAM-SHA-256 */
+	unsigned iterations; /* 0: a user who has no such record yet */
+	unsigned salt_len;
+	uint64_t users;
+};
+#define SASL_SHAPES_MAX 32
+
+/*
+ * Copied.  Order matters: shapes that go out of use come first.  As users
+ * leave them, names that are nobody's move on to later ones, never back.
+ */
+void sasl_global_shapes(const struct sasl_shape *, size_t n);
+
 void sasl_global_done(void);
 
 /* Verdicts, with the SMTP reply each stands for (RFC 4954 sections 4, 6). */
@@ -203,6 +231,12 @@ enum sasl_rc {
 	SASL_RC_CANCELLED, /* 501 5.7.0 */
 	SASL_RC_NOMECH,    /* 504 5.5.4 */
 	SASL_RC_WEAK,      /* 534 5.7.9: not good enough for this user */
+	/*
+	 * 432 4.7.12: a login by PLAIN or LOGIN, which are offered, must come
+	 * first.  Said of a user with a password but no record for this SCRAM,
+	 * and of names that are nobody's in proportion (sasl_shape).
+	 */
+	SASL_RC_TRANSITION,
 	SASL_RC_ENCRYPT,   /* 538 5.7.11 */
 	SASL_RC_LOCKED     /* 454 4.7.0: too many guesses; the caller's own */
 };

@@ -388,8 +388,8 @@ scram_record_check(const char *record, const char *password, size_t len)
 
 /* HMAC-SHA-256(secret, what NUL mech NUL user). */
 static int
-fake_bytes(const unsigned char *secret, size_t secret_len, const char *what,
-    const char *mech, const char *user, unsigned char out[32])
+fake_bytes(const unsigned char *secret, const char *what, const char *mech,
+    const char *user, unsigned char out[32])
 {
 	char text[512];
 	int n;
@@ -398,27 +398,54 @@ fake_bytes(const unsigned char *secret, size_t secret_len, const char *what,
 	n = snprintf(text, sizeof(text), "%s%c%s%c%s", what, 0, mech, 0, user);
 	if (n < 0 || (size_t)n >= sizeof(text))
 		return -1;
-	return scram_hmac256(
-	    secret, secret_len, (const unsigned char *)text, (size_t)n, out);
+	return scram_hmac256(secret, SCRAM_SECRET_LEN,
+	    (const unsigned char *)text, (size_t)n, out);
+}
+
+static int
+fake_keys(const unsigned char *secret, const char *user, struct scram_record *r)
+{
+	return fake_bytes(secret, "stored", r->mech, user, r->stored_key) |
+	    fake_bytes(secret, "server", r->mech, user, r->server_key);
 }
 
 int
-scram_record_fake(const unsigned char *secret, size_t secret_len,
-    const char *user, const char *mech, unsigned iterations, char *out,
+scram_record_fake(const unsigned char *secret, const char *user,
+    const char *mech, unsigned iterations, size_t salt_len, char *out,
     size_t outlen)
 {
-	unsigned char salt[32];
+	unsigned char salt[SCRAM_SALT_MAX];
 	struct scram_record r;
+	char what[32];
+	size_t half;
 
-	if (fake_bytes(secret, secret_len, "salt", mech, user, salt) == -1 ||
-	    record_init(&r, mech, iterations, salt, SCRAM_SALT_LEN) == -1)
-		return -1;
-	if (fake_bytes(
-		secret, secret_len, "stored", mech, user, r.stored_key) == -1 ||
-	    fake_bytes(
-		secret, secret_len, "server", mech, user, r.server_key) == -1)
+	_Static_assert(SCRAM_SALT_MAX == 2 * 32, "two digests");
+	/* a salt of a record that is made anew is another one, too */
+	for (half = 0; half < 2; half++) {
+		snprintf(what, sizeof(what), "salt%zu:%u:%zu", half, iterations,
+		    salt_len);
+		if (fake_bytes(secret, what, mech, user, salt + 32 * half) ==
+		    -1)
+			return -1;
+	}
+	if (record_init(&r, mech, iterations, salt, salt_len) == -1 ||
+	    fake_keys(secret, user, &r) != 0)
 		return -1;
 	return record_print(&r, out, outlen);
+}
+
+int
+scram_record_mask(const unsigned char *secret, const char *user,
+    const char *record, char *out, size_t outlen)
+{
+	struct scram_record r;
+	int rc = -1;
+
+	if (scram_record_parse(record, &r) == SCRAM_OK &&
+	    fake_keys(secret, user, &r) == 0)
+		rc = record_print(&r, out, outlen);
+	OPENSSL_cleanse(&r, sizeof(r));
+	return rc;
 }
 
 int

@@ -24,10 +24,11 @@
 #define SCRAM_ITER_MAX     65536u
 #define SCRAM_ITER_DEFAULT 32768u
 
-#define SCRAM_SALT_LEN   16  /* bytes, of a new record */
-#define SCRAM_SALT_MIN   8   /* bytes, of a record from elsewhere */
-#define SCRAM_SALT_MAX   64  /* bytes */
-#define SCRAM_KEY_MAX    32  /* bytes of the longest digest */
+#define SCRAM_SALT_LEN   16 /* bytes, of a new record */
+#define SCRAM_SALT_MIN   8  /* bytes, of a record from elsewhere */
+#define SCRAM_SALT_MAX   64 /* bytes */
+#define SCRAM_KEY_MAX    32 /* bytes of the longest digest */
+#define SCRAM_SECRET_LEN 32
 #define SCRAM_RECORD_MAX 256 /* octets of the longest record and its NUL */
 
 enum scram_rc {
@@ -93,13 +94,17 @@ bool scram_record_same_key(
 
 /*
  * The record of a user who does not exist: the same for the same secret,
- * name and mechanism, and matching no password (RFC 5802 section 9 speaks of
- * the need).  The secret stays on the server, 32 bytes are enough.  Returns
- * 0, or -1 as scram_record_make().
+ * name, mechanism and numbers, and matching no password (RFC 5802 section 9
+ * speaks of the need).  The secret stays on the server and has
+ * SCRAM_SECRET_LEN bytes.  Returns 0, or -1 as scram_record_make().
  */
-int scram_record_fake(const unsigned char *secret, size_t secret_len,
-    const char *user, const char *mech, unsigned iterations, char *out,
+int scram_record_fake(const unsigned char *secret, const char *user,
+    const char *mech, unsigned iterations, size_t salt_len, char *out,
     size_t outlen);
+
+/* The same with mechanism, iterations and salt of another record. */
+int scram_record_mask(const unsigned char *secret, const char *user,
+    const char *record, char *out, size_t outlen);
 
 /* HMAC-SHA-256, for the password cache.  Returns 0, or -1. */
 int scram_hmac256(const unsigned char *key, size_t key_len,

@@ -382,6 +382,8 @@ auth_reply(enum sasl_rc rc, uint32_t mech)
 	case SASL_RC_WEAK:
 		return mech == SASL_MECH_EXTERNAL ? R_AUTH_NEEDS_PASSWORD
 						  : R_AUTH_TOO_WEAK;
+	case SASL_RC_TRANSITION:
+		return R_AUTH_TRANSITION;
 	case SASL_RC_ENCRYPT:
 		return R_AUTH_NEEDS_TLS;
 	case SASL_RC_LOCKED:
@@ -531,7 +533,8 @@ authd_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
 	if (rc == SASL_RC_OK)
 		take_login(s);
 	end_conv(s);
-	if (rc == SASL_RC_BAD || rc == SASL_RC_LOCKED)
+	if (rc == SASL_RC_BAD || rc == SASL_RC_LOCKED ||
+	    rc == SASL_RC_TRANSITION)
 		refuse_later(s, auth_reply(rc, mech), mech, began_ms);
 	else
 		send_result(s, auth_reply(rc, mech), mech);
@@ -985,6 +988,7 @@ auth_preload(struct role_setup *s, char *err, size_t errlen)
 	int rc = -1;
 
 	A.setup = s;
+	A.wants_sha1 = cfg.sha1;
 	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		snprintf(err, errlen, "no random numbers");
 	else if ((A.cache = passcache_new(random, PASSCACHE_MAX)) == NULL)

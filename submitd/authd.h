@@ -147,6 +147,11 @@ struct authd {
 	int64_t repair_ms;   /* when the last repair was asked for */
 	unsigned map_relays; /* POLICY_RELAYS_* */
 	struct keyset map_keys; /* of the access map */
+	bool wants_sha1;        /* records of SCRAM-SHA-1 */
+	struct {
+		uint64_t version; /* of the store, when they were read */
+		int64_t next_ms;  /* not again before */
+	} shapes;                 /* of records (sasl.h) */
 	struct memo users; /* by name: struct store_user */
 	struct memo owned; /* by "user address": bool */
 	struct passcache *cache;

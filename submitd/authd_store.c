@@ -18,13 +18,15 @@
 #include "store/access.h"
 #include "store/cert.h"
 #include "store/device.h"
+#include "store/lookalike.h"
 
 enum {
 	REPAIR_EVERY_MS = 5000,
 	WARN_EVERY_MS = 1000,
 	/* The lock is kept so long: a writer waits for it, and nothing that
 	 * was read can change meanwhile. */
-	HOLD_MS = 5
+	HOLD_MS = 5,
+	SHAPES_REST = 100 /* see read_shapes() */
 };
 
 /* ---- the store as a whole ---- */
@@ -127,6 +129,59 @@ authd_user_get(const char *name, struct store_user *u)
 	return rc;
 }
 
+/* What users show by SCRAM; of the shapes those that go out of use first. */
+struct shapes {
+	struct sasl_shape v[SASL_SHAPES_MAX];
+	size_t n;
+	bool sha1;
+	struct sasl_shape last; /* as records are made now */
+};
+
+static int
+note_shape(const struct store_shape *s, void *arg)
+{
+	struct shapes *all = arg;
+	const struct sasl_shape shape = { .sha1 = all->sha1,
+		.iterations = s->iterations,
+		.salt_len = s->salt_len,
+		.users = (uint64_t)s->users };
+
+	if (s->iterations == (unsigned)A.setup->conf.scram_iterations &&
+	    s->salt_len == SCRAM_SALT_LEN)
+		all->last = shape;
+	else if (all->n < SASL_SHAPES_MAX - 2) /* of both digests: the last */
+		all->v[all->n++] = shape;
+	return 0;
+}
+
+/* With many users it takes some 20 ms: then not after each of many changes,
+ * but when it has been done a hundred times as long ago. */
+static void
+read_shapes(void)
+{
+	static const enum store_cred_kind kinds[] = { STORE_CRED_SCRAM_SHA_256,
+		STORE_CRED_SCRAM_SHA_1 };
+	struct shapes all = { .n = 0 };
+	int64_t began = authd_now_ms(), cost;
+	size_t i;
+
+	if (began < A.shapes.next_ms)
+		return;
+	for (i = 0; i < (A.wants_sha1 ? 2 : 1); i++) {
+		all.sha1 = kinds[i] == STORE_CRED_SCRAM_SHA_1;
+		all.last.users = 0;
+		if (!fine(store_lookalike_shapes(
+			A.store, kinds[i], note_shape, &all)))
+			return;
+		if (all.last.users > 0)
+			all.v[all.n++] = all.last;
+	}
+	sasl_global_shapes(all.v, all.n);
+	A.shapes.version = A.version;
+	cost = authd_now_ms() - began;
+	A.shapes.next_ms = began + SHAPES_REST * cost;
+}
+
 static bool
 take_change(uint64_t version)
 {
@@ -148,6 +203,7 @@ take_change(uint64_t version)
 		authd_recheck_soon();
 	A.version = version;
 	A.have_version = true;
+	read_shapes();
 	return true;
 }
 
@@ -189,9 +245,11 @@ authd_store_ready(void)
 		authd_recheck_soon();
 	}
 	release_later();
-	if (A.have_version && version == A.version)
-		return true;
-	return take_change(version);
+	if (!A.have_version || version != A.version)
+		return take_change(version);
+	if (A.shapes.version != A.version)
+		read_shapes();
+	return true;
 }
 
 int
@@ -324,6 +382,25 @@ lookup(void *arg, const char *user, struct sasl_account *out)
 					      : SASL_USER_FOUND;
 }
 
+static enum sasl_user
+alike(void *arg, const char *name, char out[SASL_USER_MAX + 1],
+    struct sasl_account *account)
+{
+	char local[SASL_USER_MAX + 1];
+	struct store_user u;
+	enum store_rc rc;
+	char *at;
+
+	snprintf(local, sizeof(local), "%s", name);
+	if ((at = strrchr(local, '@')) != NULL)
+		*at = '\0';
+	rc = store_lookalike_user(A.store, local, &u);
+	if (!fine(rc) || rc == STORE_NONE)
+		return SASL_USER_UNKNOWN;
+	memcpy(out, u.name, strlen(u.name) + 1);
+	return lookup(arg, u.name, account);
+}
+
 /* A device can expire while its password is still in the cache. */
 static bool
 has_device(const struct sasl_account *a, int64_t device)
@@ -393,8 +470,8 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 	return authd_ask_password(arg, backend, u.name, password, len);
 }
 
-const struct sasl_callbacks authd_sasl_callbacks = { resolve, lookup, check,
-	authd_token };
+const struct sasl_callbacks authd_sasl_callbacks = { resolve, lookup, alike,
+	check, authd_token };
 
 /* ---- owners of certificates ---- */
 

@@ -85,7 +85,7 @@ X(R_AUTH_CERT_BAD, 535, "5.7.8", "Authentication failed; the client certificate 
 X(R_AUTH_DISABLED, 535, "5.7.13", "Your account is disabled; ask your administrator") \
 X(R_AUTH_TEMP, 454, "4.7.0", "Authentication is not possible right now; try again in a few minutes") \
 X(R_AUTH_LOCKED, 454, "4.7.0", "Too many failed logins; check the password in your mail program and try again later") \
-X(R_AUTH_TRANSITION, 432, "4.7.12", "A change of password is needed; ask your administrator") \
+X(R_AUTH_TRANSITION, 432, "4.7.12", "This mechanism works after one login with PLAIN or LOGIN; choose \"normal password\" in your mail program") \
 X(R_AUTH_TOO_WEAK, 534, "5.7.9", "This mechanism is too weak for your account; choose another in your mail program") \
 X(R_AUTH_NEEDS_PASSWORD, 534, "5.7.9", "Your account needs a password, not the certificate alone; choose a password as authentication method in your mail program") \
 X(R_AUTH_NEEDS_TLS, 538, "5.7.11", "This mechanism needs an encrypted connection; choose STARTTLS or SSL/TLS in your mail program") \

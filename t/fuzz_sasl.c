@@ -57,7 +57,7 @@ init(void)
 	static const unsigned char secret[32];
 	static int done;
 	const struct sasl_config cfg = {
-		.cb = { resolve, lookup, check, NULL },
+		.cb = { resolve, lookup, NULL, check, NULL },
 		.fqdn = "mail.example.org",
 		.secret = secret,
 		.iterations = SCRAM_ITER_MIN,

@@ -179,7 +179,7 @@ setup(void **state)
 		{ SASL_CB_LIST_END, NULL, NULL },
 	};
 	const struct sasl_config cfg = {
-		.cb = { resolve, lookup, check, token },
+		.cb = { resolve, lookup, NULL, check, token },
 		.fqdn = "mail.example.org",
 		.secret = secret,
 		.iterations = ITER,

@@ -264,31 +264,71 @@ fake_is_stable_and_own(void **state)
 {
 	static const unsigned char one[32] = { 1 }, two[32] = { 2 };
 	char a[SCRAM_RECORD_MAX], b[SCRAM_RECORD_MAX];
-	struct scram_record r;
+	struct scram_record r, other;
 
 	(void)state;
-	assert_int_equal(scram_record_fake(one, 32, "nobody", SCRAM_SHA_256,
-			     SCRAM_ITER_DEFAULT, a, sizeof(a)),
+	assert_int_equal(scram_record_fake(one, "nobody", SCRAM_SHA_256,
+			     SCRAM_ITER_DEFAULT, SCRAM_SALT_LEN, a, sizeof(a)),
 	    0);
 	assert_int_equal(scram_record_parse(a, &r), SCRAM_OK);
 	assert_int_equal(r.salt_len, SCRAM_SALT_LEN);
 	assert_int_equal(r.iterations, SCRAM_ITER_DEFAULT);
-	assert_int_equal(scram_record_fake(one, 32, "nobody", SCRAM_SHA_256,
-			     SCRAM_ITER_DEFAULT, b, sizeof(b)),
+	assert_int_equal(scram_record_fake(one, "nobody", SCRAM_SHA_256,
+			     SCRAM_ITER_DEFAULT, SCRAM_SALT_LEN, b, sizeof(b)),
 	    0);
 	assert_string_equal(a, b);
-	assert_int_equal(scram_record_fake(one, 32, "nobodx", SCRAM_SHA_256,
-			     SCRAM_ITER_DEFAULT, b, sizeof(b)),
+	assert_int_equal(scram_record_fake(one, "nobodx", SCRAM_SHA_256,
+			     SCRAM_ITER_DEFAULT, SCRAM_SALT_LEN, b, sizeof(b)),
 	    0);
 	assert_string_not_equal(a, b);
-	assert_int_equal(scram_record_fake(two, 32, "nobody", SCRAM_SHA_256,
-			     SCRAM_ITER_DEFAULT, b, sizeof(b)),
+	assert_int_equal(scram_record_fake(two, "nobody", SCRAM_SHA_256,
+			     SCRAM_ITER_DEFAULT, SCRAM_SALT_LEN, b, sizeof(b)),
 	    0);
 	assert_string_not_equal(a, b);
-	assert_int_equal(scram_record_fake(one, 32, "nobody", SCRAM_SHA_1,
-			     SCRAM_ITER_DEFAULT, b, sizeof(b)),
+	assert_int_equal(scram_record_fake(one, "nobody", SCRAM_SHA_1,
+			     SCRAM_ITER_DEFAULT, SCRAM_SALT_LEN, b, sizeof(b)),
 	    0);
 	assert_int_equal(scram_record_parse(b, NULL), SCRAM_OK);
+	print_message("# with another salt\n");
+	assert_int_equal(scram_record_fake(one, "nobody", SCRAM_SHA_256, 4096,
+			     SCRAM_SALT_MAX, b, sizeof(b)),
+	    0);
+	assert_int_equal(scram_record_parse(b, &r), SCRAM_OK);
+	assert_int_equal(r.salt_len, SCRAM_SALT_MAX);
+	assert_int_equal(r.iterations, 4096);
+	assert_memory_not_equal(r.salt, r.salt + 32, 32);
+	print_message("# as long, of other iterations\n");
+	assert_int_equal(scram_record_fake(one, "nobody", SCRAM_SHA_256, 4096,
+			     SCRAM_SALT_LEN, b, sizeof(b)),
+	    0);
+	assert_int_equal(scram_record_parse(a, &r), SCRAM_OK);
+	assert_int_equal(scram_record_parse(b, &other), SCRAM_OK);
+	assert_memory_not_equal(r.salt, other.salt, SCRAM_SALT_LEN);
+}
+
+/* The parameters of another record, but no key of it. */
+static void
+mask(void **state)
+{
+	static const unsigned char secret[32] = { 1 };
+	char real[SCRAM_RECORD_MAX], out[SCRAM_RECORD_MAX];
+	struct scram_record a, b;
+
+	(void)state;
+	assert_int_equal(
+	    scram_record_make("x", 1, SCRAM_SHA_256, 4096, real, sizeof(real)),
+	    0);
+	assert_int_equal(
+	    scram_record_mask(secret, "nobody", real, out, sizeof(out)), 0);
+	assert_int_equal(scram_record_parse(real, &a), SCRAM_OK);
+	assert_int_equal(scram_record_parse(out, &b), SCRAM_OK);
+	assert_true(scram_record_same_way(&a, &b));
+	assert_memory_not_equal(a.stored_key, b.stored_key, 32);
+	assert_memory_not_equal(a.server_key, b.server_key, 32);
+	assert_memory_not_equal(b.stored_key, b.server_key, 32);
+	assert_int_equal(
+	    scram_record_mask(secret, "nobody", "$6$x$y", out, sizeof(out)),
+	    -1);
 }
 
 /* RFC 4231 test case 2. */
@@ -319,6 +359,7 @@ main(void)
 		cmocka_unit_test(make_refuses),
 		cmocka_unit_test(record_syntax),
 		cmocka_unit_test(fake_is_stable_and_own),
+		cmocka_unit_test(mask),
 		cmocka_unit_test(hmac_vector),
 	};
 
