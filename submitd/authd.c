@@ -109,6 +109,7 @@ static void
 session_free(struct authd_session *s)
 {
 	sasl_conv_free(&s->conv);
+	authd_rehash_clear(s);
 	if (s->timer != NULL)
 		event_free(s->timer);
 	authd_txn_clear(&s->txn);
@@ -437,6 +438,7 @@ static void
 end_conv(struct authd_session *s)
 {
 	sasl_conv_free(&s->conv);
+	authd_rehash_clear(s);
 	s->refusal_waits = false;
 	forget_question(s);
 	s->hold = (struct authd_hold){ 0 };
@@ -530,8 +532,10 @@ authd_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
 	if (s->conv != NULL)
 		mech = sasl_conv_mech(s->conv);
 	log_auth(s, rc, mech != 0 ? sasl_mech_name(mech) : mech_name);
-	if (rc == SASL_RC_OK)
+	if (rc == SASL_RC_OK) {
 		take_login(s);
+		authd_rehash_send(s);
+	}
 	end_conv(s);
 	if (rc == SASL_RC_BAD || rc == SASL_RC_LOCKED ||
 	    rc == SASL_RC_TRANSITION)

@@ -27,7 +27,8 @@ enum {
 	AUTHD_NAME_MAX = 255        /* of a name in a message */
 };
 
-struct authd_relay; /* authd_server.c */
+struct authd_relay;  /* authd_server.c */
+struct authd_rehash; /* authd_rehash.c */
 struct event;
 
 /* A front and its socket. */
@@ -131,6 +132,7 @@ struct authd_session {
 	bool guarded; /* queue was asked in this AUTH */
 	bool used;    /* queue knows that the certificate was used */
 	char *helo; /* a str (mem.h): the client's name in EHLO */
+	struct authd_rehash *rehash; /* NULL: the records are as they should be */
 	struct event *timer;
 	bool refusal_waits;
 	enum smtp_reply refusal;
@@ -294,6 +296,17 @@ bool authd_takes_external(const char *name);
 
 /* Does what the session's identity rests on still stand? */
 bool authd_identity_stands(const struct authd_session *);
+
+/* ---- authd_rehash.c ---- */
+
+/* The password belongs to a record of the account: makes new ones if those
+ * of this password are not made as they would be now. */
+void authd_rehash_make(struct authd_session *, const struct sasl_account *,
+    size_t index, const char *password, size_t len);
+/* The user has logged in: asks for what was made to be stored. */
+void authd_rehash_send(struct authd_session *);
+/* Wipes it. */
+void authd_rehash_clear(struct authd_session *);
 
 /* ---- authd_history.c ---- */
 

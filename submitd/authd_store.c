@@ -154,6 +154,15 @@ note_shape(const struct store_shape *s, void *arg)
 	return 0;
 }
 
+static int64_t
+cpu_us(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (int64_t)ts.tv_sec * 1000000 + ts.tv_nsec / 1000;
+}
+
 /* With many users it takes some 20 ms: then not after each of many changes,
  * but when it has been done a hundred times as long ago. */
 static void
@@ -162,10 +171,10 @@ read_shapes(void)
 	static const enum store_cred_kind kinds[] = { STORE_CRED_SCRAM_SHA_256,
 		STORE_CRED_SCRAM_SHA_1 };
 	struct shapes all = { .n = 0 };
-	int64_t began = authd_now_ms(), cost;
+	int64_t now = authd_now_ms(), began = cpu_us();
 	size_t i;
 
-	if (began < A.shapes.next_ms)
+	if (now < A.shapes.next_ms)
 		return;
 	for (i = 0; i < (A.wants_sha1 ? 2 : 1); i++) {
 		all.sha1 = kinds[i] == STORE_CRED_SCRAM_SHA_1;
@@ -178,8 +187,7 @@ read_shapes(void)
 	}
 	sasl_global_shapes(all.v, all.n);
 	A.shapes.version = A.version;
-	cost = authd_now_ms() - began;
-	A.shapes.next_ms = began + SHAPES_REST * cost;
+	A.shapes.next_ms = now + SHAPES_REST * (cpu_us() - began) / 1000;
 }
 
 static bool
@@ -414,11 +422,13 @@ has_device(const struct sasl_account *a, int64_t device)
 }
 
 static enum sasl_pw
-check_records(const char *user, const struct sasl_account *a,
-    const char *password, size_t len, int64_t *device)
+check_records(struct authd_session *s, const char *user,
+    const struct sasl_account *a, const char *password, size_t len,
+    int64_t *device)
 {
 	int64_t now_s = authd_now_ms() / 1000;
 	enum sasl_pw pw;
+	size_t index;
 
 	switch (passcache_get(A.cache, user, password, len, now_s, device)) {
 	case PASSCACHE_RIGHT:
@@ -431,7 +441,11 @@ check_records(const char *user, const struct sasl_account *a,
 	case PASSCACHE_MISS:
 		break;
 	}
-	pw = sasl_account_check(a, password, len, device);
+	pw = sasl_account_match(a, password, len, &index);
+	if (pw == SASL_PW_OK) {
+		*device = a->cred[index].device;
+		authd_rehash_make(s, a, index, password, len);
+	}
 	if (pw != SASL_PW_TEMP)
 		passcache_put(A.cache, user, password, len, pw == SASL_PW_OK,
 		    *device, now_s);
@@ -459,11 +473,11 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 	known = rc == STORE_OK && u.state != STORE_USER_DISABLED;
 	backend = backend_of(rc == STORE_OK ? &u : NULL);
 	if (backend == STORE_BACKEND_STORE)
-		return check_records(user, a, password, len, device);
+		return check_records(arg, user, a, password, len, device);
 	if (!known)
 		return authd_pretend(arg, backend);
 	if (a->ncred > 0 && a->cred[0].device != 0) {
-		pw = check_records(user, a, password, len, device);
+		pw = check_records(arg, user, a, password, len, device);
 		if (pw != SASL_PW_WRONG)
 			return pw;
 	}

@@ -108,9 +108,9 @@ static const struct key keys[] = {
 
 	{ K(map_relay_user), TEXT("", AUTH) },
 
-	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH) },
-	{ K(mechanisms), TEXT("", AUTH) },
-	{ K(mechanisms_tls), TEXT("", AUTH) },
+	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH | STORE) },
+	{ K(mechanisms), TEXT("", AUTH | STORE) },
+	{ K(mechanisms_tls), TEXT("", AUTH | STORE) },
 	{ K(auth_fail_delay), NUM(T_TIME, "500ms", 0, MINUTE, AUTH) },
 
 	{ K(throttle_user), NUM(T_INT, "10", 0, 100, QUEUE) },

@@ -209,6 +209,22 @@ take_plain(struct import *im, struct entry *e, const char *password, size_t len)
 	return rc;
 }
 
+/* Both numbers show in the challenge to anybody who asks for the name. */
+static void
+warn_of_shape(const struct import *im, const struct entry *e,
+    const struct scram_record *r)
+{
+	long iterations = (long)im->ctl->conf.scram_iterations;
+
+	if ((long)r->iterations != iterations || r->salt_len != SCRAM_SALT_LEN)
+		ctl_note("%s:%zu: warning: user %s: the record has %u "
+			 "iterations and a salt of %zu bytes, not %ld and %d: "
+			 "strangers can see that until the user logs in by "
+			 "PLAIN or LOGIN",
+		    im->path, im->line, e->name, r->iterations, r->salt_len,
+		    iterations, SCRAM_SALT_LEN);
+}
+
 /*
  * Dovecot writes iterations,salt,StoredKey,ServerKey; others write what we
  * do: SCRAM-SHA-256$iterations:salt$StoredKey:ServerKey.
@@ -219,6 +235,7 @@ take_scram(struct import *im, struct entry *e, const char *mech,
 {
 	static const char after[] = { ':', '$', ':' };
 	char record[STORE_RECORD_MAX + 1], *p;
+	struct scram_record r;
 	size_t commas = 0;
 
 	if (strncmp(text, "SCRAM-", 6) == 0)
@@ -230,8 +247,11 @@ take_scram(struct import *im, struct entry *e, const char *mech,
 	}
 	if (strncmp(record, mech, strlen(mech)) == 0 &&
 	    record[strlen(mech)] == '$' &&
-	    scram_record_parse(record, NULL) == SCRAM_OK)
+	    scram_record_parse(record, &r) == SCRAM_OK) {
+		warn_of_shape(im, e, &r);
+		explicit_bzero(&r, sizeof(r));
 		return set_record(im, e, kind, record);
+	}
 	wrong(im,
 	    "user %s: not a record of %s, expected "
 	    "iterations,salt,StoredKey,ServerKey in base64, with %u to %u "
@@ -610,9 +630,8 @@ add_all(struct import *im)
 			 "mail yet: submitctl address add NAME ADDRESS",
 		    homeless);
 	if (crypt > 0)
-		ctl_note("note: %zu have a crypt(3) hash and log in with "
-			 "PLAIN or LOGIN only, until \"submitctl user "
-			 "passwd\"",
+		ctl_note("note: %zu have a crypt(3) hash and can log in with "
+			 "SCRAM only after a login with PLAIN or LOGIN",
 		    crypt);
 	if (im->skipped > 0)
 		ctl_note("note: %zu records that are no passwords were left "

@@ -157,6 +157,7 @@ static const struct ipc_rule rules[] = {
 	{ M_READY, on_ready },
 	{ M_REFUSED, on_refused },
 	{ M_REPAIR, on_repair },
+	{ M_REHASH, parent_rehash_take },
 	{ 0, NULL },
 };
 
@@ -532,8 +533,10 @@ on_ready(struct ipc *i, const struct ipc_in *in)
 		parent_give_news_all();
 	else
 		parent_give_news(p, false);
-	if (p->role == ROLE_STORE)
+	if (p->role == ROLE_STORE) {
+		parent_rehash_give(p);
 		parent_give_drain(p, 0);
+	}
 	if (p->set != NULL)
 		check_set(p->set);
 	else if (!P.up)
@@ -601,8 +604,10 @@ on_death(struct proc *p, int status)
 			return;
 		}
 		free_proc(p);
-		if (store)
+		if (store) {
 			parent_map_was_read(well);
+			parent_rehash_after(well);
+		}
 		if (!P.up && P.stage == RUNNING)
 			check_start();
 		advance();
@@ -700,6 +705,7 @@ parent_main(const struct parent_options *opt)
 	P.opt = opt;
 	TAILQ_INIT(&P.procs);
 	TAILQ_INIT(&P.sets);
+	STAILQ_INIT(&P.rehash);
 	if ((rc = open_all(err, sizeof(err))) != 0) {
 		fprintf(stderr, "%s\n", err);
 		return rc;

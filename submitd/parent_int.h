@@ -48,6 +48,8 @@ struct set {
 
 enum stop_stage { RUNNING, STOP_FRONTS, STOP_REST, STOP_QUEUE };
 
+struct rehash; /* parent_rehash.c */
+
 struct parent {
 	const struct parent_options *opt;
 	struct event_base *base;
@@ -70,6 +72,9 @@ struct parent {
 		unsigned answers; /* still to come */
 		bool pending;     /* another SIGHUP came meanwhile */
 	} reload;
+
+	STAILQ_HEAD(, rehash) rehash; /* for the next store role */
+	unsigned rehashes;
 
 	struct { /* the file of the access map */
 		struct filewatch *watch;
@@ -108,6 +113,12 @@ void parent_map_read(void);
 void parent_map_watch(void);
 void parent_map_was_read(bool well);
 void parent_map_on_timer(int, short, void *);
+
+/* parent_rehash.c: new records of passwords, from auth to store */
+ipc_handler parent_rehash_take;
+void parent_rehash_give(const struct proc *store);
+/* The store role has ended. */
+void parent_rehash_after(bool well);
 
 /* parent_reload.c: SIGHUP */
 void parent_reload_begin(void);

@@ -29,6 +29,7 @@ enum {
 	RULED_LEN = 6521,        /* ruled.h */
 	SASL_MAX = 12288,        /* RFC 4954 section 4 */
 	PASSWORD_MAX = 4096,
+	RECORD_LEN = 511, /* of a password */
 	CHAIN_MAX = 64 * 1024,
 	NUM_MAX = -1 /* any value of the type */
 };
@@ -79,6 +80,12 @@ FIELDS(f_role) = {
 	F(U32, m_role, instance, NUM_MAX),
 	F(U32, m_role, pid, NUM_MAX),
 	F(STR, m_role, state, 32), { 0 } };
+FIELDS(f_rehash) = {
+	F(STR, m_rehash, user, NAME_MAX_LEN),
+	F(I64, m_rehash, device, NUM_MAX),
+	F(STR, m_rehash, old, RECORD_LEN),
+	F(STR, m_rehash, sha256, RECORD_LEN),
+	F(STR, m_rehash, sha1, RECORD_LEN), { 0 } };
 FIELDS(f_session) = {
 	F(STR, m_session, client_addr, ADDR_MAX),
 	F(U16, m_session, client_port, NUM_MAX),
@@ -307,6 +314,7 @@ static const struct {
 	[M_READY] = { "READY", f_empty, false },
 	[M_REFUSED] = { "REFUSED", f_text, false },
 	[M_REPAIR] = { "REPAIR", f_empty, false },
+	[M_REHASH] = { "REHASH", f_rehash, false },
 	[M_SESSION] = { "SESSION", f_session, false },
 	[M_AUTH_START] = { "AUTH_START", f_auth_start, false },
 	[M_AUTH_STEP] = { "AUTH_STEP", f_auth_step, false },

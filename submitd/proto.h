@@ -69,6 +69,7 @@ enum msg_type {
 	M_READY,   /* locked in and serving */
 	M_REFUSED, /* cannot serve with what was given */
 	M_REPAIR,  /* auth: users.db has a hot journal */
+	M_REHASH,  /* auth: a password has old records; then to store */
 
 	/* front to auth */
 	M_SESSION,
@@ -214,6 +215,16 @@ struct m_text { /* M_REFUSED, M_SESSION_KILL: a sentence */
 
 struct m_empty { /* M_READY, M_REPAIR, M_AUTH_CANCEL, ... */
 	uint8_t unused;
+};
+
+/* A password that was right, but whose records are not made as they would be
+ * now. The new ones are put in place of the old ones if `old` is there still. */
+struct m_rehash {
+	const char *user;
+	int64_t device;	    /* 0: the account's own password */
+	const char *old;    /* the record that it was checked by */
+	const char *sha256; /* the new ones */
+	const char *sha1;   /* "": none is wanted */
 };
 
 /* ---- front and auth ---- */
@@ -630,6 +641,7 @@ union msg {
 	struct m_role role;
 	struct m_text text;
 	struct m_empty empty;
+	struct m_rehash rehash;
 	struct m_session session;
 	struct m_session_facts session_facts;
 	struct m_auth_start auth_start;

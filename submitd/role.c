@@ -225,6 +225,7 @@ static const struct ipc_rule rules[] = {
 	{ M_CONF, on_conf },
 	{ M_ROLE, on_other },
 	{ M_TABLE, on_other },
+	{ M_REHASH, on_other },
 	{ 0, NULL },
 };
 

@@ -7,14 +7,20 @@
  * A map that can't be taken leaves the rows as they are, and the log says
  * why.  Only where no rows came from that file yet the role refuses: to go on
  * would be to go on without the rules.
+ *
+ * Last, it writes the password records that auth has made anew.  It takes none
+ * but for passwords whose records are not made as the configuration says, and
+ * none that are not: so a broken auth can't change any other.
  */
 #include <stdio.h>
 #include <string.h>
 
+#include "auth/records.h"
 #include "log.h"
 #include "mapfile.h"
 #include "role.h"
 #include "store/db.h"
+#include "store/renew.h"
 
 /* Of notes about one map, and of bytes for the keys that have changed. */
 enum { NOTES_LOGGED_MAX = 50, KEYS_LOGGED_MAX = 1000 };
@@ -160,6 +166,98 @@ storefix_start(struct role_setup *s, char *err, size_t errlen)
 	return result;
 }
 
+/* ---- passwords ---- */
+
+struct found {
+	struct sasl_account account;
+	int64_t device;
+};
+
+static int
+note_cred(const struct store_cred *c, void *arg)
+{
+	struct found *f = arg;
+
+	if (c->device_id == f->device)
+		sasl_account_add(&f->account, c->device_id, c->record);
+	return 0;
+}
+
+/* As they should be?  Whoever asks for others is not what it was. */
+static bool
+is_wanted(const struct m_rehash *m, const struct records_want *want)
+{
+	return records_is_current(m->sha256, SCRAM_SHA_256, want->iterations) &&
+	    want->sha1 == (m->sha1[0] != '\0') &&
+	    (!want->sha1 ||
+		records_is_current(m->sha1, SCRAM_SHA_1, want->iterations));
+}
+
+static enum store_rc
+is_due(struct store *st, const struct m_rehash *m,
+    const struct records_want *want, bool *due)
+{
+	struct found f = { .device = m->device };
+	struct store_user u;
+	enum store_rc rc;
+
+	if ((rc = store_user_get(st, m->user, &u)) == STORE_OK)
+		rc = store_cred_list(st, u.id, note_cred, &f);
+	*due = rc == STORE_OK && records_due(&f.account, m->device, want);
+	sasl_account_clear(&f.account);
+	return rc;
+}
+
+/* STORE_NONE: somebody else was faster. */
+static enum store_rc
+renew(
+    struct store *st, const struct m_rehash *m, const struct records_want *want)
+{
+	const struct store_record records[] = {
+		{ STORE_CRED_SCRAM_SHA_256, m->sha256 },
+		{ STORE_CRED_SCRAM_SHA_1, m->sha1 },
+	};
+	enum store_rc rc;
+	bool due;
+
+	if (!is_wanted(m, want))
+		return STORE_INVALID;
+	if ((rc = is_due(st, m, want, &due)) != STORE_OK || !due)
+		return rc == STORE_OK ? STORE_NONE : rc;
+	return store_password_renew(
+	    st, m->user, m->device, m->old, records, want->sha1 ? 2 : 1);
+}
+
+static void
+storefix_other(struct role_setup *s, const struct ipc_in *in)
+{
+	const struct m_rehash *m = &in->m->rehash;
+	const struct records_want want = {
+		.iterations = (unsigned)s->conf.scram_iterations,
+		.sha1 = sasl_mech_list_has_sha1(s->conf.mechanisms) ||
+		    sasl_mech_list_has_sha1(s->conf.mechanisms_tls)
+	};
+	struct store *st = NULL;
+	enum store_rc rc;
+
+	if (in->type != M_REHASH)
+		return;
+	if ((rc = store_open(s->conf.users_db, STORE_RW, &st)) == STORE_OK) {
+		store_set_actor(st, "submitd");
+		rc = renew(st, m, &want);
+	}
+	log_event(rc == STORE_OK || rc == STORE_NONE ? LOG_INFO : LOG_WARNING,
+	    0, 0, "rehash", "result=%s user=%s device=%ld error=%s",
+	    rc == STORE_OK         ? "ok"
+		: rc == STORE_NONE ? "late"
+				   : "refused",
+	    m->user, (long)m->device,
+	    rc == STORE_OK || rc == STORE_NONE ? NULL
+		: rc == STORE_INVALID          ? "not as the configuration says"
+					       : store_errtext(st));
+	store_close(&st);
+}
+
 static void
 storefix_peer(struct role_setup *s, enum role role, uint32_t instance, int fd)
 {
@@ -177,4 +275,5 @@ const struct role_ops store_ops = {
 	.start = storefix_start,
 	.peer = storefix_peer,
 	.drain = storefix_drain,
+	.other = storefix_other,
 };

@@ -95,7 +95,8 @@ def refuses(tap, scene, name, form, text, *whys, status=65):
                "message" % name)
 
 
-PASSWORDS_ONLY = (("PLAIN", 235), ("LOGIN", 235), ("SCRAM-SHA-256", 535))
+# 432: not before a login that sends the password
+PASSWORDS_ONLY = (("SCRAM-SHA-256", 432), ("PLAIN", 235), ("LOGIN", 235))
 ALL = (("PLAIN", 235), ("LOGIN", 235), ("SCRAM-SHA-256", 235))
 
 

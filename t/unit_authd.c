@@ -891,6 +891,62 @@ a_changed_password_counts_at_once(void **state)
 	assert_int_equal(plain(SID(2), "ann", "new"), R_AUTH_OK);
 }
 
+/* New records are asked for once the client is in, and only then. */
+static void
+old_records_are_made_anew(void **state)
+{
+	const struct m_rehash *m;
+	char old[SCRAM_RECORD_MAX];
+	const struct store_record r = { STORE_CRED_SCRAM_SHA_256, old };
+
+	(void)state;
+	scram_record_make(
+	    "pencil", 6, SCRAM_SHA_256, ITER + 1, old, sizeof(old));
+	store_password_set(writer(), R.ann, &r, 1);
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "wrong"), R_AUTH_BAD);
+	nothing(R.parent);
+	print_message("# refused for other reasons: nothing may show\n");
+	R.guard.refuse = M_AUTH_SEEN;
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_LOCKED);
+	nothing(R.parent);
+	R.guard.refuse = 0;
+	store_user_set_mechanisms(writer(), R.ann, "LOGIN");
+	come(SID(2));
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_TOO_WEAK);
+	nothing(R.parent);
+	store_user_set_mechanisms(writer(), R.ann, "");
+	print_message("# logged in\n");
+	come(SID(3));
+	assert_int_equal(plain(SID(3), "ann", "pencil"), R_AUTH_OK);
+	m = &next(R.parent, M_REHASH, SID(3))->rehash;
+	assert_string_equal(m->user, "ann");
+	assert_int_equal(m->device, 0);
+	assert_string_equal(m->old, old);
+	assert_int_equal(scram_record_check(m->sha256, "pencil", 6), SCRAM_OK);
+	assert_string_equal(m->sha1, "");
+	print_message("# a record as it should be\n");
+	come(SID(4));
+	assert_int_equal(plain(SID(4), "bob", "bobby"), R_AUTH_OK);
+	nothing(R.parent);
+}
+
+/* A password, but no record for SCRAM: an answer of its own. */
+static void
+transition(void **state)
+{
+	const struct store_record r = { STORE_CRED_CRYPT, "$6$abcdefgh$hash" };
+	static const char first[] = "n,,n=ann,r=abcdefghijkl";
+
+	(void)state;
+	assert_int_equal(store_password_set(writer(), R.ann, &r, 1), STORE_OK);
+	come(SID(1));
+	start_auth(
+	    SID(1), "SCRAM-SHA-256", first, sizeof(first) - 1, true);
+	assert_int_equal(result(SID(1)), R_AUTH_TRANSITION);
+	assert_int_equal(R.guard.seen, 0);
+}
+
 static void
 password_of_a_device(void **state)
 {
@@ -1926,6 +1982,8 @@ main(void)
 		TEST(external),
 		TEST(states_and_policies),
 		TEST(a_changed_password_counts_at_once),
+		TEST(old_records_are_made_anew),
+		TEST(transition),
 		TEST(password_of_a_device),
 		TEST(revoked_certificate_ends_sessions),
 		TEST(requirement_on_tls),
