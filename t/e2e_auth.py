@@ -210,15 +210,22 @@ def in_clear(tap, scene):
 def store_away(tap, scene):
     """Without the user store: 454, so that no client forgets its password."""
     path = scene.keys["users_db"]
-    with scene.tls_session() as session:
-        os.rename(path, path + ".away")
-        for line in ("AUTH PLAIN " + RIGHT,
-                     "AUTH PLAIN " + plain("nobody", "x")):
-            tap.like(reply(session.docmd(line)), "^454 4.7.0",
-                     "without the store: 454")
-        os.rename(path + ".away", path)
-        tap.like(reply(session.docmd("AUTH PLAIN " + RIGHT)), "^235",
-                 "with it again: 235")
+    os.rename(path, path + ".away")
+    # what was read is good for some milliseconds more
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        with scene.tls_session() as session:
+            said = reply(session.docmd("AUTH PLAIN " + RIGHT))
+            if said.startswith("235"):
+                continue
+            tap.like(said, "^454 4.7.0", "without the store: 454")
+            tap.like(reply(session.docmd("AUTH PLAIN " + plain(
+                "nobody", "x"))), "^454 4.7.0", "nobody's name: 454, too")
+            os.rename(path + ".away", path)
+            tap.like(reply(session.docmd("AUTH PLAIN " + RIGHT)), "^235",
+                     "with it again: 235")
+            return
+    tap.ok(False, "without the store nobody logs in", said)
 
 
 def offered(session):
