@@ -34,7 +34,7 @@ _Static_assert((int)MECH_SCRAM_SHA_256_PLUS == SASL_MECH_SCRAM_SHA_256_PLUS &&
 
 enum {
 	TICK_MS = 1000,
-	JITTER_MS = 100,        /* on top of auth_fail_delay */
+	JITTER = 5, /* this part of a delay, at most, is added at random */
 	CRL_WARN_MS = 60 * 1000 /* at most one warning in this time */
 };
 
@@ -443,6 +443,8 @@ end_conv(struct authd_session *s)
 	forget_question(s);
 	s->hold = (struct authd_hold){ 0 };
 	s->guarded = false;
+	s->judge = PACE_NONE;
+	s->took_ms = 0;
 	if (s->timer != NULL)
 		event_free(s->timer);
 	s->timer = NULL;
@@ -452,16 +454,19 @@ static void
 on_timer(evutil_socket_t fd, short what, void *arg)
 {
 	struct authd_session *s = arg;
+	int64_t left = s->due_ms - authd_now_ms();
 
 	(void)fd, (void)what;
-	if (s->refusal_waits) {
+	/* the loop's clock is coarse, and some milliseconds behind */
+	if (left > 0)
+		authd_arm(s, left);
+	else if (s->refusal_waits) {
 		end_conv(s);
 		send_result(s, s->refusal, s->refusal_mech);
 	} else if (s->hold.stage != AUTHD_HOLD_NONE) {
 		authd_guard_timer(s);
 	} else if (s->asked.ticket != 0) {
-		authd_resume(
-		    s, s->asked.pretended ? SASL_PW_WRONG : SASL_PW_TEMP, "");
+		authd_resume(s, SASL_PW_TEMP, "");
 	} else if (s->conv != NULL) {
 		/* the next line of the client finds none: 454 */
 		log_auth(
@@ -479,29 +484,40 @@ authd_arm(struct authd_session *s, int64_t ms)
 	/* libevent counts from the begin of the loop's round: the work since
 	 * then would shorten the time, and so tell how much it was */
 	event_base_update_cache_time(A.setup->base);
+	s->due_ms = authd_now_ms() + ms;
 	if (s->timer == NULL)
 		s->timer = evtimer_new(A.setup->base, on_timer, s);
 	if (s->timer == NULL || event_add(s->timer, &tv) == -1)
 		log_fatal(1, "error=%s", "cannot set a timer");
 }
 
+static int64_t
+jitter(int64_t ms)
+{
+	uint32_t n = 0;
+
+	if (getrandom(&n, sizeof(n), 0) != (ssize_t)sizeof(n))
+		log_fatal(1, "error=%s", "no random numbers");
+	return n % (ms / JITTER + 1);
+}
+
 /*
- * All failures take the same time, whatever the check of a password cost, or
- * that there was none; the jitter hides the rest.
+ * All failures take the same time, whatever the check of a password cost, who
+ * made it, or that there was none; the jitter hides the rest, also where this
+ * one took longer than all before.
  */
 static void
 refuse_later(struct authd_session *s, enum smtp_reply reply, uint32_t mech,
     int64_t began_ms)
 {
 	int64_t delay = A.setup->conf.auth_fail_delay, left;
-	uint32_t jitter = 0;
 
-	if (delay > 0 &&
-	    getrandom(&jitter, sizeof(jitter), 0) == (ssize_t)sizeof(jitter))
-		delay += jitter % JITTER_MS;
+	if (delay < A.pace_ms)
+		delay = A.pace_ms;
 	/* one more: both are cut to whole milliseconds */
 	left = began_ms + delay + 1 - authd_now_ms();
-	if (left <= 0) {
+	left = (left > 0 ? left : 0) + jitter(delay);
+	if (left == 0) {
 		send_result(s, reply, mech);
 		return;
 	}
@@ -563,9 +579,7 @@ authd_go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
 		if (s->hold.stage != AUTHD_HOLD_NONE)
 			authd_guard_wait(s);
 		else
-			authd_arm(s,
-			    s->asked.pretended ? s->asked.pretend_ms
-					       : AUTHD_CONV_MS);
+			authd_arm(s, AUTHD_CONV_MS);
 	} else if (rc == SASL_RC_CONTINUE) {
 		if (!authd_guard_challenge(s))
 			authd_challenge(s);

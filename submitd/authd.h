@@ -10,6 +10,7 @@
 #include <sys/queue.h>
 
 #include "auth/cert.h"
+#include "auth/pace.h"
 #include "auth/passcache.h"
 #include "auth/policy.h"
 #include "auth/sasl.h"
@@ -79,8 +80,6 @@ struct authd_question {
 	enum store_backend backend;
 	char *user; /* a str (mem.h) */
 	bool token;
-	bool pretended; /* about nobody: the timer answers */
-	int64_t pretend_ms;
 };
 
 /* What waits for queue's answer about guessing, or for a delay. */
@@ -130,10 +129,13 @@ struct authd_session {
 	struct authd_question asked;
 	struct authd_hold hold;
 	bool guarded; /* queue was asked in this AUTH */
+	enum pace_judge judge; /* who said that the password is wrong */
+	int64_t took_ms;       /* and how long that took */
 	bool used;    /* queue knows that the certificate was used */
 	char *helo; /* a str (mem.h): the client's name in EHLO */
 	struct authd_rehash *rehash; /* NULL: the records are as they should be */
 	struct event *timer;
+	int64_t due_ms; /* when it is meant to fire */
 	bool refusal_waits;
 	enum smtp_reply refusal;
 	uint32_t refusal_mech;
@@ -162,7 +164,8 @@ struct authd {
 	struct jwt_keys *keys; /* whose tokens are believed; NULL: nobody's */
 	struct ipc *pam;       /* NULL: it is not there */
 	uint32_t ticket;       /* of the last question */
-	int64_t wrong_ms[AUTHD_BACKENDS]; /* how long the last no took */
+	bool judge_ill[AUTHD_BACKENDS]; /* its last answer was none */
+	int64_t pace_ms; /* what a refusal takes at least, as queue says */
 
 	struct ipc *queue;
 	LIST_HEAD(, authd_front) fronts;
@@ -214,8 +217,8 @@ void authd_each(void (*fn)(struct authd_session *, void *), void *arg);
 enum sasl_pw authd_ask_password(struct authd_session *, enum store_backend,
     const char *user, const char *password, size_t len);
 
-/* Takes as long as a wrong password took: for names that are nobody's. */
-enum sasl_pw authd_pretend(struct authd_session *, enum store_backend);
+/* What it would say of names that are nobody's, which it is not asked about. */
+enum sasl_pw authd_pretend(enum store_backend);
 
 /* Asks pam about a token; as authd_ask_password(). */
 enum sasl_pw authd_ask_token(

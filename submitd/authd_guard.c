@@ -95,7 +95,8 @@ authd_guard_verdict(struct authd_session *s, enum sasl_rc rc)
 {
 	struct m_auth_seen m = { .client_addr = s->facts.client_addr,
 		.client = str_of(s->helo),
-		.result = SEEN_OTHER };
+		.result = SEEN_OTHER,
+		.judge = PACE_NONE };
 
 	if (s->conv == NULL || A.queue == NULL)
 		return false;
@@ -109,6 +110,8 @@ authd_guard_verdict(struct authd_session *s, enum sasl_rc rc)
 	} else if (rc == SASL_RC_BAD && sasl_conv_is_guess(s->conv)) {
 		m.result = SEEN_WRONG;
 		m.wrong = which_password(s);
+		m.judge = (uint8_t)s->judge;
+		m.took_ms = (uint32_t)s->took_ms;
 	} else if (rc != SASL_RC_WEAK)
 		return false;
 	if ((sasl_conv_mech(s->conv) & GUESS_BITS) != 0)
@@ -125,6 +128,7 @@ void
 authd_guard_used(struct authd_session *s)
 {
 	const struct m_auth_seen m = { .result = SEEN_RIGHT,
+		.judge = PACE_NONE,
 		.user = s->facts.owner->user,
 		.device = s->facts.owner->device,
 		.client_addr = s->facts.client_addr,
@@ -204,6 +208,7 @@ authd_guard_answer(struct ipc *p, const struct ipc_in *in)
 	struct authd_session *s = authd_find(in->sid);
 
 	(void)p;
+	A.pace_ms = m->pace_ms;
 	if (s == NULL || s->hold.stage == AUTHD_HOLD_NONE ||
 	    s->hold.ticket != m->ticket || s->hold.delayed)
 		return; /* the client has left, or it was too late */

@@ -5,7 +5,8 @@
  *
  * Names that are nobody's are not asked about: a stranger could lock out
  * accounts of the system that have no business with mail.  Their refusal
- * takes as long as the last wrong password of a user did.
+ * takes as long as any (auth/pace.h), and where users hear that there is
+ * trouble, so do they.
  */
 #include <stdio.h>
 #include <string.h>
@@ -63,12 +64,10 @@ authd_ask_token(struct authd_session *s, const char *token, size_t len)
 }
 
 enum sasl_pw
-authd_pretend(struct authd_session *s, enum store_backend backend)
+authd_pretend(enum store_backend backend)
 {
-	s->asked.ticket = authd_ticket();
-	s->asked.pretended = true;
-	s->asked.pretend_ms = A.wrong_ms[backend];
-	return SASL_PW_LATER;
+	return A.pam == NULL || A.judge_ill[backend] ? SASL_PW_TEMP
+						     : SASL_PW_WRONG;
 }
 
 /* ---- answers ---- */
@@ -80,11 +79,21 @@ log_answer(const struct authd_session *s, const struct m_pam_result *m)
 
 	log_event(m->verdict == PAM_TEMP ? LOG_WARNING : LOG_INFO, s->sid, 0,
 	    "pam", "result=%s user=%s ms=%lld detail=%s", words[m->verdict],
-	    s->asked.token                 ? m->user
-		: s->asked.user != NULL    ? s->asked.user
-					   : NULL,
+	    s->asked.token              ? m->user
+		: s->asked.user != NULL ? s->asked.user
+					: NULL,
 	    (long long)(authd_now_ms() - s->began_ms),
 	    m->detail[0] != '\0' ? m->detail : NULL);
+}
+
+/* Counts if the password is wrong. */
+static void
+note_pace(struct authd_session *s, enum store_backend backend)
+{
+	s->judge = backend == STORE_BACKEND_PAM ? PACE_PAM : PACE_SASLAUTHD;
+	s->took_ms = authd_now_ms() - s->began_ms;
+	if (s->took_ms < 0)
+		s->took_ms = 0;
 }
 
 static void
@@ -94,13 +103,13 @@ on_result(struct ipc *p, const struct ipc_in *in)
 	struct authd_session *s = authd_find(in->sid);
 
 	(void)p;
-	if (s == NULL || s->asked.ticket == 0 || s->asked.pretended ||
-	    s->asked.ticket != m->ticket)
+	if (s == NULL || s->asked.ticket == 0 || s->asked.ticket != m->ticket)
 		return; /* the client has left, or gave up this login */
 	log_answer(s, m);
 	sasl_conv_note(s->conv, m->detail);
-	if (m->verdict == PAM_WRONG)
-		A.wrong_ms[s->asked.backend] = authd_now_ms() - s->began_ms;
+	A.judge_ill[s->asked.backend] = m->verdict == PAM_TEMP;
+	if (!s->asked.token)
+		note_pace(s, s->asked.backend);
 	authd_resume(s,
 	    m->verdict == PAM_RIGHT       ? SASL_PW_OK
 		: m->verdict == PAM_WRONG ? SASL_PW_WRONG
@@ -118,7 +127,7 @@ static void
 give_up(struct authd_session *s, void *arg)
 {
 	(void)arg;
-	if (s->asked.ticket != 0 && !s->asked.pretended)
+	if (s->asked.ticket != 0)
 		authd_resume(s, SASL_PW_TEMP, "");
 }
 

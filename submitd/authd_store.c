@@ -426,7 +426,7 @@ check_records(struct authd_session *s, const char *user,
     const struct sasl_account *a, const char *password, size_t len,
     int64_t *device)
 {
-	int64_t now_s = authd_now_ms() / 1000;
+	int64_t now_s = authd_now_ms() / 1000, began;
 	enum sasl_pw pw;
 	size_t index;
 
@@ -441,7 +441,12 @@ check_records(struct authd_session *s, const char *user,
 	case PASSCACHE_MISS:
 		break;
 	}
+	began = cpu_us();
 	pw = sasl_account_match(a, password, len, &index);
+	if (pw == SASL_PW_WRONG) {
+		s->judge = PACE_RECORDS;
+		s->took_ms = (cpu_us() - began) / 1000 + 1;
+	}
 	if (pw == SASL_PW_OK) {
 		*device = a->cred[index].device;
 		authd_rehash_make(s, a, index, password, len);
@@ -475,7 +480,7 @@ check(void *arg, struct sasl_conv *conv, const char *user,
 	if (backend == STORE_BACKEND_STORE)
 		return check_records(arg, user, a, password, len, device);
 	if (!known)
-		return authd_pretend(arg, backend);
+		return authd_pretend(backend);
 	if (a->ncred > 0 && a->cred[0].device != 0) {
 		pw = check_records(arg, user, a, password, len, device);
 		if (pw != SASL_PW_WRONG)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "auth/pace.h"
 #include "digest.h"
 
 enum kind { END, U8, U16, U32, U64, I64, STR, BLOB };
@@ -186,11 +187,14 @@ FIELDS(f_auth_seen) = {
 	F(I64, m_auth_seen, device, 0),
 	F(STR, m_auth_seen, client_addr, ADDR_MAX),
 	F(STR, m_auth_seen, client, NAME_MAX_LEN),
-	F(U64, m_auth_seen, wrong, 0), { 0 } };
+	F(U64, m_auth_seen, wrong, 0),
+	F(U8, m_auth_seen, judge, PACE_NONE),
+	F(U32, m_auth_seen, took_ms, NUM_MAX), { 0 } };
 FIELDS(f_throttle_answer) = {
 	F(U32, m_throttle_answer, ticket, NUM_MAX),
 	F(U8, m_throttle_answer, refuse, 1),
-	F(U32, m_throttle_answer, delay_ms, NUM_MAX), { 0 } };
+	F(U32, m_throttle_answer, delay_ms, NUM_MAX),
+	F(U32, m_throttle_answer, pace_ms, NUM_MAX), { 0 } };
 FIELDS(f_decision) = {
 	F(U32, m_decision, txn, NUM_MAX),
 	F(U8, m_decision, phase, DECISION_RCPT),

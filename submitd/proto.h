@@ -407,12 +407,15 @@ struct m_auth_seen {
 	const char *client_addr;
 	const char *client; /* its name as in EHLO */
 	uint64_t wrong; /* SEEN_WRONG: which password, a keyed digest */
+	uint8_t judge;	/* enum pace_judge */
+	uint32_t took_ms; /* SEEN_WRONG: so long that one took */
 };
 
 struct m_throttle_answer {
 	uint32_t ticket;
 	uint8_t refuse; /* whatever the password is */
 	uint32_t delay_ms;
+	uint32_t pace_ms; /* what a refusal takes at least (auth/pace.h) */
 };
 
 enum decision_phase {

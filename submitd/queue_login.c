@@ -33,6 +33,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "auth/pace.h"
 #include "auth/throttle.h"
 #include "control.h"
 #include "log.h"
@@ -53,6 +54,8 @@ struct queue_login {
 	struct throttle *throttle;
 	struct history *history; /* NULL: can't be used */
 	bool writing;            /* a transaction is open */
+	struct pace pace;        /* kept beside the counters */
+	bool pace_changed;
 	struct event *ev_flush;
 	int64_t flushed_ms, warned_ms;
 	struct {
@@ -72,6 +75,29 @@ warn(struct queue_login *l)
 		return;
 	l->warned_ms = now;
 	log_warn("history", "error=%s", history_errtext(l->history));
+}
+
+/* The pace of a judge is a counter of this kind and higher ones. */
+enum { PACE_KIND = 100 };
+
+static int
+save_pace(struct queue_login *l)
+{
+	int i;
+
+	for (i = 0; l->pace_changed && i < PACE_JUDGES; i++) {
+		const struct history_counter c = { .kind = PACE_KIND + i,
+			.user = "",
+			.address = "",
+			.last_ms = queue_now_ms(),
+			.until_ms = l->pace.ms[i],
+			.marks = "" };
+
+		if (history_counter_put(l->history, &c) == -1)
+			return -1;
+	}
+	l->pace_changed = false;
+	return 0;
 }
 
 static int
@@ -112,7 +138,8 @@ begin(struct queue_login *l)
 static void
 flush(struct queue_login *l)
 {
-	if (!l->writing && !throttle_is_changed(l->throttle))
+	if (!l->writing && !l->pace_changed &&
+	    !throttle_is_changed(l->throttle))
 		return;
 	l->flushed_ms = queue_now_ms();
 	if (!begin(l)) {
@@ -122,7 +149,7 @@ flush(struct queue_login *l)
 		return;
 	}
 	l->writing = false;
-	if (throttle_save(l->throttle, save, l) == 0 &&
+	if (throttle_save(l->throttle, save, l) == 0 && save_pace(l) == 0 &&
 	    history_commit(l->history) == 0)
 		return;
 	warn(l);
@@ -173,6 +200,7 @@ queue_history_failed(struct queue *q)
 static int
 load(const struct history_counter *c, void *arg)
 {
+	struct queue_login *l = arg;
 	const struct throttle_entry e = {
 		.kind = (enum throttle_kind)c->kind,
 		.user = c->user,
@@ -183,7 +211,10 @@ load(const struct history_counter *c, void *arg)
 		.len = c->len,
 	};
 
-	throttle_load(arg, &e);
+	if (c->kind >= PACE_KIND && c->kind < PACE_KIND + PACE_JUDGES)
+		l->pace.ms[c->kind - PACE_KIND] = c->until_ms;
+	else
+		throttle_load(l->throttle, &e);
 	return 0;
 }
 
@@ -200,6 +231,10 @@ queue_login_configure(struct queue *q)
 	};
 
 	throttle_configure(q->login->throttle, &c);
+	if (conf->pam_service[0] == '\0')
+		pace_forget(&q->login->pace, PACE_PAM);
+	if (conf->saslauthd_socket[0] == '\0')
+		pace_forget(&q->login->pace, PACE_SASLAUTHD);
 }
 
 void
@@ -213,8 +248,10 @@ queue_login_start(struct queue *q)
 		log_fatal(1, "error=%s", "no memory");
 	queue_login_configure(q);
 	if (history_open(q->setup->conf.spool, &l->history) == 0 &&
-	    history_counters(l->history, load, l->throttle) == 0)
+	    history_counters(l->history, load, l) == 0) {
+		queue_login_configure(q); /* forgets what is in use no more */
 		return;
+	}
 	warn(l);
 	history_close(&l->history);
 }
@@ -252,9 +289,11 @@ static void
 answer(struct ipc *ipc, uint64_t sid, uint32_t ticket,
     const struct throttle_verdict *v)
 {
+	const struct queue_peer *p = ipc_arg(ipc);
 	const struct m_throttle_answer m = { .ticket = ticket,
 		.refuse = v->refuse,
-		.delay_ms = (uint32_t)v->delay_ms };
+		.delay_ms = (uint32_t)v->delay_ms,
+		.pace_ms = (uint32_t)pace_ms(&p->q->login->pace) };
 
 	if (ticket != 0)
 		ipc_send(ipc, M_THROTTLE_ANSWER, sid, &m);
@@ -324,6 +363,18 @@ note_use(struct queue_login *l, const struct m_auth_seen *m)
 		warn(l);
 }
 
+static void
+note_pace(struct queue_login *l, const struct m_auth_seen *m)
+{
+	const struct pace before = l->pace;
+
+	if (m->result != SEEN_WRONG || m->judge == PACE_NONE)
+		return;
+	pace_note(&l->pace, m->judge, m->took_ms);
+	if (memcmp(&before, &l->pace, sizeof(before)) != 0)
+		l->pace_changed = true;
+}
+
 static struct throttle_verdict
 count(struct queue *q, const struct m_auth_seen *m, const char *address)
 {
@@ -348,6 +399,7 @@ queue_on_auth_seen(struct ipc *ipc, const struct ipc_in *in)
 	struct throttle_verdict v = { 0 };
 	char address[THROTTLE_ADDR_MAX];
 
+	note_pace(p->q->login, m);
 	throttle_address(m->client_addr, address);
 	if (!is_exempt(p->q, m->client_addr))
 		v = count(p->q, m, address);

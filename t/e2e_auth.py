@@ -4,13 +4,13 @@ exchanges, EXTERNAL as clients write it, mechanisms by port and by user,
 channel binding, and that failures look and last alike."""
 
 import base64
+import concurrent.futures
 import os
 import smtplib
 import socket
 import ssl
 import statistics
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
@@ -330,32 +330,39 @@ KINDS = (("unknown user", "nobody", "x"), ("wrong password", "ann", "x"),
          ("disabled user", "off", "off's"))
 
 
+def last_line(session, mech, user, password):
+    """All of a login but its last line, which is returned."""
+    if mech == "PLAIN":
+        return "AUTH PLAIN " + plain(user, password)
+    if mech == "LOGIN":
+        session.docmd("AUTH LOGIN")
+        session.docmd(b64(user))
+        return b64(password)
+    scram = Scram(user, password)
+    got = session.docmd("AUTH SCRAM-SHA-256 " + b64(scram()))
+    return b64(scram(base64.b64decode(got[1])))
+
+
 def one_failure(scene, mech, user, password, out):
     """Notes what was said and how long the last answer took."""
     with scene.tls_session() as session:
-        if mech == "PLAIN":
-            began = time.monotonic()
-            got = session.docmd("AUTH PLAIN " + plain(user, password))
-        else:
-            scram = Scram(user, password)
-            got = session.docmd("AUTH SCRAM-SHA-256 " + b64(scram()))
-            line = b64(scram(base64.b64decode(got[1])))
-            began = time.monotonic()
-            got = session.docmd(line)
+        line = last_line(session, mech, user, password)
+        began = time.monotonic()
+        got = session.docmd(line)
         out.append((reply(got), (time.monotonic() - began) * 1000))
 
 
 def alike(tap, scene):
-    """The same words after the same time, whatever was wrong."""
-    for mech in ("PLAIN", "SCRAM-SHA-256"):
+    """The same words after the same time, whatever was wrong. Not too many at
+    a time: the machine's load must not be what is measured."""
+    for mech in ("PLAIN", "LOGIN", "SCRAM-SHA-256"):
         found = {kind: [] for kind, _, _ in KINDS}
-        threads = [threading.Thread(target=one_failure, args=(
-            scene, mech, user, password, found[kind]))
-            for _ in range(COUNT) for kind, user, password in KINDS]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            for job in [pool.submit(one_failure, scene, mech, user, password,
+                                    found[kind])
+                        for _ in range(COUNT)
+                        for kind, user, password in KINDS]:
+                job.result()
         tap.equal({text for seen in found.values() for text, _ in seen},
                   {"535 5.7.8 Authentication failed; check user name and "
                    "password in your mail program"},
@@ -367,7 +374,7 @@ def alike(tap, scene):
             tap.note("%s, %s: ms min %d, median %d, max %d of %d" % (
                 mech, kind, times[0], medians[-1], times[-1], len(times)))
             tap.ok(len(times) == COUNT and times[0] >= 500,
-                   "%s, %s: never before 500 ms" % (mech, kind))
+                   "%s, %s: never before 500 ms" % (mech, kind), times[0])
         tap.ok(max(medians) - min(medians) < 100,
                mech + ": medians are within the jitter", medians)
 

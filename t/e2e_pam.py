@@ -315,6 +315,56 @@ def nobody_known(tap, scene):
     tap.equal(asked, {"ann"}, "PAM is asked about users only")
 
 
+def took(scene, user, password):
+    """The reply to a login, and after how many ms it came."""
+    with scene.tls_session() as session:
+        session.ehlo()
+        began = time.monotonic()
+        said = reply(session.docmd(plain(user, password)))
+        return said, (time.monotonic() - began) * 1000
+
+
+def as_slow_as_any(tap):
+    """One user whose judge is slow: all refusals take as long, from every
+    worker, also after a restart; without that judge they do no more."""
+    with PamScene(tap, stacks, pam_service="test", smarthost=False,
+                  password_backend="store", auth_fail_delay="50ms",
+                  auth_workers=3, throttle_exempt="127.0.0.1") as scene:
+        scene.add_user("tardy")
+        scene.submitctl("user", "set", "tardy", "--backend", "pam")
+        scene.add_user("off", SECRET)
+        scene.submitctl("user", "set", "off", "--state", "disabled")
+        scene.route_to(9)
+        scene.start()
+        others = (("nobody", "x"), ("ann", "x"), ("off", SECRET)) * 4
+        tap.ok(took(scene, "nobody", "x")[1] < 400, "before: soon")
+        said, ms = took(scene, "tardy", "x")
+        tap.ok(ms >= 400, "a slow judge", ms)
+        seen = [took(scene, user, password) for user, password in others]
+        tap.equal({text for text, _ in seen}, {said}, "one reply to all")
+        tap.ok(all(ms >= 400 for _, ms in seen),
+               "all take as long, from every worker", seen)
+        scene.stop()
+        scene.start()
+        seen = [took(scene, user, password)[1] for user, password in others]
+        tap.ok(all(ms >= 400 for ms in seen),
+               "after a restart as well", seen)
+        scene.submitctl("user", "set", "tardy", "--backend", "default")
+        scene.use(pam_service="")
+        tap.ok(took(scene, "nobody", "x")[1] < 400,
+               "without that judge: soon again")
+        tap.equal(scene.stop(), 0, "ends with status 0")
+
+
+def ill(tap, scene):
+    """Where users hear that their judge is ill, names of nobody do, too."""
+    scene.use(pam_service="missing")
+    tap.like(scene.login("ann"), "^454", "a service that is broken: 454")
+    tap.like(scene.login("nobody"), "^454", "for nobody's name, too")
+    scene.use(pam_service="test")
+    tap.like(scene.login("nobody"), "^535", "a sound one: 535")
+
+
 # keys, words of the refusal
 WRONG = (
     ({"pam_service": ""}, "password_backend: is pam"),
@@ -405,9 +455,10 @@ def test(tap):
         real_modules(tap, scene)
         test_module(tap, scene)
         for part in (no_delay, mail, nobody_known, one_time_code, deadline,
-                     client_leaves, backends, refused):
+                     client_leaves, backends, ill, refused):
             part(tap, scene)
         tap.equal(scene.stop(), 0, "ends with status 0")
+    as_slow_as_any(tap)
     if harness.is_root() and shutil.which("unshare"):
         pam_unix(tap)
 

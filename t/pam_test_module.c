@@ -3,6 +3,7 @@
  * shared object.  What it does hangs on the name of the user.  The password of
  * all is "secret"; the code of those who need one is 123456.
  */
+#include <poll.h>
 #include <security/pam_appl.h>
 #include <security/pam_modules.h>
 #include <signal.h>
@@ -99,6 +100,8 @@ pam_sm_authenticate(pam_handle_t *h, int flags, int argc, const char **argv)
 	if (pam_get_user(h, &user, NULL) != PAM_SUCCESS)
 		return PAM_SYSTEM_ERR;
 	pam_fail_delay(h, 60 * 1000 * 1000);
+	if (strcmp(user, "tardy") == 0) /* as a directory far away */
+		poll(NULL, 0, 400);
 	rc = prompt(h, PAM_PROMPT_ECHO_OFF, "Password: ", "secret");
 	if (rc != PAM_SUCCESS)
 		return rc;

@@ -891,6 +891,43 @@ a_changed_password_counts_at_once(void **state)
 	assert_int_equal(plain(SID(2), "ann", "new"), R_AUTH_OK);
 }
 
+static struct authd_session *
+find_session(uint64_t sid)
+{
+	struct authd_session *s;
+
+	LIST_FOREACH(s, &A.table[sid & (AUTHD_BUCKETS - 1)], link)
+	if (s->sid == sid)
+		return s;
+	fail_msg("no such session");
+	abort();
+}
+
+/* The loop's clock is a coarse one: its timers may be early. */
+static void
+an_early_timer_is_no_answer(void **state)
+{
+	const struct m_auth_start m = { .mech = "PLAIN",
+		.has_initial = true,
+		.data = { "\0ann\0wrong", 10 } };
+	int64_t began = authd_now_ms();
+	struct authd_session *s;
+
+	(void)state;
+	R.setup.conf.auth_fail_delay = 200;
+	come(SID(1));
+	ipc_send(R.front, M_AUTH_START, SID(1), &m);
+	s = find_session(SID(1));
+	while (!s->refusal_waits) {
+		serve_queue();
+		event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
+	}
+	event_active(s->timer, EV_TIMEOUT, 1);
+	nothing(R.front);
+	assert_int_equal(result(SID(1)), R_AUTH_BAD);
+	assert_true(authd_now_ms() - began >= 200);
+}
+
 /* New records are asked for once the client is in, and only then. */
 static void
 old_records_are_made_anew(void **state)
@@ -1982,6 +2019,7 @@ main(void)
 		TEST(external),
 		TEST(states_and_policies),
 		TEST(a_changed_password_counts_at_once),
+		TEST(an_early_timer_is_no_answer),
 		TEST(old_records_are_made_anew),
 		TEST(transition),
 		TEST(password_of_a_device),
