@@ -64,7 +64,7 @@ struct sasl_conv {
 	bool transition;  /* it has none for it, but another */
 	int64_t device;
 
-	char *held; /* a password to be checked again */
+	char *held; /* the password, to be checked again; wiped at the end */
 	size_t held_len;
 	uint64_t digest; /* of the password that was sent */
 	bool has_digest;
@@ -133,7 +133,7 @@ int mech_identify(sasl_server_params_t *, sasl_out_params_t *,
  */
 int mech_password(struct sasl_conv *, const char *password, size_t len);
 
-/* Checks the password that was held, and forgets it; sets conv->pw. */
+/* Checks the password that was held; sets conv->pw. */
 void mech_password_again(struct sasl_conv *);
 
 /* Wipes it. */

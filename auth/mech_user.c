@@ -372,19 +372,19 @@ mech_password(struct sasl_conv *conv, const char *password, size_t len)
 		return SASL_BADAUTH;
 	}
 	make_digest(conv, password, len);
-	conv->pw = ask_password(conv, password, len);
-	if (conv->pw == SASL_PW_HOLD && hold(conv, password, len) == -1)
-		conv->pw = SASL_PW_TEMP;
+	conv->pw = SASL_PW_TEMP;
+	if (hold(conv, password, len) == 0)
+		conv->pw = ask_password(conv, password, len);
 	return mech_answer(conv);
 }
 
 void
 mech_password_again(struct sasl_conv *conv)
 {
+	conv->device = 0;
 	conv->pw = ask_password(conv, conv->held, conv->held_len);
 	if (conv->pw == SASL_PW_HOLD)
 		conv->pw = SASL_PW_TEMP;
-	mech_forget(conv);
 }
 
 int

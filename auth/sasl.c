@@ -617,7 +617,6 @@ sasl_conv_resume(struct sasl_conv *conv, enum sasl_pw pw, int64_t device)
 {
 	if (conv->state != ST_WAIT)
 		return verdict_why(conv, SASL_RC_BAD, "answer out of turn");
-	mech_forget(conv);
 	conv->pw =
 	    pw == SASL_PW_LATER || pw == SASL_PW_HOLD ? SASL_PW_TEMP : pw;
 	conv->device = device;
@@ -627,10 +626,53 @@ sasl_conv_resume(struct sasl_conv *conv, enum sasl_pw pw, int64_t device)
 enum sasl_rc
 sasl_conv_again(struct sasl_conv *conv)
 {
-	if (conv->state != ST_WAIT || conv->held == NULL)
+	if (conv->state != ST_WAIT || conv->pw != SASL_PW_HOLD)
 		return verdict_why(conv, SASL_RC_BAD, "question out of turn");
 	mech_password_again(conv);
 	return conv->pw == SASL_PW_LATER ? SASL_RC_WAIT : step_again(conv);
+}
+
+void
+sasl_conv_refresh(struct sasl_conv *conv)
+{
+	if (conv->known == SASL_USER_UNKNOWN)
+		return;
+	sasl_account_clear(&conv->account);
+	conv->known =
+	    mech_global.cb.lookup(conv->arg, conv->user, &conv->account);
+	if (conv->known == SASL_USER_TEMP)
+		conv->temp = true;
+}
+
+static bool
+same_account(const struct sasl_account *a, const struct sasl_account *b)
+{
+	size_t i;
+
+	if (a->ncred != b->ncred || a->mechs != b->mechs)
+		return false;
+	for (i = 0; i < a->ncred; i++)
+		if (a->cred[i].device != b->cred[i].device ||
+		    strcmp(a->cred[i].record, b->cred[i].record) != 0)
+			return false;
+	return true;
+}
+
+bool
+sasl_conv_still_stands(struct sasl_conv *conv)
+{
+	struct sasl_account before = conv->account;
+	bool same;
+
+	memset(&conv->account, 0, sizeof(conv->account));
+	sasl_conv_refresh(conv);
+	same = conv->known == SASL_USER_FOUND &&
+	    same_account(&before, &conv->account);
+	sasl_account_clear(&before);
+	if (same || conv->known != SASL_USER_FOUND || conv->held == NULL)
+		return same;
+	mech_password_again(conv);
+	return conv->pw == SASL_PW_OK && is_allowed(conv);
 }
 
 enum sasl_rc

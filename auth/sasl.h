@@ -292,6 +292,17 @@ enum sasl_rc sasl_conv_resume(struct sasl_conv *, enum sasl_pw, int64_t device);
  */
 enum sasl_rc sasl_conv_again(struct sasl_conv *);
 
+/*
+ * The accounts have changed since.  Before sasl_conv_again(): looks the
+ * account up again.
+ */
+void sasl_conv_refresh(struct sasl_conv *);
+/*
+ * The same after a verdict of SASL_RC_OK: true if the account is what it was,
+ * or the password that was sent is right by what it is now.
+ */
+bool sasl_conv_still_stands(struct sasl_conv *);
+
 /* As sasl_conv_resume(), after the check of a token; user is its owner with SASL_PW_OK. */
 enum sasl_rc sasl_conv_resume_token(
     struct sasl_conv *, enum sasl_pw, const char *user);

@@ -10,7 +10,8 @@
  * other: a right one behind too many wrong ones is refused like them. Without
  * queue, or when its answer is late, logins go on without it.
  *
- * What a login rests on may change while it is held; then it has to begin
+ * What a login rests on may change while it is held: then the password is
+ * checked by what is there now, or, after the check, the login has to begin
  * again.
  */
 #include <sys/random.h>
@@ -140,11 +141,32 @@ authd_guard_used(struct authd_session *s)
 
 /* ---- going on ---- */
 
-/* True if what the login rests on is what it was. */
-static bool
-same_store(const struct authd_hold *h)
+/* What the store has become meanwhile. */
+enum meanwhile { SAME, CHANGED, ILL };
+
+static enum meanwhile
+look_at_store(const struct authd_hold *h)
 {
-	return authd_store_ready() && A.version == h->version;
+	if (!authd_store_ready())
+		return ILL;
+	return A.version == h->version ? SAME : CHANGED;
+}
+
+static enum sasl_rc
+check_password(struct authd_session *s, enum meanwhile store)
+{
+	if (store == ILL)
+		return sasl_conv_resume(s->conv, SASL_PW_TEMP, 0);
+	if (store == CHANGED)
+		sasl_conv_refresh(s->conv);
+	return sasl_conv_again(s->conv);
+}
+
+static bool
+is_overtaken(const struct authd_session *s, enum meanwhile store)
+{
+	return store == ILL ||
+	    (store == CHANGED && !sasl_conv_still_stands(s->conv));
 }
 
 static void
@@ -153,7 +175,7 @@ go_on(struct authd_session *s, int64_t delayed_ms)
 	const char *mech = sasl_mech_name(sasl_conv_mech(s->conv));
 	const struct authd_hold h = s->hold;
 	int64_t began = s->began_ms;
-	bool same = same_store(&h);
+	enum meanwhile store = look_at_store(&h);
 	enum sasl_rc rc = h.rc;
 
 	s->hold = (struct authd_hold){ 0 };
@@ -162,15 +184,14 @@ go_on(struct authd_session *s, int64_t delayed_ms)
 		/* the time of a check must not show behind the delay */
 		if (delayed_ms > 0)
 			began = authd_now_ms();
-		rc = same ? sasl_conv_again(s->conv)
-			  : sasl_conv_resume(s->conv, SASL_PW_TEMP, 0);
+		rc = check_password(s, store);
 		authd_go_on(s, rc, mech, began);
 		break;
 	case AUTHD_HOLD_CHALLENGE:
 		authd_challenge(s);
 		break;
 	case AUTHD_HOLD_VERDICT:
-		if (rc == SASL_RC_OK && !same)
+		if (rc == SASL_RC_OK && is_overtaken(s, store))
 			rc = SASL_RC_TEMP;
 		authd_verdict(s, rc, mech, began + delayed_ms);
 		break;

@@ -68,11 +68,17 @@ def imports(tap, scene, name, form, text, users):
     if not tap.ok(done.returncode == 0, name + ": is taken", done.stderr):
         return
     for user, tries in users.items():
+        mark = scene.log.mark()
         for mech, code in tries:
             tap.equal(login(scene, user, "secret", mech), code,
                       "%s: %s by %s" % (name, user, mech))
         tap.equal(login(scene, user, "Secret"), 535,
                   "%s: %s with a wrong password" % (name, user))
+        if tries == PASSWORDS_ONLY:
+            # the record is made anew meanwhile
+            scene.log.wait(mark, ev="rehash", result="ok", user=user)
+            tap.equal(login(scene, user, "secret", "SCRAM-SHA-256"), 235,
+                      "%s: %s by SCRAM-SHA-256 then" % (name, user))
 
 
 def content(scene):

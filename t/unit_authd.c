@@ -1702,22 +1702,69 @@ queue_slows_down(void **state)
 	assert_true(authd_now_ms() - began >= 250);
 }
 
+/* A login until queue has had its question about it, the first or second. */
 static void
-changes_while_it_is_held(void **state)
+start_held(uint64_t sid, const char *user, const char *password, bool verdict)
 {
-	(void)state;
-	R.guard.delay_ms = 150;
-	come(SID(1));
-	start_plain(SID(1), "ann", "pencil");
-	while (R.guard.asks == 0) {
+	const unsigned *n = verdict ? &R.guard.seen : &R.guard.asks;
+
+	R.guard.asks = R.guard.seen = 0;
+	come(sid);
+	start_plain(sid, user, password);
+	while (*n == 0) {
 		event_base_loop(R.setup.base, EVLOOP_ONCE);
 		serve_queue();
 	}
+}
+
+/* What a login rests on may change, and what it does not rest on. */
+static void
+changes_while_it_is_held(void **state)
+{
+	uint64_t i;
+
+	(void)state;
+	print_message("# another user's password\n");
+	start_held(SID(1), "ann", "pencil", false);
+	put_password(R.bob, "other");
+	assert_int_equal(result(SID(1)), R_AUTH_OK);
+	start_held(SID(2), "ann", "pencil", true);
+	put_password(R.bob, "another");
+	assert_int_equal(result(SID(2)), R_AUTH_OK);
+	start_held(SID(3), "ann", "wrong", false);
+	put_password(R.bob, "bobby");
+	assert_int_equal(result(SID(3)), R_AUTH_BAD);
+	print_message("# the user's own: it is checked by the new record\n");
+	start_held(SID(4), "ann", "pencil", false);
 	put_password(R.ann, "new password");
-	assert_int_equal(result(SID(1)), R_AUTH_TEMP);
-	R.guard.delay_ms = 0;
-	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_BAD);
-	assert_int_equal(plain(SID(1), "ann", "new password"), R_AUTH_OK);
+	assert_int_equal(result(SID(4)), R_AUTH_BAD);
+	start_held(SID(5), "ann", "newer", false);
+	put_password(R.ann, "newer");
+	assert_int_equal(result(SID(5)), R_AUTH_OK);
+	print_message("# after the check: to be done again\n");
+	start_held(SID(6), "ann", "newer", true);
+	put_password(R.ann, "last");
+	assert_int_equal(result(SID(6)), R_AUTH_TEMP);
+	assert_int_equal(plain(SID(6), "ann", "newer"), R_AUTH_BAD);
+	print_message("# another record of the same password\n");
+	put_password(R.ann, "newer");
+	start_held(SID(7), "ann", "newer", true);
+	put_password(R.ann, "newer");
+	assert_int_equal(result(SID(7)), R_AUTH_OK);
+	print_message("# the user's mechanisms, or the user\n");
+	for (i = 1; i < 8; i++)
+		ipc_send(R.front, M_SESSION_CLOSE, SID(i), NULL);
+	start_held(SID(8), "ann", "newer", true);
+	store_user_set_policy(writer(), R.ann, STORE_AUTH_CERT);
+	assert_int_equal(result(SID(8)), R_AUTH_TEMP);
+	store_user_set_policy(writer(), R.ann, STORE_AUTH_ANY);
+	start_held(SID(9), "ann", "newer", false);
+	store_user_set_state(writer(), R.ann, STORE_USER_DISABLED, NULL);
+	assert_int_equal(result(SID(9)), R_AUTH_BAD);
+	store_user_set_state(writer(), R.ann, STORE_USER_ACTIVE, NULL);
+	start_held(SID(10), "ann", "newer", false);
+	store_user_del(writer(), R.ann);
+	assert_int_equal(result(SID(10)), R_AUTH_BAD);
 }
 
 /* A front that sends lines nobody asked for gets around nothing. */
