@@ -39,6 +39,11 @@ struct entry {
 	int64_t last_ms, until_ms;
 	struct mark *mark; /* the oldest first */
 	size_t n;
+	/* THROTTLE_TRUST, not saved: logins under way, the oldest first, and
+	 * until when the last wrong one waits for its answer */
+	int64_t *asked_ms;
+	size_t nasked;
+	int64_t busy_ms;
 	const char *user, *address; /* behind the struct */
 };
 TAILQ_HEAD(entries, entry);
@@ -209,6 +214,7 @@ static void
 entry_free(struct entry *e)
 {
 	free(e->mark);
+	free(e->asked_ms);
 	free(e);
 }
 
@@ -372,18 +378,19 @@ delay_of(unsigned wrong, unsigned limit)
 	return delay < THROTTLE_DELAY_MAX_MS ? delay : THROTTLE_DELAY_MAX_MS;
 }
 
-static bool
-is_trusted(
+/* NULL: it is not, or no more. */
+static struct entry *
+find_trust(
     struct throttle *t, const char *user, const char *address, int64_t now_ms)
 {
-	const struct entry *e = find(t, THROTTLE_TRUST, user, address);
+	struct entry *e = find(t, THROTTLE_TRUST, user, address);
 
-	return e != NULL && !is_expired(t, e, now_ms);
+	return e != NULL && !is_expired(t, e, now_ms) ? e : NULL;
 }
 
-struct throttle_verdict
-throttle_ask(
-    struct throttle *t, const char *user, const char *address, int64_t now_ms)
+/* Without a reservation. */
+static struct throttle_verdict
+look(struct throttle *t, const char *user, const char *address, int64_t now_ms)
 {
 	struct throttle_verdict v = { 0 };
 	const struct entry *e[] = { find(t, THROTTLE_PAIR, user, address),
@@ -391,7 +398,7 @@ throttle_ask(
 	const struct entry *u = find(t, THROTTLE_USER, user, "");
 	size_t i;
 
-	if (is_trusted(t, user, address, now_ms))
+	if (find_trust(t, user, address, now_ms) != NULL)
 		return v;
 	if (t->conf.user == 0)
 		e[0] = u = NULL;
@@ -407,6 +414,95 @@ throttle_ask(
 	if (!v.refuse && u != NULL)
 		v.delay_ms = delay_of(live_marks(t, u, now_ms), t->conf.user);
 	return v;
+}
+
+/* ---- logins under way from a trusted address ---- */
+
+static void
+drop_asked(struct entry *trust)
+{
+	if (trust->nasked == 0)
+		return;
+	trust->nasked--;
+	memmove(trust->asked_ms, trust->asked_ms + 1,
+	    trust->nasked * sizeof(*trust->asked_ms));
+}
+
+static void
+drop_old_asked(struct entry *trust, int64_t now_ms)
+{
+	while (trust->nasked > 0 &&
+	    (now_ms - trust->asked_ms[0] >= THROTTLE_ASKED_MS ||
+		trust->asked_ms[0] > now_ms)) /* the clock was set back */
+		drop_asked(trust);
+}
+
+static void
+add_asked(struct entry *trust, int64_t now_ms)
+{
+	int64_t *grown = realloc(
+	    trust->asked_ms, (trust->nasked + 1) * sizeof(*trust->asked_ms));
+
+	if (grown == NULL)
+		return;
+	trust->asked_ms = grown;
+	trust->asked_ms[trust->nasked++] = now_ms;
+}
+
+static struct throttle_verdict
+ask_trusted(struct throttle *t, struct entry *trust, int64_t now_ms)
+{
+	const struct entry *pair =
+	    find(t, THROTTLE_PAIR, trust->user, trust->address);
+	unsigned wrong = pair != NULL ? live_marks(t, pair, now_ms) : 0;
+	struct throttle_verdict v = { 0 };
+
+	if (t->conf.user == 0)
+		return v;
+	drop_old_asked(trust, now_ms);
+	if (wrong >= t->conf.user) {
+		v.refuse = trust->nasked > 0;
+		v.until_ms = now_ms + THROTTLE_DELAY_MAX_MS;
+		if (!v.refuse && trust->busy_ms > now_ms &&
+		    trust->busy_ms - now_ms <= THROTTLE_DELAY_MAX_MS)
+			v.delay_ms = trust->busy_ms - now_ms;
+	} else if (wrong + trust->nasked >= t->conf.user) {
+		v.again = true;
+		v.delay_ms = THROTTLE_WAIT_MS;
+	}
+	if (!v.refuse && !v.again)
+		add_asked(trust, now_ms);
+	return v;
+}
+
+/* The end of one that was asked about, if it is from a trusted address. */
+static struct entry *
+end_asked(
+    struct throttle *t, const char *user, const char *address, int64_t now_ms)
+{
+	struct entry *trust = find_trust(t, user, address, now_ms);
+
+	if (trust != NULL)
+		drop_asked(trust);
+	return trust;
+}
+
+struct throttle_verdict
+throttle_ask(
+    struct throttle *t, const char *user, const char *address, int64_t now_ms)
+{
+	struct entry *trust = find_trust(t, user, address, now_ms);
+
+	return trust != NULL ? ask_trusted(t, trust, now_ms)
+			     : look(t, user, address, now_ms);
+}
+
+struct throttle_verdict
+throttle_done(
+    struct throttle *t, const char *user, const char *address, int64_t now_ms)
+{
+	end_asked(t, user, address, now_ms);
+	return look(t, user, address, now_ms);
 }
 
 /* A failure for one counter; bits for throttle_verdict.began. */
@@ -430,17 +526,19 @@ count_wrong(struct throttle *t, enum throttle_kind kind, const char *user,
 
 /* From a trusted address: nothing but a later answer. */
 static struct throttle_verdict
-wrong_but_trusted(struct throttle *t, const char *user, const char *address,
-    uint64_t password, int64_t now_ms)
+wrong_but_trusted(
+    struct throttle *t, struct entry *trust, uint64_t password, int64_t now_ms)
 {
 	struct throttle_verdict v = { 0 };
 	struct entry *e;
 
 	if (t->conf.user == 0 ||
-	    (e = need(t, THROTTLE_PAIR, user, address, now_ms)) == NULL)
+	    (e = need(t, THROTTLE_PAIR, trust->user, trust->address, now_ms)) ==
+		NULL)
 		return v;
 	note(t, e, password, now_ms);
 	v.delay_ms = delay_of((unsigned)e->n, t->conf.user);
+	trust->busy_ms = now_ms + v.delay_ms;
 	return v;
 }
 
@@ -448,11 +546,12 @@ struct throttle_verdict
 throttle_wrong(struct throttle *t, const char *user, const char *address,
     uint64_t password, int64_t now_ms)
 {
+	struct entry *trust = end_asked(t, user, address, now_ms);
 	struct throttle_verdict v;
 
-	if (is_trusted(t, user, address, now_ms))
-		return wrong_but_trusted(t, user, address, password, now_ms);
-	v = throttle_ask(t, user, address, now_ms);
+	if (trust != NULL)
+		return wrong_but_trusted(t, trust, password, now_ms);
+	v = look(t, user, address, now_ms);
 	v.delay_ms = 0; /* it was waited for already */
 	if (v.refuse)
 		return v;
@@ -468,9 +567,10 @@ struct throttle_verdict
 throttle_right(
     struct throttle *t, const char *user, const char *address, int64_t now_ms)
 {
-	struct throttle_verdict v = throttle_ask(t, user, address, now_ms);
+	struct throttle_verdict v = look(t, user, address, now_ms);
 	struct entry *e;
 
+	end_asked(t, user, address, now_ms);
 	v.delay_ms = 0;
 	if (v.refuse)
 		return v;
@@ -478,6 +578,7 @@ throttle_right(
 		drop(t, e);
 	if ((e = need(t, THROTTLE_TRUST, user, address, now_ms)) == NULL)
 		return v;
+	e->busy_ms = 0;
 	if (e->last_ms > now_ms || now_ms - e->last_ms >= TRUST_AGAIN_MS) {
 		e->last_ms = now_ms;
 		set_dirty(t, e);

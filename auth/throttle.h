@@ -8,9 +8,11 @@
  *	per user and address, and per address
  *			refuse for a while
  *
- * An address where the user succeeded lately is never refused to that user
- * and not slowed down; only wrong passwords from there are answered later and
- * later.  IPv6 addresses count by their /64.  Names without an account are
+ * An address where the user succeeded lately is not refused to that user and
+ * not slowed down; only wrong passwords from there are answered later and
+ * later, and once there were many there is one at a time: a second one is
+ * refused until the first has its answer.  Many that come at the same moment
+ * wait for each other, since they may be wrong.  IPv6 addresses count by their /64.  Names without an account are
  * counted as those with one, so that nothing shows which is which.
  *
  * A wrong password is a number that its caller makes of it: a keyed HMAC.
@@ -35,6 +37,8 @@
 #define THROTTLE_ADDRESS_MAX  1000  /* of throttle_conf.address */
 #define THROTTLE_DELAY_MS     1000  /* the first; then 2, 4, 8 times as long */
 #define THROTTLE_DELAY_MAX_MS 10000
+#define THROTTLE_ASKED_MS     60000 /* a login takes no longer */
+#define THROTTLE_WAIT_MS      100   /* until others have their verdict */
 
 struct throttle_conf {
 	unsigned user;     /* wrong passwords for one user; 0: not counted */
@@ -60,6 +64,7 @@ struct throttle_verdict {
 	int64_t until_ms;
 	int64_t delay_ms; /* before the password is looked at; after a wrong
 			   * one: before the answer */
+	bool again;       /* ask once more after the delay */
 	unsigned began;   /* bits 1 << THROTTLE_...: what sets in just now */
 };
 
@@ -85,7 +90,11 @@ bool throttle_address(const char *text, char out[THROTTLE_ADDR_MAX]);
 int throttle_in_networks(
     const char *networks, const char *address, const char **bad, size_t *len);
 
-/* Before a password is looked at.  address is as throttle_address() has it. */
+/*
+ * Before a password is looked at.  address is as throttle_address() has it.
+ * If it is not refused, one of the next three follows, or it counts as under
+ * way for THROTTLE_ASKED_MS.
+ */
 struct throttle_verdict throttle_ask(
     struct throttle *, const char *user, const char *address, int64_t now_ms);
 /* The password was wrong.  One that is refused is not counted. */
@@ -93,6 +102,9 @@ struct throttle_verdict throttle_wrong(struct throttle *, const char *user,
     const char *address, uint64_t password, int64_t now_ms);
 /* It was right.  If it is refused all the same, no trust comes of it. */
 struct throttle_verdict throttle_right(
+    struct throttle *, const char *user, const char *address, int64_t now_ms);
+/* It ended, and tells nothing about the password. */
+struct throttle_verdict throttle_done(
     struct throttle *, const char *user, const char *address, int64_t now_ms);
 
 /*

@@ -96,6 +96,8 @@ struct authd_hold {
 	uint64_t version; /* of the store when it began */
 	enum sasl_rc rc;  /* the verdict */
 	bool delayed;     /* the answer came: slow down */
+	bool again;       /* and ask once more then */
+	unsigned asks;    /* in this AUTH */
 };
 
 struct authd_session {

@@ -24,6 +24,7 @@
 
 enum {
 	ANSWER_MS = 1000, /* queue is near: it answers at once or is ill */
+	ASKS_MAX = 100,   /* of one login, while others are under way */
 	WARN_EVERY_MS = 60 * 1000
 };
 
@@ -39,19 +40,46 @@ hold(struct authd_session *s, enum authd_stage stage, uint32_t ticket)
 	};
 }
 
-/* Asks whether this name may try a password; false: go on. */
-static bool
-ask(struct authd_session *s, const char *user, enum authd_stage stage)
+/* The number of the question; 0: it can't be asked. */
+static uint32_t
+send_ask(struct authd_session *s, const char *user)
 {
 	const struct m_throttle_ask m = { .ticket = authd_ticket(),
 		.user = user,
 		.client_addr = s->facts.client_addr };
 
-	if (s->guarded || A.queue == NULL ||
+	if (A.queue == NULL ||
 	    ipc_send(A.queue, M_THROTTLE_ASK, s->sid, &m) == -1)
+		return 0;
+	return m.ticket;
+}
+
+/* Asks whether this name may try a password; false: go on. */
+static bool
+ask(struct authd_session *s, const char *user, enum authd_stage stage)
+{
+	uint32_t ticket;
+
+	if (s->guarded || (ticket = send_ask(s, user)) == 0)
 		return false;
 	s->guarded = true; /* once in each AUTH command */
-	hold(s, stage, m.ticket);
+	hold(s, stage, ticket);
+	return true;
+}
+
+/* Others are under way: asks once more. */
+static bool
+ask_again(struct authd_session *s)
+{
+	uint32_t ticket;
+
+	if (!s->hold.again ||
+	    (ticket = send_ask(s, sasl_conv_name(s->conv))) == 0)
+		return false;
+	s->hold.ticket = ticket;
+	s->hold.delayed = s->hold.again = false;
+	s->hold.asks++;
+	authd_arm(s, ANSWER_MS);
 	return true;
 }
 
@@ -211,7 +239,8 @@ authd_guard_timer(struct authd_session *s)
 		last_ms = now;
 		log_warn("throttle", "error=%s", "queue does not answer");
 	}
-	go_on(s, s->hold.delayed);
+	if (!ask_again(s))
+		go_on(s, s->hold.delayed || s->hold.asks > 0);
 }
 
 void
@@ -233,13 +262,15 @@ authd_guard_answer(struct ipc *p, const struct ipc_in *in)
 	if (s == NULL || s->hold.stage == AUTHD_HOLD_NONE ||
 	    s->hold.ticket != m->ticket || s->hold.delayed)
 		return; /* the client has left, or it was too late */
-	if (m->refuse) {
+	if (m->refuse || s->hold.asks == ASKS_MAX) {
 		s->hold = (struct authd_hold){ 0 };
 		authd_verdict(s, SASL_RC_LOCKED,
 		    sasl_mech_name(sasl_conv_mech(s->conv)), s->began_ms);
 	} else if (m->delay_ms > 0 && s->hold.stage != AUTHD_HOLD_VERDICT) {
 		s->hold.delayed = true;
+		s->hold.again = m->again;
 		authd_arm(s, m->delay_ms);
 	} else
-		go_on(s, m->delay_ms);
+		/* a check behind a wait must not show in the time, either */
+		go_on(s, s->hold.asks > 0 ? 1 : m->delay_ms);
 }

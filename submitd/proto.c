@@ -194,6 +194,7 @@ FIELDS(f_throttle_answer) = {
 	F(U32, m_throttle_answer, ticket, NUM_MAX),
 	F(U8, m_throttle_answer, refuse, 1),
 	F(U32, m_throttle_answer, delay_ms, NUM_MAX),
+	F(U8, m_throttle_answer, again, 1),
 	F(U32, m_throttle_answer, pace_ms, NUM_MAX), { 0 } };
 FIELDS(f_decision) = {
 	F(U32, m_decision, txn, NUM_MAX),

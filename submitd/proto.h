@@ -415,6 +415,7 @@ struct m_throttle_answer {
 	uint32_t ticket;
 	uint8_t refuse; /* whatever the password is */
 	uint32_t delay_ms;
+	uint8_t again; /* ask once more then */
 	uint32_t pace_ms; /* what a refusal takes at least (auth/pace.h) */
 };
 

@@ -293,6 +293,7 @@ answer(struct ipc *ipc, uint64_t sid, uint32_t ticket,
 	const struct m_throttle_answer m = { .ticket = ticket,
 		.refuse = v->refuse,
 		.delay_ms = (uint32_t)v->delay_ms,
+		.again = v->again,
 		.pace_ms = (uint32_t)pace_ms(&p->q->login->pace) };
 
 	if (ticket != 0)
@@ -387,7 +388,7 @@ count(struct queue *q, const struct m_auth_seen *m, const char *address)
 	case SEEN_WRONG:
 		return throttle_wrong(t, m->user, address, m->wrong, now);
 	default:
-		return throttle_ask(t, m->user, address, now);
+		return throttle_done(t, m->user, address, now);
 	}
 }
 

@@ -105,6 +105,32 @@ def trusted(tap, scene):
              "do not lock out the owner")
 
 
+def trusted_burst(tap, scene):
+    """Sessions side by side at such an address get no more looks than one
+    after the other would."""
+    login(scene, "127.0.0.11", "ann", PASSWORD)
+    sessions = [connect(scene, "127.0.0.11") for _ in range(20)]
+    for n, session in enumerate(sessions):
+        text = base64.b64encode(("\0ann\0burst %d" % n).encode()).decode()
+        session.putcmd("AUTH", "PLAIN " + text)
+    said = [session.getreply()[0] for session in sessions]
+    for session in sessions:
+        session.close()
+    tap.ok(said.count(535) <= 5 and said.count(454) >= 15,
+           "twenty at a time where the owner succeeded: three are looked at, "
+           "and one after the other when these are answered", said)
+    tap.like(login(scene, "127.0.0.11", "ann", PASSWORD), "^235",
+             "and then the owner")
+    sessions = [connect(scene, "127.0.0.11") for _ in range(20)]
+    right = base64.b64encode(("\0ann\0" + PASSWORD).encode()).decode()
+    for session in sessions:
+        session.putcmd("AUTH", "PLAIN " + right)
+    said = {session.getreply()[0] for session in sessions}
+    for session in sessions:
+        session.close()
+    tap.equal(said, {235}, "twenty right ones at a time: all are let in")
+
+
 def whole_address(tap, scene):
     """Passwords tried on many users count for the address."""
     for user in ("dan", "eve", "u1", "u2", "u3", "u4"):
@@ -274,7 +300,8 @@ def test(tap):
             scene.add_user(user, password)
         scene.route_to(9)
         scene.start()
-        for part in (refused_alike, repeated, trusted, whole_address,
+        for part in (refused_alike, repeated, trusted, trusted_burst,
+                     whole_address,
                      side_by_side, shown, cleared, last_use, logged,
                      bad_network):
             part(tap, scene)

@@ -55,6 +55,8 @@ static struct {
 		bool mute;
 		enum msg_type refuse; /* M_THROTTLE_ASK or M_AUTH_SEEN */
 		uint32_t delay_ms;
+		unsigned again; /* so many questions come too early */
+		bool had_again;
 		unsigned asks, seen;
 		char user[256], client[256], addr[64];
 		uint8_t result;
@@ -137,6 +139,12 @@ answer_guard(const struct ipc_in *in)
 	}
 	a.refuse = in->type == R.guard.refuse;
 	a.delay_ms = R.guard.delay_ms;
+	a.again = in->type == M_THROTTLE_ASK && R.guard.again > 0;
+	if (a.again) {
+		R.guard.again--;
+		R.guard.had_again = true;
+	} else if (R.guard.had_again) /* the last one is let in at once */
+		a.delay_ms = 0;
 	if (a.ticket != 0 && !R.guard.mute)
 		ipc_send(R.queue, M_THROTTLE_ANSWER, in->sid, &a);
 }
@@ -1718,6 +1726,24 @@ start_held(uint64_t sid, const char *user, const char *password, bool verdict)
 }
 
 /* What a login rests on may change, and what it does not rest on. */
+/* Others are under way: the question is put again, not the login let in. */
+static void
+asks_again(void **state)
+{
+	(void)state;
+	R.guard.delay_ms = 20;
+	R.guard.again = 3;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	assert_int_equal(R.guard.asks, 4);
+	print_message("# not for ever\n");
+	R.guard.delay_ms = 1;
+	R.guard.again = 1000;
+	come(SID(2));
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_LOCKED);
+	assert_in_range(R.guard.asks, 50, 200);
+}
+
 static void
 changes_while_it_is_held(void **state)
 {
@@ -2091,6 +2117,7 @@ main(void)
 		TEST(refusals_take_as_long_as_failures),
 		TEST(scram_is_refused_before_its_challenge),
 		TEST(queue_slows_down),
+		TEST(asks_again),
 		TEST(changes_while_it_is_held),
 		TEST(lines_while_it_is_held),
 		TEST(queue_does_not_answer),

@@ -57,6 +57,14 @@ delay(const char *user, const char *address, int64_t now)
 	return throttle_ask(t, user, address, now).delay_ms;
 }
 
+static bool
+again(const char *user, const char *address, int64_t now)
+{
+	const struct throttle_verdict v = throttle_ask(t, user, address, now);
+
+	return v.again || v.refuse;
+}
+
 /* n different passwords, a second apart, from now on. */
 static void
 guess(const char *user, const char *address, unsigned n, int64_t now)
@@ -181,10 +189,10 @@ trusted_address_is_never_refused(void **state)
 	guess("ann", "198.51.100.1", 3, T0); /* slowed elsewhere */
 	for (i = 0; i < 50; i++)
 		v = throttle_wrong(t, "ann", "192.0.2.7", i, T0 + 1);
-	assert_false(refused("ann", "192.0.2.7", T0 + 2));
-	assert_int_equal(delay("ann", "192.0.2.7", T0 + 2), 0);
 	/* only the answer to a wrong one comes later and later */
 	assert_int_equal(v.delay_ms, THROTTLE_DELAY_MAX_MS);
+	assert_false(refused("ann", "192.0.2.7", T0 + 1 + v.delay_ms));
+	throttle_wrong(t, "ann", "192.0.2.7", 0, T0 + 1 + v.delay_ms);
 	assert_int_equal(v.began, 0);
 	/* and nobody else at this address has to suffer from it */
 	assert_false(refused("bob", "192.0.2.7", T0 + 2));
@@ -194,6 +202,57 @@ trusted_address_is_never_refused(void **state)
 	/* trust ends */
 	guess("ann", "192.0.2.7", 3, T0 + 25 * HOUR);
 	assert_true(refused("ann", "192.0.2.7", T0 + 25 * HOUR + 3 * SECOND));
+}
+
+/* Side by side there are no more guesses than one after the other. */
+static void
+trusted_address_guesses_one_by_one(void **state)
+{
+	struct throttle_verdict v;
+	int64_t now = T0 + 1;
+	int i;
+
+	(void)state;
+	throttle_right(t, "ann", "192.0.2.7", T0);
+	print_message("# as many at once as make no difference\n");
+	for (i = 0; i < 80; i++) {
+		v = throttle_ask(t, "ann", "192.0.2.7", now);
+		assert_false(v.refuse);
+		assert_int_equal(v.again, i >= 3);
+		assert_int_equal(v.delay_ms, i >= 3 ? THROTTLE_WAIT_MS : 0);
+	}
+	print_message("# all three were wrong\n");
+	for (i = 0; i < 3; i++)
+		v = throttle_wrong(t, "ann", "192.0.2.7", (uint64_t)i, now);
+	assert_int_equal(v.delay_ms, 1000);
+	assert_false(v.refuse);
+	print_message("# one more waits until the answer is out\n");
+	v = throttle_ask(t, "ann", "192.0.2.7", now + 400);
+	assert_false(v.refuse || v.again);
+	assert_int_equal(v.delay_ms, 600);
+	for (i = 0; i < 80; i++)
+		assert_true(refused("ann", "192.0.2.7", now + 500));
+	assert_false(refused("bob", "192.0.2.7", now + 500));
+	print_message("# it was right\n");
+	assert_false(throttle_right(t, "ann", "192.0.2.7", now + 1000).refuse);
+	v = throttle_ask(t, "ann", "192.0.2.7", now + 1000);
+	assert_false(v.refuse);
+	assert_int_equal(v.delay_ms, 0);
+	throttle_right(t, "ann", "192.0.2.7", now + 1000);
+	print_message("# what is never answered is forgotten\n");
+	for (i = 0; i < 3; i++)
+		assert_false(again("ann", "192.0.2.7", now + 2000));
+	assert_true(again("ann", "192.0.2.7", now + MINUTE));
+	assert_false(again("ann", "192.0.2.7", now + 2000 + MINUTE));
+	throttle_done(t, "ann", "192.0.2.7", now + 2000 + MINUTE);
+	print_message("# many right ones side by side\n");
+	for (i = 0; i < 80; i++) {
+		now += 10 * SECOND;
+		assert_false(again("ann", "192.0.2.7", now));
+		assert_false(again("ann", "192.0.2.7", now));
+		throttle_right(t, "ann", "192.0.2.7", now);
+		throttle_right(t, "ann", "192.0.2.7", now);
+	}
 }
 
 static void
@@ -572,6 +631,7 @@ main(void)
 		T(address_is_refused_to_all),
 		T(user_is_slowed_and_never_refused),
 		T(trusted_address_is_never_refused),
+		T(trusted_address_guesses_one_by_one),
 		T(trust_does_not_end_while_used),
 		T(refused_stays_refused_with_the_right_password),
 		T(success_forgets_failures_of_the_pair),
