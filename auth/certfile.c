@@ -73,15 +73,27 @@ put_name(const X509_NAME *name, char *out, size_t outlen)
 }
 
 static void
+put_hex(const unsigned char md[32], char out[65])
+{
+	for (size_t i = 0; i < 32; i++)
+		snprintf(out + 2 * i, 3, "%02x", md[i]);
+}
+
+static void
 describe(X509 *x, struct certfile_cert *c)
 {
-	unsigned char md[EVP_MAX_MD_SIZE] = { 0 };
+	unsigned char md[EVP_MAX_MD_SIZE] = { 0 }, *der = NULL;
+	int len;
 
 	put_name(X509_get_subject_name(x), c->subject, sizeof(c->subject));
 	put_name(X509_get_issuer_name(x), c->issuer, sizeof(c->issuer));
 	X509_digest(x, EVP_sha256(), md, NULL);
-	for (size_t i = 0; i < 32; i++)
-		snprintf(c->sha256 + 2 * i, 3, "%02x", md[i]);
+	put_hex(md, c->sha256);
+	if ((len = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(x), &der)) > 0) {
+		EVP_Digest(der, (size_t)len, md, NULL, EVP_sha256(), NULL);
+		put_hex(md, c->spki_sha256);
+	}
+	OPENSSL_free(der);
 	c->not_before = seconds(X509_get0_notBefore(x));
 	c->not_after = seconds(X509_get0_notAfter(x));
 	c->ca = X509_check_ca(x) == 1;

@@ -13,7 +13,7 @@
 
 struct certfile_cert {
 	char subject[256], issuer[256]; /* for people, cut if need be */
-	char sha256[65];
+	char sha256[65], spki_sha256[65];
 	int64_t not_before, not_after;
 	bool ca;
 	bool self_issued; /* subject and issuer are the same */

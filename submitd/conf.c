@@ -80,6 +80,7 @@ static const struct key keys[] = {
 	{ K(ca_path), TEXT("", 0) },
 	{ K(crl_file), TEXT("", 0) },
 	{ K(accept_server_certs), NUM(T_BOOL, "no", 0, 1, AUTH) },
+	{ K(accept_public_cas), NUM(T_BOOL, "no", 0, 1, 0) },
 	{ K(client_cert), TEXT("", 0) },
 	{ K(client_key), TEXT("", 0) },
 

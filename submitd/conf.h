@@ -44,6 +44,7 @@ struct conf {
 	char *cert_dir, *server_cert, *server_key;
 	char *ca_cert, *ca_path, *crl_file; /* of client certificates; "" none */
 	bool accept_server_certs; /* of clients, for serverAuth only */
+	bool accept_public_cas;   /* as CAs of clients: lets anybody in */
 	char *client_cert, *client_key; /* to the smarthost; "" the server's */
 
 	/* sessions; times in ms, sizes in bytes */

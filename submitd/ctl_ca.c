@@ -16,6 +16,7 @@
 
 #include "auth/certfile.h"
 #include "ctl_file.h"
+#include "publicca.h"
 #include "store/ca.h"
 
 enum {
@@ -439,18 +440,32 @@ crl_run(struct ctl *ctl)
 /* ---- ca install ---- */
 
 static int
-check_bundle(const char *path, const struct certfile *file)
+check_bundle(
+    const struct ctl *ctl, const char *path, const struct certfile *file)
 {
+	const struct certfile_cert *public;
+
 	for (size_t i = 0; i < certfile_count(file); i++)
 		if (!certfile_get(file, i)->ca)
 			return ctl_fail(EX_DATAERR,
 			    "%s: certificate %zu (%s) is not one of a CA", path,
 			    i + 1, certfile_get(file, i)->subject);
+	if ((public = publicca_find(file, NULL)) == NULL)
+		return 0;
+	if (!ctl->conf.accept_public_cas)
+		return ctl_fail(EX_DATAERR,
+		    "%s: \"%s\" is a public CA, which signs for anybody: "
+		    "everybody with a certificate of it would be let in "
+		    "(accept_public_cas)",
+		    path, public->subject);
+	ctl_note("warning: \"%s\" is a public CA, which signs for anybody",
+	    public->subject);
 	return 0;
 }
 
 static int
-read_bundle(const char *path, struct buf *pem, size_t *count)
+read_bundle(
+    const struct ctl *ctl, const char *path, struct buf *pem, size_t *count)
 {
 	struct certfile *file;
 	char err[256];
@@ -466,7 +481,7 @@ read_bundle(const char *path, struct buf *pem, size_t *count)
 	file = certfile_read(buf_head(pem), pem->len, err, sizeof(err));
 	if (file == NULL)
 		return ctl_fail(EX_DATAERR, "%s: %s", path, err);
-	status = check_bundle(path, file);
+	status = check_bundle(ctl, path, file);
 	*count = certfile_count(file);
 	certfile_free(&file);
 	return status;
@@ -486,7 +501,7 @@ install_run(struct ctl *ctl)
 		    "%s: ca_cert is not set: it names the file to make",
 		    ctl->conf_file);
 	path = conf_cert_path(&ctl->conf, ctl->conf.ca_cert);
-	if ((status = read_bundle(ctl->word[0], &pem, &count)) == 0 &&
+	if ((status = read_bundle(ctl, ctl->word[0], &pem, &count)) == 0 &&
 	    (status = ctl_make_dir(ctl->conf.cert_dir)) == 0 &&
 	    (status = ctl_write_file(
 		 path, buf_head(&pem), pem.len, 0644, force)) == 0)

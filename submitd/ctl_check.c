@@ -19,6 +19,7 @@
 #include "ctl_ca.h"
 #include "ctl_file.h"
 #include "given.h"
+#include "publicca.h"
 #include "sandbox.h"
 #include "store/ca.h"
 
@@ -342,6 +343,19 @@ check_cas(struct check *c, const char *what, const char *path,
 	}
 }
 
+/* A public CA in other clothes. */
+static void
+check_public(struct check *c, const char *what, const char *path,
+    const struct certfile *file)
+{
+	const struct certfile_cert *found = publicca_find(file, NULL);
+
+	if (found != NULL)
+		say(c, c->conf->accept_public_cas ? WARNING : ERROR, what,
+		    "%s: \"%s\" is a public CA, which signs for anybody", path,
+		    found->subject);
+}
+
 static void
 check_crl_of(struct check *c, const char *path,
     const struct certfile_crls *crls, const struct certfile *file, size_t i)
@@ -431,6 +445,7 @@ check_ca_path(struct check *c, const char *dir)
 				say(c, ERROR, "ca_path", "%s: %s", path, err);
 			else {
 				check_cas(c, "ca_path", path, file);
+				check_public(c, "ca_path", path, file);
 				check_crl(c, file);
 			}
 			certfile_free(&file);
@@ -452,6 +467,8 @@ check_client_ca(struct check *c)
 		file = load_certs(c, "ca_cert", path);
 		if (file != NULL && check_mode(c, "ca_cert", path, false))
 			check_cas(c, "ca_cert", path, file);
+		if (file != NULL)
+			check_public(c, "ca_cert", path, file);
 		if (file != NULL)
 			check_crl(c, file);
 		certfile_free(&file);

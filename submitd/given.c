@@ -19,6 +19,7 @@
 #include "auth/throttle.h"
 #include "log.h"
 #include "mapfile.h"
+#include "publicca.h"
 #include "sandbox.h"
 #include "store/db.h"
 #include "tls.h"
@@ -153,7 +154,9 @@ refuse_system_store(const struct check *c, const char *key, const char *path)
 	size_t i;
 	int rc = 0;
 
-	for (i = 0; real != NULL && i < sizeof(stores) / sizeof(*stores); i++)
+	for (i = 0; !c->g->conf.accept_public_cas && real != NULL &&
+	     i < sizeof(stores) / sizeof(*stores);
+	     i++)
 		if (strncmp(real, stores[i], strlen(stores[i])) == 0)
 			rc = wrong(c, key,
 			    "%s is the system's store of public "
@@ -205,6 +208,30 @@ add_ca_dir(const struct check *c, const char *dir)
 	return rc;
 }
 
+/* Another name makes no other CA of it. */
+static int
+refuse_public(const struct check *c)
+{
+	const struct buf *ca = &c->g->pem[PEM_CLIENT_CA];
+	const struct conf *cf = &c->g->conf;
+	char name[256];
+
+	if (ca->len == 0 ||
+	    !publicca_find_pem(buf_head(ca), ca->len, name, sizeof(name)))
+		return 0;
+	if (cf->accept_public_cas) {
+		log_warn("ca", "error=%s name=%s",
+		    "a public CA vouches for clients: anybody can have a "
+		    "certificate of it",
+		    name);
+		return 0;
+	}
+	return wrong(c, cf->ca_cert[0] != '\0' ? "ca_cert" : "ca_path",
+	    "\"%s\" is a public CA, which signs for anybody, expected the CA "
+	    "of your own client certificates (see accept_public_cas)",
+	    name);
+}
+
 /* As auth will use them, so that it has nothing to refuse. */
 static int
 check_trust(const struct check *c)
@@ -249,6 +276,8 @@ load_client_ca(const struct check *c)
 	    tls_check_bundle(&c->g->pem[PEM_CLIENT_CA], why, sizeof(why)) == -1)
 		rc = wrong(c, cf->ca_cert[0] != '\0' ? "ca_cert" : "ca_path",
 		    "%s", why);
+	if (rc == 0)
+		rc = refuse_public(c);
 	if (rc == 0 && cf->crl_file[0] != '\0')
 		rc = read_pem(
 		    c, "crl_file", cf->crl_file, false, PEM_CLIENT_CRL);

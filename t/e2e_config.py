@@ -92,7 +92,27 @@ VALUES = (
     ("system's CAs for clients",
      replaced("ca_cert", "/etc/ssl/certs/ca-certificates.crt"), "ca_cert",
      r"expected the CA of your own"),
+    ("one of them under another name", lambda s: {
+        **s.keys, "ca_cert": public_ca(s, "mine.pem")}, "ca_cert",
+     r"is a public CA, .*accept_public_cas"),
+    ("one of them in a directory", lambda s: {
+        **s.keys, "ca_path": os.path.dirname(public_ca(s, "cas/mine.pem"))},
+     "ca_path", r"is a public CA, .*accept_public_cas"),
 )
+
+
+
+def public_ca(scene, name):
+    """A file with our CA and one of the system's; its path."""
+    path = scene.path(name)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open("/etc/ssl/certs/ca-certificates.crt", encoding="ascii") as f:
+        one = f.read().partition("-----END CERTIFICATE-----\n")
+    with open(scene.ca.cert, encoding="ascii") as f, \
+            open(path, "w", encoding="ascii") as out:
+        out.write(f.read() + "".join(one[:2]))
+    return path
+
 
 # name, text of the whole file behind its first line, line, key
 TEXTS = (

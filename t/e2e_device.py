@@ -580,6 +580,33 @@ def bundle(tap, scene):
     refuses(tap, scene, "ca install over a file", ("ca", "install", path), 73,
             "is there already")
     scene.submitctl("ca", "install", path, "--force")
+    with open("/etc/ssl/certs/ca-certificates.crt", encoding="ascii") as f, \
+            open(scene.path("public.pem"), "w", encoding="ascii") as out:
+        out.write("".join(f.read().partition(
+            "-----END CERTIFICATE-----\n")[:2]))
+    refuses(tap, scene, "ca install: a public CA",
+            ("ca", "install", scene.path("public.pem"), "--force"), 65,
+            "is a public CA")
+    scene.configure(accept_public_cas=True)
+    done = scene.submitctl("ca", "install", scene.path("public.pem"),
+                           "--force")
+    tap.like(done.stderr, "warning: .* is a public CA",
+             "accept_public_cas: installed with a warning")
+    rows = json.loads(scene.submitctl("--json", "check", check=False).stdout)
+    tap.ok(any(r["result"] == "warning" and r["what"] == "ca_cert"
+               and "public CA" in r["text"] for r in rows),
+           "accept_public_cas: check warns", rows)
+    done = subprocess.run(
+        (harness.program("submitd"), "-n", "-f", scene.conf_file), text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    tap.like(done.stdout, "a public CA vouches for clients",
+             "accept_public_cas: submitd says it")
+    scene.configure(accept_public_cas=None)
+    rows = json.loads(scene.submitctl("--json", "check", check=False).stdout)
+    tap.ok(any(r["result"] == "error" and r["what"] == "ca_cert"
+               and "public CA" in r["text"] for r in rows),
+           "check: it is an error", rows)
+    scene.submitctl("ca", "install", path, "--force")
     for name, file, why in (
             ("no CA", scene.laptop.cert, "not one of a CA"),
             ("a key", scene.laptop.key, "private key"),
