@@ -76,13 +76,14 @@ X(R_TLS_UNAVAILABLE, 454, "4.7.0", "TLS is not available due to a temporary reas
 X(R_TLS_PIPELINED, 554, "5.5.1", "Data came behind STARTTLS before TLS began, closing") \
 X(R_TLS_WEAK, 454, "4.7.0", "The security of this connection does not meet the policy: %s") \
 \
-/* AUTH: RFC 4954. 334 is made by smtp_reply_challenge() */ \
+/* AUTH: RFC 4954. 334 is made by smtp_reply_challenge(). What is not here: a \
+ * disabled account looks like a wrong password, and no mechanism but LOGIN lets \
+ * the server begin, whose clients may send the name at once all the same */ \
 X(R_AUTH_OK, 235, "2.7.0", "Authentication succeeded") \
 X(R_AUTH_NEEDED, 530, "5.7.0", "Authentication required; set user name and password for outgoing mail, or a client certificate, in your mail program") \
 X(R_AUTH_NEEDED_BOTH, 530, "5.7.0", "Your account needs both a client certificate and a password; set both in your mail program") \
 X(R_AUTH_BAD, 535, "5.7.8", "Authentication failed; check user name and password in your mail program") \
 X(R_AUTH_CERT_BAD, 535, "5.7.8", "Authentication failed; the client certificate is missing, not known here or belongs to somebody else") \
-X(R_AUTH_DISABLED, 535, "5.7.13", "Your account is disabled; ask your administrator") \
 X(R_AUTH_TEMP, 454, "4.7.0", "Authentication is not possible right now; try again in a few minutes") \
 X(R_AUTH_LOCKED, 454, "4.7.0", "Too many failed logins; check the password in your mail program and try again later") \
 X(R_AUTH_TRANSITION, 432, "4.7.12", "This mechanism works after one login with PLAIN or LOGIN; choose \"normal password\" in your mail program") \
@@ -93,7 +94,6 @@ X(R_AUTH_MECHANISM, 504, "5.5.4", "This mechanism is not offered; EHLO lists tho
 X(R_AUTH_CANCELLED, 501, "5.7.0", "Authentication cancelled") \
 X(R_AUTH_BASE64, 501, "5.5.2", "Not valid base64") \
 X(R_AUTH_MALFORMED, 501, "5.5.2", "The response does not fit the mechanism; begin the login again") \
-X(R_AUTH_INITIAL, 501, "5.7.0", "This mechanism takes no initial response") \
 X(R_AUTH_TOO_LONG, 500, "5.5.6", "Authentication line too long") \
 X(R_AUTH_DONE, 503, "5.5.1", "Already authenticated") \
 X(R_AUTH_IN_MAIL, 503, "5.5.1", "AUTH is not allowed after MAIL; RSET forgets it") \

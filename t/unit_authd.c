@@ -1744,6 +1744,19 @@ asks_again(void **state)
 	assert_in_range(R.guard.asks, 50, 200);
 }
 
+/* Front answers 530 before it asks; one that asks all the same hears 538. */
+static void
+no_auth_without_tls(void **state)
+{
+	const struct arrival no_tls = { .no_tls = 1 };
+
+	(void)state;
+	arrive(SID(1), &no_tls);
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_NEEDS_TLS);
+	assert_int_equal(plain(SID(1), "nobody", "pencil"), R_AUTH_NEEDS_TLS);
+	assert_int_equal(R.guard.asks, 0);
+}
+
 static void
 changes_while_it_is_held(void **state)
 {
@@ -2118,6 +2131,7 @@ main(void)
 		TEST(scram_is_refused_before_its_challenge),
 		TEST(queue_slows_down),
 		TEST(asks_again),
+		TEST(no_auth_without_tls),
 		TEST(changes_while_it_is_held),
 		TEST(lines_while_it_is_held),
 		TEST(queue_does_not_answer),
