@@ -346,6 +346,9 @@ down(void **state)
 	event_free(A.recheck);
 	event_free(A.release);
 	passcache_free(&A.cache);
+	keyset_clear(&A.map_keys);
+	memo_clear(&A.users);
+	memo_clear(&A.owned);
 	cert_trust_free(&A.trust);
 	store_close(&A.store);
 	sasl_global_done();
