@@ -213,9 +213,20 @@ static const char step_1[] =
 "ALTER TABLE certificate_1 RENAME TO certificate;"
 "CREATE INDEX certificate_user ON certificate (user_id);"
 "CREATE INDEX certificate_device ON certificate (device_id);";
+
+/* Limits of single devices. */
+static const char step_2[] =
+"ALTER TABLE limit_rule ADD COLUMN device_id INTEGER"
+"  REFERENCES device (id) ON DELETE CASCADE"
+"  CHECK (device_id IS NULL OR user_id IS NOT NULL);"
+"DROP INDEX limit_rule_once;"
+"CREATE UNIQUE INDEX limit_rule_once ON limit_rule"
+"  (ifnull(user_id, 0), ifnull(device_id, 0), ifnull(map_key, ''), name);"
+"CREATE INDEX limit_rule_device ON limit_rule (device_id)"
+"  WHERE device_id IS NOT NULL;";
 /* clang-format on */
 
-static const char *const steps[] = { step_0, step_1 };
+static const char *const steps[] = { step_0, step_1, step_2 };
 
 int
 schema_latest(void)
