@@ -243,6 +243,9 @@ enum mailq_rc mailq_body_read(struct mailq *mq, const struct mailq_msg *msg,
 
 /* Lists of ids, at most max of them, with the number found in *n. */
 
+/* Those of one user above `after`, in order. */
+enum mailq_rc mailq_of_user(struct mailq *mq, const char *user, uint64_t after,
+    uint64_t *qid, size_t max, size_t *n);
 /* Messages with a recipient to be sent: never tried (tried false) or tried,
  * the oldest first, none due later than now_ms. */
 enum mailq_rc mailq_due(struct mailq *mq, bool tried, int64_t now_ms,

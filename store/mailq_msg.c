@@ -625,6 +625,19 @@ mailq_list(
 }
 
 enum mailq_rc
+mailq_of_user(struct mailq *mq, const char *user, uint64_t after, uint64_t *qid,
+    size_t max, size_t *n)
+{
+	sqlite3_stmt *st;
+	enum mailq_rc rc = mailq_query(mq, &st,
+	    "SELECT qid FROM message WHERE qid > ? AND user = ?"
+	    " ORDER BY qid LIMIT ?",
+	    "iti", (int64_t)after, user, (int64_t)max);
+
+	return take_ids(mq, rc, st, qid, max, n);
+}
+
+enum mailq_rc
 mailq_old(struct mailq *mq, uint64_t after, int64_t before_ms, bool undelayed,
     uint64_t *qid, size_t max, size_t *n)
 {

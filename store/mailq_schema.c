@@ -5,8 +5,6 @@
  * Inline bodies are apart from their messages, so that a change of a message's
  * row doesn't write its body again. due_ms is what the schedule reads: the
  * earliest next_ms of a recipient waiting or deferred, NULL if there is none.
- *
- * The table counter is for limits: no code uses it yet.
  */
 #include "decision_private.h"
 #include "mailq_private.h"
@@ -100,7 +98,30 @@ static const char step_2[] = "ALTER TABLE message ADD COLUMN again BLOB;"
 			     "ALTER TABLE message ADD COLUMN binary INTEGER"
 			     "  NOT NULL DEFAULT 0;"
 			     "ALTER TABLE message ADD COLUMN by_trace INTEGER"
-			     "  NOT NULL DEFAULT 0;";
+			     "  NOT NULL DEFAULT 0;"
+/* for limits: mailq_quota.h; counter had no use */
+			     "DROP TABLE counter;"
+			     "CREATE TABLE sent ("
+			     "  user TEXT NOT NULL,"
+			     "  device INTEGER NOT NULL,"
+			     "  step INTEGER NOT NULL,"
+			     "  messages INTEGER NOT NULL,"
+			     "  recipients INTEGER NOT NULL,"
+			     "  fresh INTEGER NOT NULL,"
+			     "  failed INTEGER NOT NULL,"
+			     "  refused INTEGER NOT NULL,"
+			     "  PRIMARY KEY (user, device, step)"
+			     ") STRICT, WITHOUT ROWID;"
+			     "CREATE INDEX sent_step ON sent (step);"
+			     "CREATE TABLE known ("
+			     "  digest INTEGER PRIMARY KEY,"
+			     "  day INTEGER NOT NULL"
+			     ") STRICT;"
+			     "CREATE TABLE suspended ("
+			     "  user TEXT PRIMARY KEY,"
+			     "  at_ms INTEGER NOT NULL,"
+			     "  why TEXT NOT NULL"
+			     ") STRICT, WITHOUT ROWID;";
 
 static const char *const steps[] = { step_0, step_1, step_2 };
 /* clang-format on */
