@@ -471,6 +471,7 @@ policy_why_name(enum policy_why why)
 		[POLICY_WHY_SENDER] = "sender",
 		[POLICY_WHY_SENDER_LOOKUP] = "sender_lookup",
 		[POLICY_WHY_RCPT_NO_DOMAIN] = "rcpt_no_domain",
+		[POLICY_WHY_LIMIT] = "limit",
 	};
 
 	return names[why];

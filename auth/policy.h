@@ -211,6 +211,7 @@ enum policy_why {
 	POLICY_WHY_SENDER,         /* envelope sender not owned */
 	POLICY_WHY_SENDER_LOOKUP,  /* ownership not known for now; 451 4.3.0 */
 	POLICY_WHY_RCPT_NO_DOMAIN, /* a user's recipient without domain */
+	POLICY_WHY_LIMIT, /* not by this function: queue and auth count */
 };
 
 /* The rules, for the ladder. */

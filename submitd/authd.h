@@ -20,6 +20,7 @@
 #include "smtp_reply.h"
 #include "store/access.h"
 #include "store/user.h"
+#include "userlimit.h"
 
 enum {
 	AUTHD_BUCKETS = 4096, /* of the table of sessions, a power of two */
@@ -160,6 +161,7 @@ struct authd {
 	} shapes;                 /* of records (sasl.h) */
 	struct memo users; /* by name: struct store_user */
 	struct memo owned; /* by "user address": bool */
+	struct memo limits; /* by "device sender": struct userlimit */
 	struct passcache *cache;
 	struct cert_trust *trust;
 
@@ -277,6 +279,11 @@ void authd_rules_set(const struct m_server_rules *);
 
 /* store_user_get(), but of what authd_store_ready() found it asks once. */
 enum store_rc authd_user_get(const char *name, struct store_user *);
+
+/* What holds for who sends (a verdict's relay_as); valid until the next call.
+ * STORE_NONE: the user is not there any more. */
+enum store_rc authd_limits_get(const char *sender, int64_t user_id,
+    int64_t device, const struct userlimit **);
 
 /* Is the user still there and not disabled?  Yes, if the store can't say. */
 bool authd_user_stands(const char *name);

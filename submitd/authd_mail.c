@@ -277,18 +277,33 @@ how_text(const struct authd_session *s, const struct who *w)
 	return s->user[0] != '\0' ? sasl_mech_name(s->mech) : "cert";
 }
 
+/* Whose device this is, 0 for none. */
+static int64_t
+device_of(const struct authd_session *s)
+{
+	if (s->user[0] != '\0')
+		return s->device;
+	return s->facts.owner != NULL ? s->facts.owner->device : 0;
+}
+
 /* Who sends, once that is known; the first answer of a transaction stays. */
 static void
-grant(struct authd_session *s, const struct who *w, const char *relay_as)
+grant(struct authd_session *s, const struct who *w, const char *relay_as,
+    const struct userlimit *l)
 {
+	struct limits limits[2];
 	char name[AUTHD_NAME_MAX + 1];
 	struct m_grant m = { .user_id = w->name != NULL ? w->user.id : 0,
 		.user = name,
 		.how = how_text(s, w),
-		.client_addr = s->facts.client_addr };
+		.client_addr = s->facts.client_addr,
+		.device = w->name != NULL ? device_of(s) : 0,
+		.limits = { limits, sizeof(limits) } };
 
-	if (s->txn.granted || relay_as[0] == '\0')
+	if (l == NULL)
 		return;
+	limits[0] = l->user;
+	limits[1] = l->device;
 	cut(name, relay_as);
 	s->txn.granted = ipc_send(A.queue, M_GRANT, s->sid, &m) == 0;
 	if (w->name != NULL && s->user[0] == '\0')
@@ -393,9 +408,56 @@ lacks_login(const struct authd_session *s, const struct who *w,
 	return facts_needs_login(v);
 }
 
+/* The limits of who sends, NULL if that is not known yet or known to queue.
+ * False: they can't be said now, and that was answered. */
+static bool
+limits_of(struct authd_session *s, enum verdict_on on, const char *rcpt,
+    const struct who *w, const struct policy_verdict *v,
+    const struct userlimit **limits)
+{
+	int64_t user = w->name != NULL ? w->user.id : 0;
+	int64_t device = w->name != NULL ? device_of(s) : 0;
+
+	*limits = NULL;
+	if (s->txn.granted || v->relay_as[0] == '\0' ||
+	    authd_limits_get(v->relay_as, user, device, limits) == STORE_OK)
+		return true;
+	remember_down(s, on, rcpt);
+	answer(s, s->txn.number, on, false, R_AUTH_DOWN, "", "");
+	return false;
+}
+
+static int64_t
+smaller(int64_t a, int64_t b)
+{
+	return a == LIMIT_NONE || (b != LIMIT_NONE && b < a) ? b : a;
+}
+
+/* A size was declared that this user may not send; true if it was answered. */
+static bool
+is_too_big(struct authd_session *s, const struct userlimit *l)
+{
+	int64_t max = l != NULL ? smaller(l->user.v[LIMIT_MESSAGE_SIZE],
+				      l->device.v[LIMIT_MESSAGE_SIZE])
+				: LIMIT_NONE;
+	const struct policy_verdict v = { .decision = POLICY_REFUSE_PERM,
+		.why = POLICY_WHY_LIMIT };
+	struct facts_reply_said said;
+	char text[24];
+
+	if (max == LIMIT_NONE || s->txn.size <= (uint64_t)max)
+		return false;
+	snprintf(text, sizeof(text), "%lld", (long long)max);
+	facts_said_reply(R_TOO_BIG, text, &said);
+	authd_remember(s, DECISION_MAIL, &v, &said, "");
+	answer(s, s->txn.number, VERDICT_MAIL, false, R_TOO_BIG, text, "");
+	return true;
+}
+
 void
 authd_on_mail(struct authd_session *s, const struct m_mail *m)
 {
+	const struct userlimit *limits;
 	struct policy_verdict v;
 	struct who w;
 
@@ -410,10 +472,13 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 		refuse(s, VERDICT_MAIL, &w, &v);
 		return;
 	}
+	if (!limits_of(s, VERDICT_MAIL, "", &w, &v, &limits) ||
+	    is_too_big(s, limits))
+		return;
 	keep_flags(&v, &s->txn.flags, &s->txn.note);
 	s->txn.open = true;
 	ipc_hold(A.queue);
-	grant(s, &w, v.relay_as);
+	grant(s, &w, v.relay_as, limits);
 	send_envelope(s);
 	remember(s, DECISION_MAIL, &w, "", &v);
 	ipc_flush(A.queue);
@@ -422,7 +487,8 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 
 static void
 accept_rcpt(struct authd_session *s, const struct who *w,
-    const struct m_rcpt *m, const struct policy_verdict *v)
+    const struct m_rcpt *m, const struct policy_verdict *v,
+    const struct userlimit *limits)
 {
 	uint8_t flags = s->txn.flags;
 	char *note = s->txn.note != NULL ? xstrdup(s->txn.note) : NULL;
@@ -431,7 +497,7 @@ accept_rcpt(struct authd_session *s, const struct who *w,
 	s->txn.rcpts++;
 	ipc_hold(A.queue);
 	remember(s, DECISION_RCPT, w, m->to, v);
-	grant(s, w, v->relay_as);
+	grant(s, w, v->relay_as, limits);
 	send_rcpt(s, m, flags, note);
 	ipc_flush(A.queue);
 	free(note);
@@ -442,6 +508,7 @@ accept_rcpt(struct authd_session *s, const struct who *w,
 void
 authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 {
+	const struct userlimit *limits;
 	struct policy_verdict v;
 	struct who w;
 
@@ -461,7 +528,8 @@ authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 	if (is_refusal(&v)) {
 		remember(s, DECISION_RCPT, &w, m->to, &v);
 		refuse(s, VERDICT_RCPT, &w, &v);
-	} else {
-		accept_rcpt(s, &w, m, &v);
+		return;
 	}
+	if (limits_of(s, VERDICT_RCPT, m->to, &w, &v, &limits))
+		accept_rcpt(s, &w, m, &v, limits);
 }

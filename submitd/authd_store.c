@@ -190,6 +190,32 @@ read_shapes(void)
 	A.shapes.next_ms = now + SHAPES_REST * (cpu_us() - began) / 1000;
 }
 
+enum store_rc
+authd_limits_get(const char *sender, int64_t user_id, int64_t device,
+    const struct userlimit **limits)
+{
+	char key[sizeof(((struct policy_verdict *)0)->relay_as) + 32];
+	struct userlimit found;
+	struct store_user u;
+	enum store_rc rc = STORE_OK;
+
+	snprintf(key, sizeof(key), "%lld %s", (long long)device, sender);
+	if ((*limits = memo_get(&A.limits, key)) != NULL)
+		return STORE_OK;
+	if (user_id == 0 && !userlimit_is_map(sender)) { /* map_relay_user */
+		rc = authd_user_get(sender, &u);
+		user_id = rc == STORE_OK ? u.id : 0;
+	}
+	if (rc == STORE_OK)
+		rc = userlimit_get(A.store, &A.setup->conf.limit, sender,
+		    user_id, device, &found);
+	if (rc != STORE_OK)
+		return rc;
+	memo_put(&A.limits, key, &found, sizeof(found));
+	*limits = memo_get(&A.limits, key);
+	return STORE_OK;
+}
+
 static bool
 take_change(uint64_t version)
 {
@@ -201,6 +227,7 @@ take_change(uint64_t version)
 	}
 	memo_clear(&A.users);
 	memo_clear(&A.owned);
+	memo_clear(&A.limits);
 	keyset_clear(&A.map_keys);
 	A.map_keys = map.keys;
 	A.map_relays = map.relays;

@@ -50,6 +50,7 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 /* clang-format off */
 #define K(name) #name, .offset = offsetof(struct conf, name)
 #define SH(name) "smarthost." #name, .offset = offsetof(struct conf, smarthost_##name)
+#define LIMIT(name, id) #name, .offset = offsetof(struct conf, limit.v[LIMIT_##id])
 #define TEXT(d, r) .type = T_STR, .def = d, .roles = r
 #define NUM(t, d, lo, hi, r) .type = t, .def = d, .min = lo, .max = hi, .roles = r
 
@@ -143,6 +144,17 @@ static const struct key keys[] = {
 	{ K(duplicate_window), NUM(T_TIME, "1d", 0, 7 * DAY, FRONT | QUEUE) },
 	{ K(duplicate_without_id), NUM(T_TIME, "0", 0, HOUR, FRONT | QUEUE) },
 	{ K(postmaster), TEXT("", QUEUE) },
+
+	{ LIMIT(limit_messages_hour, MESSAGES_HOUR), NUM(T_INT, "300", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_messages_day, MESSAGES_DAY), NUM(T_INT, "2000", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_recipients_hour, RECIPIENTS_HOUR), NUM(T_INT, "2000", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_recipients_day, RECIPIENTS_DAY), NUM(T_INT, "5000", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_new_recipients_day, NEW_RECIPIENTS_DAY), NUM(T_INT, "500", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_message_size, MESSAGE_SIZE), NUM(T_SIZE, "0", 0, 2 * GIB, AUTH | QUEUE) },
+	{ LIMIT(limit_sessions, SESSIONS), NUM(T_INT, "50", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_suspend_new_recipients, SUSPEND_NEW), NUM(T_INT, "200", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_suspend_failed_recipients, SUSPEND_FAILED), NUM(T_INT, "50", 0, 1000000000, AUTH | QUEUE) },
+	{ LIMIT(limit_suspend_refused_messages, SUSPEND_REFUSED), NUM(T_INT, "100", 0, 1000000000, AUTH | QUEUE) },
 
 	{ K(history_rows), NUM(T_INT, "100000", 1000, 10000000, QUEUE) },
 	{ K(history_age), NUM(T_TIME, "30d", HOUR, 3650 * DAY, QUEUE) },

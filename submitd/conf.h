@@ -15,6 +15,7 @@
 
 #include "mem.h"
 #include "proto.h"
+#include "store/limit.h"
 
 struct strlist {
 	char **v;
@@ -98,6 +99,7 @@ struct conf {
 
 	/* queue; times in ms */
 	int64_t retry_min, retry_max, bounce_after, delay_notice;
+	struct limits limit; /* of every user; LIMIT_NONE: none */
 	int64_t duplicate_window; /* the same mail again; 0: taken as new */
 	int64_t duplicate_without_id; /* of mail without Message-ID */
 	char *postmaster;	  /* From of bounces; "": postmaster@hostname */

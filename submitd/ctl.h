@@ -49,7 +49,8 @@ struct ctl_verb {
 extern const struct ctl_verb ctl_init_verbs[], ctl_user_verbs[],
     ctl_address_verbs[], ctl_cert_verbs[], ctl_access_verbs[],
     ctl_queue_verbs[], ctl_throttle_verbs[], ctl_status_verbs[],
-    ctl_device_verbs[], ctl_ca_verbs[], ctl_check_verbs[], ctl_import_verbs[], ctl_log_verbs[],
+    ctl_device_verbs[], ctl_ca_verbs[], ctl_check_verbs[], ctl_import_verbs[],
+    ctl_limit_verbs[], ctl_log_verbs[],
     ctl_explain_verbs[];
 
 /* How a value of a result is shown to people. */

@@ -15,7 +15,7 @@ static int change_run(struct ctl *);
 static int status_run(struct ctl *);
 
 static const struct ctl_opt all_opts[] = { { "--all", false },
-	{ .name = NULL } };
+	{ "--user", true }, { .name = NULL } };
 
 /* clang-format off */
 const struct ctl_verb ctl_queue_verbs[] = {
@@ -25,13 +25,13 @@ const struct ctl_verb ctl_queue_verbs[] = {
 	  show_run, CTL_CONF, 1, 1, NULL },
 	{ "queue", "stats", "", "count messages, recipients and bytes",
 	  stats_run, CTL_CONF, 0, 0, NULL },
-	{ "queue", "hold", "QID...|--all", "keep messages from being sent",
+	{ "queue", "hold", "QID...|--user NAME|--all", "keep messages from being sent",
 	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, all_opts },
-	{ "queue", "release", "QID...|--all", "send held messages again",
+	{ "queue", "release", "QID...|--user NAME|--all", "send held messages again",
 	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, all_opts },
-	{ "queue", "retry", "QID...|--all", "try deferred messages now",
+	{ "queue", "retry", "QID...|--user NAME|--all", "try deferred messages now",
 	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, all_opts },
-	{ "queue", "del", "QID...|--all",
+	{ "queue", "del", "QID...|--user NAME|--all",
 	  "delete messages, telling nobody",
 	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, all_opts },
 	{ .noun = NULL },
@@ -333,18 +333,16 @@ status_run(struct ctl *ctl)
 	return ask_for_object(ctl, "status", status_columns);
 }
 
-/* One request for one message, or with a NULL qid for all. */
+/* One request: about a message ("qid"), a user's ("user"), or all ("all"). */
 static int
-change(const struct ctl *ctl, const char *qid, json_int_t *changed)
+change(const struct ctl *ctl, const char *which, json_t *value,
+    json_int_t *changed)
 {
 	json_t *request, *end;
 	int status;
 
 	request = json_pack("{s:s+}", "cmd", "queue.", ctl->verb->name);
-	if (qid != NULL)
-		json_object_set_new(request, "qid", json_string(qid));
-	else
-		json_object_set_new(request, "all", json_true());
+	json_object_set_new(request, which, value);
 	if ((status = ctl_ask(ctl, request, NULL, &end)) != 0)
 		return status;
 	*changed += json_integer_value(json_object_get(end, "changed"));
@@ -374,18 +372,22 @@ change_run(struct ctl *ctl)
 {
 	bool all = ctl_opt(ctl, "--all") != NULL;
 	const char *did = past_tense(ctl->verb->name);
+	const char *user = ctl_opt(ctl, "--user");
 	json_int_t n = 0;
 	int status = 0;
 
-	if (all == (ctl->words > 0))
-		return ctl_usage(ctl, "give either queue ids or --all");
+	if (all + (user != NULL) + (ctl->words > 0) != 1)
+		return ctl_usage(
+		    ctl, "give either queue ids, --user NAME or --all");
 	for (size_t i = 0; i < ctl->words; i++)
 		if (!is_qid(ctl->word[i]))
 			return bad_qid(ctl->word[i]);
 	if (all)
-		status = change(ctl, NULL, &n);
+		status = change(ctl, "all", json_true(), &n);
+	if (user != NULL)
+		status = change(ctl, "user", json_string(user), &n);
 	for (size_t i = 0; i < ctl->words; i++) {
-		int one = change(ctl, ctl->word[i], &n);
+		int one = change(ctl, "qid", json_string(ctl->word[i]), &n);
 
 		if (one == EX_UNAVAILABLE)
 			return one;

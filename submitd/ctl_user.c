@@ -14,6 +14,7 @@
 #include "store/ca.h"
 #include "store/cert.h"
 #include "store/device.h"
+#include "userlimit.h"
 
 static int add_run(struct ctl *);
 static int passwd_run(struct ctl *);
@@ -85,6 +86,7 @@ static const struct ctl_column device_columns[] = {
 static const struct ctl_column show_columns[] = {
 	{ "name", "Name", CTL_TEXT, NULL },
 	{ "state", "State", CTL_TEXT, NULL },
+	{ "suspended", "By the server since", CTL_TIME, NULL },
 	{ "reason", "Reason", CTL_TEXT, NULL },
 	{ "policy", "Policy", CTL_TEXT, NULL },
 	{ "backend", "Backend", CTL_TEXT, NULL },
@@ -162,6 +164,32 @@ user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
 	return rc;
 }
 
+/* Who behaved like a stolen account is suspended by the running server. */
+static void
+add_suspended(const struct ctl *ctl, json_t *rows)
+{
+	json_t *items = json_array(), *item, *row;
+	size_t i, j;
+
+	ctl_try(ctl, json_pack("{s:s}", "cmd", "user.suspended"), items);
+	json_array_foreach(items, i, item)
+	{
+		json_array_foreach(rows, j, row)
+		{
+			if (!json_equal(json_object_get(item, "user"),
+				json_object_get(row, "name")))
+				continue;
+			json_object_set_new(
+			    row, "state", json_string("suspended"));
+			json_object_set(
+			    row, "reason", json_object_get(item, "why"));
+			json_object_set(row, "suspended",
+			    json_object_get(item, "since"));
+		}
+	}
+	json_decref(items);
+}
+
 struct listing {
 	const struct ctl *ctl;
 	json_t *rows;
@@ -193,6 +221,7 @@ list_run(struct ctl *ctl)
 	struct listing l = { ctl, json_array(), STORE_OK };
 	enum store_rc rc = store_user_list(ctl->st, list_user, &l);
 
+	add_suspended(ctl, l.rows);
 	ctl_list(ctl, l.rows, list_columns);
 	if (rc == STORE_OK)
 		rc = l.rc;
@@ -206,8 +235,8 @@ static int
 show_run(struct ctl *ctl)
 {
 	struct store_user user;
+	json_t *object, *rows;
 	enum store_rc rc;
-	json_t *object;
 	int status;
 
 	if ((status = ctl_user(ctl, ctl->word[0], &user)) != 0)
@@ -216,7 +245,11 @@ show_run(struct ctl *ctl)
 		json_decref(object);
 		return ctl_store_fail(ctl, rc);
 	}
-	if (user.reason[0] == '\0' && !ctl->json)
+	rows = json_pack("[O]", object);
+	add_suspended(ctl, rows);
+	json_decref(rows);
+	if (json_string_length(json_object_get(object, "reason")) == 0 &&
+	    !ctl->json)
 		json_object_del(object, "reason");
 	if (user.mechanisms[0] == '\0' && !ctl->json)
 		json_object_del(object, "mechanisms");
@@ -499,10 +532,28 @@ suspend_run(struct ctl *ctl)
 	    "is suspended");
 }
 
+/* Both suspensions end: by an administrator, and by the running server. */
 static int
 resume_run(struct ctl *ctl)
 {
-	return change_state(ctl, STORE_USER_ACTIVE, NULL, "is active");
+	json_t *ask = json_pack(
+	    "{s:s, s:s}", "cmd", "user.resume", "user", ctl->word[0]);
+	json_t *end = NULL;
+	int status;
+
+	if (userlimit_is_map(ctl->word[0])) {
+		if ((status = ctl_ask(ctl, ask, NULL, &end)) == 0)
+			ctl_done(ctl, end, "%s is active", ctl->word[0]);
+		return status;
+	}
+	status = change_state(ctl, STORE_USER_ACTIVE, NULL, "is active");
+	if (status != 0)
+		json_decref(ask);
+	else if (ctl_try(ctl, ask, NULL) == -1)
+		ctl_note("note: the server does not answer; if it had "
+			 "suspended %s, that goes on",
+		    ctl->word[0]);
+	return status;
 }
 
 static int

@@ -107,20 +107,25 @@ reply_text(enum smtp_reply id, const char *arg, char *out, size_t size)
 }
 
 void
-facts_said(const struct policy_verdict *v, const char *arg,
-    struct facts_reply_said *said)
+facts_said_reply(
+    enum smtp_reply id, const char *arg, struct facts_reply_said *said)
 {
-	enum smtp_reply id = facts_reply(v->why);
-
-	if (v->code != 0) {
-		said->code = v->code;
-		snprintf(said->esc, sizeof(said->esc), "%s", v->esc);
-		snprintf(said->text, sizeof(said->text), "%s", v->text);
-		return;
-	}
 	said->code = smtp_reply_code(id);
 	snprintf(said->esc, sizeof(said->esc), "%s", smtp_reply_status(id));
 	reply_text(id, arg, said->text, sizeof(said->text));
+}
+
+void
+facts_said(const struct policy_verdict *v, const char *arg,
+    struct facts_reply_said *said)
+{
+	if (v->code == 0) {
+		facts_said_reply(facts_reply(v->why), arg, said);
+		return;
+	}
+	said->code = v->code;
+	snprintf(said->esc, sizeof(said->esc), "%s", v->esc);
+	snprintf(said->text, sizeof(said->text), "%s", v->text);
 }
 
 struct policy_options

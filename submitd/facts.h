@@ -39,6 +39,10 @@ struct facts_reply_said {
 const char *facts_reply_arg(
     enum policy_why, const char *sender, const char *reason);
 
+/* A row of the reply table with its argument. */
+void facts_said_reply(
+    enum smtp_reply, const char *arg, struct facts_reply_said *);
+
 /* The reply to a verdict that refuses, whoever has its words. */
 void facts_said(
     const struct policy_verdict *, const char *arg, struct facts_reply_said *);

@@ -56,7 +56,7 @@ enum what { ADDRESS, ADDRESS_STRANGERS, STRANGERS, CONNECTIONS, FILES, WHATS };
 static const char *const names[WHATS] = { "address", "address-strangers",
 	"strangers", "connections", "descriptors" };
 
-static struct limits {
+static struct front_limits {
 	struct conntable table;
 	struct conns strangers[2]; /* of known addresses the second */
 	struct conns turns;        /* handshakes that wait for a step */

@@ -5,6 +5,7 @@
 
 #include "auth/pace.h"
 #include "digest.h"
+#include "store/limit.h"
 
 enum kind { END, U8, U16, U32, U64, I64, STR, BLOB };
 
@@ -161,7 +162,9 @@ FIELDS(f_grant) = {
 	F(I64, m_grant, user_id, 0),
 	F(STR, m_grant, user, NAME_MAX_LEN),
 	F(STR, m_grant, how, 32),
-	F(STR, m_grant, client_addr, ADDR_MAX), { 0 } };
+	F(STR, m_grant, client_addr, ADDR_MAX),
+	F(I64, m_grant, device, 0),
+	F(BLOB, m_grant, limits, 2 * sizeof(struct limits)), { 0 } };
 FIELDS(f_envelope) = {
 	F(U32, m_envelope, txn, NUM_MAX),
 	F(STR, m_envelope, from, PATH_MAX_LEN),
@@ -225,7 +228,9 @@ FIELDS(f_txn) = { F(U32, m_txn, txn, NUM_MAX), { 0 } };
 FIELDS(f_data_ready) = {
 	F(U32, m_data_ready, txn, NUM_MAX),
 	F(U16, m_data_ready, reply, NUM_MAX),
-	F(U64, m_data_ready, qid, 0), { 0 } };
+	F(U64, m_data_ready, qid, 0),
+	F(STR, m_data_ready, text, TEXT_MAX),
+	F(U64, m_data_ready, max_size, 0), { 0 } };
 FIELDS(f_submit) = {
 	F(U32, m_submit, txn, NUM_MAX),
 	F(U64, m_submit, size, 0),

@@ -360,6 +360,8 @@ struct m_grant {
 	const char *user; /* its name, for the log and the records */
 	const char *how;  /* "PLAIN", "EXTERNAL", "cert", "map" ... */
 	const char *client_addr;
+	int64_t device;	    /* 0: none */
+	struct blob limits; /* two struct limits: of the user, the device */
 };
 
 /* Begins the envelope of transaction txn, replacing any earlier one. */
@@ -468,6 +470,8 @@ struct m_data_ready {
 	uint32_t txn;
 	uint16_t reply; /* R_DATA_GO, or a refusal: R_INSUFFICIENT_STORAGE ... */
 	uint64_t qid;	/* the queue id the message will have */
+	const char *text; /* the argument of the reply, where it has one */
+	uint64_t max_size; /* of this message; 0: as of any other */
 };
 
 struct m_submit {

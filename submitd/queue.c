@@ -104,7 +104,8 @@ run_group(struct queue *q, struct queue_ops_list *group)
 			    op->sub != NULL ? "refused" : "result-refused",
 			    "error=%s", mailq_errtext(q->mq));
 	}
-	if ((rc = queue_decisions_prune(q)) != MAILQ_OK)
+	if ((rc = queue_decisions_prune(q)) != MAILQ_OK ||
+	    (rc = queue_quota_save(q)) != MAILQ_OK)
 		return rc;
 	if (now - q->high_saved_ms >= SAVE_HIGH_MS) {
 		if ((rc = mailq_save_high(q->mq, q->last_qid)) != MAILQ_OK)
@@ -119,6 +120,7 @@ end_group(struct queue *q, struct queue_ops_list *group)
 {
 	struct queue_op *op;
 
+	queue_quota_saved(q);
 	while ((op = TAILQ_FIRST(group)) != NULL) {
 		TAILQ_REMOVE(group, op, link);
 		if (op->sub != NULL)
@@ -355,6 +357,7 @@ queue_free(struct queue *q)
 	event_free(q->ev_sweep);
 	event_free(q->ev_leave);
 	queue_history_free(q);
+	queue_quota_free(q);
 	queue_conns_free(q);
 	queue_login_free(q); /* before the lock of the spool goes */
 	mailq_close(&q->mq);
@@ -534,6 +537,7 @@ queue_start(struct role_setup *s, char *err, size_t errlen)
 		return -1;
 	}
 	queue_login_start(q);
+	queue_quota_start(q);
 	queue_history_start(q);
 	if (s->table.shape.regions > 0) /* else it comes with a front */
 		queue_conns_table(

@@ -11,6 +11,8 @@
  *	queue_ctl.c	what submitctl asks
  *	queue_login.c	logins: guessing, last use of devices
  *	queue_conns.c	how many clients the fronts have
+ *	queue_quota.c	limits of users and devices
+ *	queue_suspend.c	an end to what looks like a stolen account
  *
  * Everything that changes the database on its way in or out is an operation
  * (struct queue_op) and waits for the commit group: all that is there when the
@@ -28,6 +30,7 @@
 #include "digest.h"
 #include "ipc.h"
 #include "role.h"
+#include "smtp_reply.h"
 #include "store/mailq.h"
 
 struct control;
@@ -65,6 +68,8 @@ struct queue_rcpt {
 	char *orcpt;
 	uint8_t notify;
 	uint8_t flags; /* enum envelope_flag */
+	bool remember;  /* the digest is to be stored */
+	int64_t digest; /* of user and address */
 };
 
 /* One decision and, behind it in the same block, its strings. */
@@ -84,11 +89,14 @@ struct queue_envelope {
 	struct queue_decisions decisions; /* why it was accepted */
 	unsigned ndecisions;
 	bool refused; /* too many recipients: may not be used */
+	struct quota_device *sender; /* it counts for; NULL: not yet */
+	unsigned fresh;              /* of its recipients */
 };
 
 struct queue_grant {
 	int64_t user_id;
 	char *user, *how, *client_addr;
+	struct quota_device *sender; /* queue_quota.c; NULL in a submission */
 };
 
 /* DATA was answered with 354: the envelope is in use. */
@@ -113,6 +121,9 @@ struct queue_submission {
 	bool has_id, has_key;
 	unsigned char key[DIGEST_LEN];
 	uint64_t first_qid;
+	/* queue_quota.c */
+	bool counted, suspends;
+	char *note; /* why it must be held; NULL: it need not */
 
 	uint64_t sid;
 	uint32_t txn;
@@ -209,6 +220,7 @@ struct queue {
 	struct queue_dest dest;
 	struct queue_login *login;
 	struct queue_conns *conns;
+	struct queue_quota *quota;
 	uint64_t proof; /* counts signs of life of the smarthost */
 
 	int64_t decided_us;    /* time of the last decision */
@@ -268,6 +280,47 @@ enum mailq_rc queue_again_find(struct queue *, struct queue_submission *);
 void queue_again_log(const struct queue_submission *);
 /* Forgets some of what is too old; *any: there was some. */
 enum mailq_rc queue_again_prune(struct queue *, bool *any);
+
+/* ---- queue_quota.c ---- */
+
+enum { QUEUE_REFUSAL_MAX = 256 };
+
+struct queue_refusal {
+	enum smtp_reply reply;
+	int64_t wait_ms; /* then it may be sent; -1: never */
+	char text[QUEUE_REFUSAL_MAX]; /* the argument of the reply */
+};
+
+/* After the spool was opened, and before it is closed. */
+void queue_quota_start(struct queue *);
+void queue_quota_free(struct queue *);
+/* A session sends for this grant, and ends. */
+void queue_quota_join(
+    struct queue *, struct queue_grant *, const struct m_grant *);
+void queue_quota_part(struct queue_grant *);
+/* May the next envelope of the session be sent?  It counts from then on, until
+ * it is released. */
+bool queue_quota_open(
+    struct queue *, struct queue_session *, struct queue_refusal *);
+void queue_quota_release(struct queue_envelope *);
+/* Bytes of a message, 0: no limit. */
+uint64_t queue_quota_size(const struct queue_grant *);
+/* A part of the group's transaction, before the message is added.  Sets note. */
+enum mailq_rc queue_quota_apply(struct queue *, struct queue_submission *);
+/* It was not committed. */
+void queue_quota_undo(struct queue *, struct queue_submission *);
+/* The sums of a group, in its transaction, and after its COMMIT. */
+enum mailq_rc queue_quota_save(struct queue *);
+void queue_quota_saved(struct queue *);
+/* So many recipients of a user's mail failed for good. */
+void queue_quota_failed(struct queue *, const char *user, unsigned rcpts);
+/* In a transaction: forgets some of what is too old; *any: there was some. */
+enum mailq_rc queue_quota_prune(struct queue *, bool *any);
+/* Those who are suspended, at most max. */
+json_t *queue_quota_suspended(const struct queue *, size_t max);
+void queue_ctl_limit_usage(struct control_conn *, const json_t *);
+void queue_ctl_user_suspended(struct control_conn *, const json_t *);
+void queue_ctl_user_resume(struct control_conn *, const json_t *);
 
 /* ---- queue_job.c ---- */
 
@@ -346,6 +399,10 @@ void queue_decision_ruled(struct queue *, const struct mailq_mail *,
     const struct mailq_rcpt *, const struct m_job_result *);
 /* The command history.list. */
 void queue_history_list(struct control_conn *, const json_t *request);
+/* The next envelope of the session was refused for a limit. */
+struct facts_reply_said;
+void queue_decision_limit(struct queue *, const struct queue_session *,
+    int64_t device, const struct facts_reply_said *);
 
 /* ---- queue_ctl.c ---- */
 

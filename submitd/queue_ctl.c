@@ -3,14 +3,16 @@
  *
  *	queue.list			an item for each message
  *	queue.show {"qid":HEX}		one item, with more of the envelope
- *	queue.hold, .release, .retry, .del {"qid":HEX} or {"all":true}
- *					"changed": number of messages
+ *	queue.hold, .release, .retry, .del {"qid":HEX}, {"user":TEXT} or
+ *	{"all":true}			"changed": number of messages
  *	queue.stats			"messages", "bytes", "oldest",
  *					"recipients": number by state
  *	history.list			see queue_history.c
  *	status				see status() below
  *	throttle.list, throttle.clear, device.seen
  *					see queue_login.c
+ *	limit.usage, user.suspended, user.resume
+ *					see queue_quota.c
  *
  * An item: qid, from, user, size, arrived, state, next_try (null if nothing is
  * scheduled), rcpts: [to, state, attempts, next_try, last, code, esc, text,
@@ -39,7 +41,7 @@
 #define PACKAGE_VERSION "unknown"
 #endif
 
-enum { LIST_BATCH = 32 };
+enum { LIST_BATCH = 32, ALARMS_MAX = 20 /* for users */ };
 
 /* ---- values ---- */
 
@@ -289,46 +291,51 @@ do_retry(struct queue *q, uint64_t qid, unsigned *n)
 }
 
 static enum mailq_rc
-delete_all(struct queue *q, unsigned *n)
+do_delete(struct queue *q, uint64_t qid, unsigned *n)
+{
+	*n = 0;
+	if (queue_find_job(q, qid) != NULL)
+		return MAILQ_OK; /* being sent: too late for it */
+	*n = 1;
+	return mailq_delete(q->mq, qid);
+}
+
+typedef enum mailq_rc what_fn(struct queue *, uint64_t qid, unsigned *n);
+
+/* One after the other: those of a user, or with NULL all. */
+static enum mailq_rc
+each(struct queue *q, const char *user, what_fn *what, unsigned *n)
 {
 	uint64_t qid[LIST_BATCH], last = 0;
 	size_t got = 0, i;
+	unsigned one = 0;
 	enum mailq_rc rc;
 
 	do {
-		rc = mailq_list(q->mq, last, qid, LIST_BATCH, &got);
+		rc = user != NULL ? mailq_of_user(q->mq, user, last, qid,
+					LIST_BATCH, &got)
+				  : mailq_list(
+					q->mq, last, qid, LIST_BATCH, &got);
 		for (i = 0; i < got && rc == MAILQ_OK; i++) {
 			last = qid[i];
-			if (queue_find_job(q, qid[i]) != NULL)
-				continue; /* too late for it */
-			rc = mailq_delete(q->mq, qid[i]);
-			++*n;
+			rc = what(q, qid[i], &one);
+			*n += one;
 		}
 	} while (rc == MAILQ_OK && got == LIST_BATCH);
 	return rc;
 }
 
-static enum mailq_rc
-do_delete(struct queue *q, uint64_t qid, unsigned *n)
-{
-	*n = 0;
-	if (qid == 0)
-		return delete_all(q, n);
-	*n = 1;
-	return mailq_delete(q->mq, qid);
-}
-
 static void
-change(struct control_conn *c, const json_t *request,
-    enum mailq_rc (*what)(struct queue *, uint64_t, unsigned *))
+change(struct control_conn *c, const json_t *request, what_fn *what)
 {
+	const char *user = json_string_value(json_object_get(request, "user"));
+	bool all = json_is_true(json_object_get(request, "all"));
 	struct queue *q = control_arg(c);
 	uint64_t qid = 0;
 	enum mailq_rc rc;
 	unsigned n = 0;
 
-	if (!json_is_true(json_object_get(request, "all")) &&
-	    !get_qid(c, request, &qid))
+	if (user == NULL && !all && !get_qid(c, request, &qid))
 		return;
 	if (what == do_delete && qid != 0 && queue_find_job(q, qid) != NULL) {
 		control_fail(c, EX_TEMPFAIL,
@@ -337,7 +344,11 @@ change(struct control_conn *c, const json_t *request,
 		return;
 	}
 	rc = mailq_begin(q->mq);
-	if (rc == MAILQ_OK && (rc = what(q, qid, &n)) == MAILQ_OK)
+	if (rc == MAILQ_OK && user == NULL && what != do_delete)
+		rc = what(q, qid, &n);
+	else if (rc == MAILQ_OK)
+		rc = qid != 0 ? what(q, qid, &n) : each(q, user, what, &n);
+	if (rc == MAILQ_OK)
 		rc = mailq_commit(q->mq);
 	else
 		mailq_rollback(q->mq);
@@ -345,8 +356,8 @@ change(struct control_conn *c, const json_t *request,
 		database_failed(c, rc);
 		return;
 	}
-	log_event(LOG_INFO, 0, qid, "admin", "cmd=%s changed=%u",
-	    json_string_value(json_object_get(request, "cmd")), n);
+	log_event(LOG_INFO, 0, qid, "admin", "cmd=%s user=%s changed=%u",
+	    json_string_value(json_object_get(request, "cmd")), user, n);
 	control_ok(c, json_pack("{s:i}", "changed", (int)n));
 	queue_dest_probe_now(q);
 }
@@ -473,14 +484,32 @@ smarthost_object(const struct queue *q)
 	return o;
 }
 
+/* Somebody who is suspended, as an alarm. */
+static void
+add_suspended(json_t *alarms, const json_t *who)
+{
+	json_t *o = json_object();
+
+	set(o, "what", json_string("suspended"));
+	set(o, "trouble", json_incref(json_object_get(who, "user")));
+	set(o, "text", json_incref(json_object_get(who, "why")));
+	set(o, "since", json_incref(json_object_get(who, "since")));
+	json_array_append_new(alarms, o);
+}
+
 static json_t *
 alarms_array(const struct queue *q)
 {
 	const struct queue_dest *d = &q->dest;
-	json_t *a = json_array(), *o;
+	json_t *a = json_array(), *o, *suspended;
+	size_t i;
 
 	if ((o = queue_login_alarm(q)) != NULL)
 		json_array_append_new(a, o);
+	suspended = queue_quota_suspended(q, ALARMS_MAX);
+	json_array_foreach(suspended, i, o)
+		add_suspended(a, o);
+	json_decref(suspended);
 	if (!d->alarm)
 		return a;
 	o = json_object();
@@ -535,6 +564,9 @@ static const struct control_verb verbs[] = {
 	{ "throttle.list", queue_ctl_throttle_list },
 	{ "throttle.clear", queue_ctl_throttle_clear },
 	{ "device.seen", queue_ctl_device_seen },
+	{ "limit.usage", queue_ctl_limit_usage },
+	{ "user.suspended", queue_ctl_user_suspended },
+	{ "user.resume", queue_ctl_user_resume },
 	{ NULL, NULL },
 };
 

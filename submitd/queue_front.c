@@ -38,7 +38,6 @@
 #include "log.h"
 #include "mem.h"
 #include "queue.h"
-#include "smtp_reply.h"
 
 enum { WARN_EVERY_MS = 10 * 1000 };
 #define SPACE_SHARE_MAX ((uint64_t)1024 * 1024 * 1024)
@@ -88,6 +87,7 @@ envelope_free(struct queue_envelope **ep)
 		free(e->rcpt[i].orcpt);
 	}
 	queue_decisions_clear(&e->decisions);
+	queue_quota_release(e);
 	free(e->rcpt);
 	free(e->from);
 	free(e->envid);
@@ -97,6 +97,7 @@ envelope_free(struct queue_envelope **ep)
 static void
 grant_clear(struct queue_grant *g)
 {
+	queue_quota_part(g);
 	free(g->user);
 	free(g->how);
 	free(g->client_addr);
@@ -253,6 +254,7 @@ on_grant(struct ipc *ipc, const struct ipc_in *in)
 		.how = xstrdup(m->how),
 		.client_addr = xstrdup(m->client_addr),
 	};
+	queue_quota_join(p->q, &s->grant, m);
 }
 
 static void
@@ -438,7 +440,7 @@ has_space_for_file(struct queue *q)
 
 static enum smtp_reply
 open_txn(const struct queue_peer *p, struct queue_session *s,
-    const struct ipc_in *in)
+    const struct ipc_in *in, struct queue_refusal *r)
 {
 	const struct m_data_open *m = &in->m->data_open;
 
@@ -450,6 +452,8 @@ open_txn(const struct queue_peer *p, struct queue_session *s,
 	}
 	if (!has_space(p->q))
 		return R_NO_SPACE;
+	if (!queue_quota_open(p->q, s, r))
+		return r->reply;
 	s->open = xcalloc(1, sizeof(*s->open));
 	s->open->env = s->next;
 	s->open->qid = queue_new_qid(p->q);
@@ -462,10 +466,15 @@ on_data_open(struct ipc *ipc, const struct ipc_in *in)
 {
 	struct queue_peer *p = ipc_arg(ipc);
 	struct queue_session *s = complete_session(p, in);
-	struct m_data_ready m = { .txn = in->m->data_open.txn };
+	struct queue_refusal r = { .text = "" };
+	struct m_data_ready m = { .txn = in->m->data_open.txn,
+		.text = r.text };
 
-	m.reply = open_txn(p, s, in);
-	m.qid = m.reply == R_DATA_GO ? s->open->qid : 0;
+	m.reply = open_txn(p, s, in, &r);
+	if (m.reply == R_DATA_GO) {
+		m.qid = s->open->qid;
+		m.max_size = queue_quota_size(&s->grant);
+	}
 	ipc_send(p->ipc, M_DATA_READY, in->sid, &m);
 }
 
@@ -660,11 +669,12 @@ recipients_of(const struct queue_submission *s, struct mailq_rcpt *out)
 			continue;
 		out[n++] = (struct mailq_rcpt){
 			.address = r->address,
-			.state = (r->flags & ENVELOPE_HOLD) != 0
+			.state = (r->flags & ENVELOPE_HOLD) != 0 ||
+				s->note != NULL
 			    ? MAILQ_HELD
 			    : MAILQ_WAITING,
 			.next_ms = first_try(s),
-			.text = r->note,
+			.text = s->note != NULL ? s->note : r->note,
 			.opt = { r->notify, r->orcpt },
 		};
 	}
@@ -702,7 +712,8 @@ queue_submission_apply(struct queue *q, struct queue_submission *s)
 	struct mailq_rcpt *r;
 	enum mailq_rc rc;
 
-	if ((rc = queue_again_find(q, s)) != MAILQ_OK || s->first_qid != 0)
+	if ((rc = queue_again_find(q, s)) != MAILQ_OK || s->first_qid != 0 ||
+	    (rc = queue_quota_apply(q, s)) != MAILQ_OK)
 		return rc;
 	r = xcalloc(s->env->nrcpt, sizeof(*r));
 	rc = mailq_add(q->mq, &m, s->data, r, recipients_of(s, r));
@@ -745,6 +756,8 @@ queue_submission_end(
 	struct queue_submission *s = *sp;
 
 	*sp = NULL;
+	if (rc != MAILQ_OK)
+		queue_quota_undo(q, s);
 	if (rc == MAILQ_OK && s->first_qid != 0)
 		queue_again_log(s);
 	else if (rc == MAILQ_OK)
@@ -762,5 +775,6 @@ queue_submission_end(
 	envelope_free(&s->env);
 	grant_clear(&s->grant);
 	free(s->data);
+	free(s->note);
 	free(s);
 }

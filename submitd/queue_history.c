@@ -30,6 +30,7 @@
 
 #include "auth/policy.h"
 #include "control.h"
+#include "facts.h"
 #include "ladder.h"
 #include "log.h"
 #include "mem.h"
@@ -305,6 +306,39 @@ queue_decision_ruled(struct queue *q, const struct mailq_mail *mail,
 	keep(q, &d);
 }
 
+void
+queue_decision_limit(struct queue *q, const struct queue_session *s,
+    int64_t device, const struct facts_reply_said *said)
+{
+	const struct decision d = {
+		.at_us = next_us(q),
+		.sid = s->sid,
+		.phase = "data",
+		.result = policy_decision_name(said->code >= 500
+			? POLICY_REFUSE_PERM
+			: POLICY_REFUSE_TEMP),
+		.why = policy_why_name(POLICY_WHY_LIMIT),
+		.code = said->code,
+		.esc = said->esc,
+		.text = said->text,
+		.user = s->grant.user,
+		.device = device,
+		.how = s->grant.how,
+		.client_addr = s->grant.client_addr,
+		.client_name = "",
+		.verify = "",
+		.cn = "",
+		.subject = "",
+		.issuer = "",
+		.sender = s->next->from,
+		.rcpt = "",
+		.key = "",
+		.ladder = "",
+	};
+
+	keep(q, &d);
+}
+
 enum mailq_rc
 queue_decisions_apply(struct queue *q, const struct queue_submission *s)
 {
@@ -370,15 +404,17 @@ on_prune(evutil_socket_t fd, short what, void *arg)
 {
 	struct queue *q = arg;
 	struct history *h = queue_history_begin(q);
-	bool any = false, again = false;
+	bool any = false, again = false, quota = false;
 
 	(void)fd, (void)what;
 	if (h != NULL && prune_history(q, h) == -1)
 		queue_history_failed(q);
 	if (mailq_begin(q->mq) == MAILQ_OK) {
 		if (prune_queue(q, &any) == MAILQ_OK &&
-		    queue_again_prune(q, &again) == MAILQ_OK && (any || again))
-			mailq_commit(q->mq);
+		    queue_again_prune(q, &again) == MAILQ_OK &&
+		    queue_quota_prune(q, &quota) == MAILQ_OK &&
+		    (any || again || quota) && mailq_commit(q->mq) == MAILQ_OK)
+			queue_quota_saved(q);
 		else
 			mailq_rollback(q->mq);
 	}

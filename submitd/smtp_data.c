@@ -109,11 +109,14 @@ smtp_data_ready(struct session *s, const struct m_data_ready *m)
 		return;
 	if (m->reply != R_DATA_GO) {
 		smtp_txn_end(s);
-		session_reply(s, (enum smtp_reply)m->reply, NULL, NULL);
+		session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);
 		session_enter(s, ST_COMMAND);
 		return;
 	}
 	t->qid = m->qid;
+	t->max_size = s->conf->max_message_size;
+	if (m->max_size > 0 && m->max_size < t->max_size)
+		t->max_size = m->max_size;
 	t->refuse = R_DATA_GO;
 	dotline_in_init(&t->dots, s->conf->normalize_newlines);
 	header_init(&t->header, &fixups, s, s->conf->hostname, 0);
@@ -153,7 +156,7 @@ take_decoded(void *arg, const void *data, size_t len)
 
 	if (t->refuse != R_DATA_GO)
 		return;
-	if (t->dots.size > s->conf->max_message_size) {
+	if (t->dots.size > t->max_size) {
 		refuse(t, R_TOO_BIG);
 		return;
 	}
@@ -201,7 +204,7 @@ static const char *
 refusal_arg(const struct session *s, char out[24])
 {
 	unsigned long long n = s->txn.refuse == R_HEADER_TOO_BIG ?
-	    HEADER_LIMIT : s->conf->max_message_size;
+	    HEADER_LIMIT : s->txn.max_size;
 
 	snprintf(out, 24, "%llu", n);
 	return out;

@@ -54,6 +54,7 @@ struct txn {
 
 	/* while the message comes */
 	uint64_t qid;
+	uint64_t max_size; /* bytes of this message */
 	struct dotline_in dots;
 	struct header header;
 	struct buf out;   /* fixed up, not yet in the file */

@@ -51,7 +51,6 @@ X(R_CLOSE_TLS_TIMEOUT, 421, "4.4.2", "Neither TLS nor a login in time, closing; 
 X(R_CLOSE_OVERLOAD, 421, "4.3.2", "Too many clients are waiting and you were not logged in, closing; connect again and log in at once") \
 X(R_CLOSE_ERRORS, 421, "4.7.0", "Too many errors, closing") \
 X(R_CLOSE_SESSION_LIMIT, 421, "4.7.0", "This session has reached its limit, closing; connect again to go on") \
-X(R_CLOSE_USER_SESSIONS, 421, "4.7.0", "Your account has too many connections open; close some and connect again") \
 X(R_CLOSE_REVOKED, 421, "4.7.0", "The credential of this session was revoked, closing; ask your administrator") \
 \
 /* Commands: syntax and order */ \
@@ -111,7 +110,7 @@ X(R_MAIL_UNQUALIFIED, 554, "5.1.8", "The sender needs a full domain, as in you@e
 X(R_MAIL_NOT_OWNED, 550, "5.7.1", "You may not send as <%s>; choose one of your own addresses or ask your administrator") \
 X(R_USER_SUSPENDED, 550, "5.7.13", "Your account is suspended: %s; ask your administrator") \
 X(R_USER_DISABLED, 550, "5.7.13", "Your account is disabled; ask your administrator") \
-X(R_LIMIT_USER, 450, "4.7.0", "You have reached a limit: %s; try again later or ask your administrator") \
+X(R_LIMIT_USER, 450, "4.7.0", "You have reached a limit: %s; ask your administrator if that is too little") \
 \
 /* Parameters of MAIL and RCPT */ \
 X(R_PARAM_UNKNOWN, 555, "5.5.4", "Parameter %s is not known here") \

@@ -39,6 +39,7 @@ static const struct ctl_verb *const tables[] = {
 	ctl_ca_verbs,
 	ctl_access_verbs,
 	ctl_queue_verbs,
+	ctl_limit_verbs,
 	ctl_throttle_verbs,
 	ctl_status_verbs,
 	ctl_log_verbs,

@@ -17,7 +17,7 @@ import tap as taplib
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OPEN_ENDS = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 SLEEPS = re.compile(r"(\bsleep [0-9]|time\.sl" r"eep\(|\busl" r"eep\()")
-KEY = re.compile(r"\{ (K|SH)\((\w+)\)(.*)")
+KEY = re.compile(r"\{ (K|SH|LIMIT)\((\w+)(?:, \w+)?\)(.*)")
 RANGE = re.compile(r"NUM\(T_(?:INT|SIZE|TIME), [^,]*, ([^,]*), ([^,]*),")
 UNITS = {"SECOND": 1000, "MINUTE": 60000, "HOUR": 3600000, "DAY": 86400000,
          "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}

@@ -45,6 +45,8 @@ on_ready(struct ipc *p, const struct ipc_in *in)
 	struct rig *r = ipc_arg(p);
 
 	r->ready = in->m->data_ready;
+	snprintf(r->ready_text, sizeof(r->ready_text), "%s", r->ready.text);
+	r->ready.text = r->ready_text;
 	r->ready_sid = in->sid;
 	r->nready++;
 }
@@ -400,6 +402,20 @@ rig_grant(struct rig *r, uint64_t sid, const char *user)
 		.user = user,
 		.how = "PLAIN",
 		.client_addr = "192.0.2.7" };
+
+	ipc_send(r->auth, M_GRANT, sid, &m);
+}
+
+void
+rig_grant_limits(struct rig *r, uint64_t sid, const char *user, int64_t device,
+    const struct limits *limits)
+{
+	struct m_grant m = { .user_id = 1,
+		.user = user,
+		.how = "PLAIN",
+		.client_addr = "192.0.2.7",
+		.device = device,
+		.limits = { limits, 2 * sizeof(*limits) } };
 
 	ipc_send(r->auth, M_GRANT, sid, &m);
 }

@@ -47,6 +47,7 @@ struct rig {
 
 	/* the last answers to front, and how many there were */
 	struct m_data_ready ready;
+	char ready_text[512];
 	uint64_t ready_sid;
 	unsigned nready;
 	struct m_submitted submitted;
@@ -94,6 +95,9 @@ void rig_settle(struct rig *);
 
 /* auth: all that a submission needs; to is separated by blanks. */
 void rig_grant(struct rig *, uint64_t sid, const char *user);
+/* limits: two, of the user and of the device. */
+void rig_grant_limits(struct rig *, uint64_t sid, const char *user,
+    int64_t device, const struct limits *limits);
 void rig_envelope(struct rig *, uint64_t sid, uint32_t txn, const char *from,
     const char *to, uint8_t flags);
 /* One more recipient of it. */

@@ -923,7 +923,7 @@ every_word_has_a_name(void **state)
 	(void)state;
 	for (int i = 0; i <= POLICY_QUARANTINE; i++)
 		assert_non_null(policy_decision_name((enum policy_decision)i));
-	for (int i = 0; i <= POLICY_WHY_RCPT_NO_DOMAIN; i++)
+	for (int i = 0; i <= POLICY_WHY_LIMIT; i++)
 		assert_non_null(policy_why_name((enum policy_why)i));
 	for (int i = 0; i < POLICY_RULE_MAX; i++)
 		assert_non_null(policy_rule_name((enum policy_rule)i));

@@ -1,0 +1,77 @@
+/*
+ * What queue_quota.c (limits) and queue_suspend.c (an end to what looks like a
+ * stolen account) share: what was counted of each sender.
+ */
+#ifndef SUBMITD_QUEUE_QUOTA_H
+#define SUBMITD_QUEUE_QUOTA_H
+
+#include "queue.h"
+#include "store/limit.h"
+#include "usage.h"
+
+enum { QUOTA_BUCKETS = 1024 };
+
+/* What is counted of a user, or of one of the devices. */
+struct quota_part {
+	struct limits limits;
+	struct usage usage;
+	unsigned sessions;
+	uint64_t open[USAGES]; /* at DATA, not committed yet */
+};
+
+struct quota_device {
+	LIST_ENTRY(quota_device) link;
+	LIST_ENTRY(quota_device) dirty;
+	struct quota *of;
+	int64_t id; /* 0: the account itself */
+	struct quota_part part;
+	bool is_dirty;
+	int64_t dirty_step; /* from this one on */
+};
+
+struct quota {
+	LIST_ENTRY(quota) link;
+	char *user;
+	struct quota_part part;
+	LIST_HEAD(, quota_device) devices;
+	char *why; /* it is suspended; NULL: it is not */
+	int64_t suspended_ms;
+	int64_t used_ms;
+	unsigned refs;
+};
+
+struct queue_quota {
+	LIST_HEAD(, quota) table[QUOTA_BUCKETS];
+	LIST_HEAD(, quota_device) dirty;
+	uint8_t slice; /* of the known recipients, to be pruned */
+};
+
+/* ---- queue_quota.c ---- */
+
+/* NULL: nothing is known of the user now. */
+struct quota *quota_find(const struct queue *, const char *user);
+/* With what the spool knows of the user. */
+struct quota *quota_get(struct queue *, const char *user);
+struct quota_device *quota_device(struct quota *, int64_t id);
+void quota_count(struct queue *, struct quota_device *, enum usage_what,
+    int64_t n, int64_t at_ms);
+/* Its sums are written with the next group: those from this step on. */
+void quota_mark(struct queue *, struct quota_device *, int64_t step);
+/* The spool could not be asked. */
+void quota_warn(const struct queue *);
+/* The user a request names, or NULL, and answered, if it names none. */
+const char *quota_user(struct control_conn *, const json_t *request);
+
+/* ---- queue_suspend.c ---- */
+
+void suspend_load(struct queue *);
+/* In the transaction that is open: suspends who is suspect (*did), and holds
+ * what is there.  Undo it when the transaction fails. */
+enum mailq_rc suspend_suspect(struct queue *, struct quota *, bool *did);
+void suspend_undo(struct quota *);
+/* The same in a transaction of its own. */
+void suspend_judge(struct queue *, struct quota *);
+/* Why mail is held; the caller frees. */
+char *suspend_note(const struct quota *);
+
+#endif
