@@ -1,5 +1,6 @@
 # postfix.sh: a real Postfix for demonstrations and measurements, started from
-# its unpacked Debian package.  To be sourced by sh or bash, run as root.
+# its unpacked Debian package.  To be sourced by sh or bash after unpack.sh, run
+# as root.
 #
 # Nothing is installed, and nothing of the machine's own mail system is read or
 # written: no /etc/postfix, no /var/spool/postfix, no syslog, no /etc/passwd.
@@ -40,62 +41,11 @@ _postfix_fail() {
 	return 1
 }
 
-# Fetches one package file into a cache; says nothing if it is there already.
-_postfix_fetch() { # CACHE PACKAGE
-	local cache="$1" package="$2"
-
-	set -- "$cache/${package}"_*.deb
-	if [ -f "$1" ]; then
-		return 0
-	fi
-	(
-		cd "$cache" || exit 1
-		set -- apt-get -qq -o APT::Sandbox::User=root download "$package"
-		"$@" 2>apt.log || { apt-get -qq update && "$@"; } 2>apt.log ||
-		    { cat apt.log >&2; exit 1; }
-		rm -f apt.log
-	) || _postfix_fail "package $package can't be fetched"
-}
-
-_postfix_extract() { # CACHE PACKAGE
-	local cache="$1" package="$2"
-
-	_postfix_fetch "$cache" "$package" || return 1
-	set -- "$cache/${package}"_*.deb
-	dpkg-deb -x "$1" "$POSTFIX_ROOT" ||
-	    _postfix_fail "$1 can't be unpacked"
-}
-
-# Names of libraries that unpacked programs need and nobody provides.  All
-# Postfix programs use the same ones.
-_postfix_missing() {
-	_postfix_env find "$POSTFIX_ROOT/usr" -type f \
-	    \( -name smtpd -o -name 'sasl*' -o -name '*.so*' \) \
-	    -exec ldd {} + 2>/dev/null | sed -n 's/ => not found//p' | sort -u
-}
-
-# Packages whose name begins with "lib" that the cached package files depend on
-# and that are not installed.  Alternatives need no care: libraries have none.
-_postfix_library_packages() { # CACHE
-	local deb package
-
-	for deb in "$1"/*.deb; do
-		dpkg-deb -f "$deb" Depends
-	done | tr ',' '\n' | sed 's/^ *//; s/[ (:|].*//' | grep '^lib' |
-	    sort -u | while read -r package; do
-		dpkg-query -W -f '${Status}' "$package" 2>/dev/null |
-		    grep -q ' installed$' || echo "$package"
-	done
-}
-
 # Runs a command that finds the unpacked libraries and SASL plugins.
 _postfix_env() {
-	local lib libs="$POSTFIX_ROOT/usr/lib/postfix" sasl=""
+	local lib libs sasl=""
 
-	for lib in "$POSTFIX_ROOT"/usr/lib/*-linux-* "$POSTFIX_ROOT"/lib/*-linux-*
-	do
-		libs="$libs:$lib"
-	done
+	libs=$(unpack_libraries "$POSTFIX_ROOT")
 	for lib in "$POSTFIX_ROOT"/usr/lib/*/sasl2 /usr/lib/*/sasl2; do
 		sasl="$sasl:$lib"
 	done
@@ -103,31 +53,15 @@ _postfix_env() {
 }
 
 postfix_unpack() {
-	local cache package missing round
+	local root="$1" cache="${2:-$1/debs}"
 
-	POSTFIX_ROOT="$1"
-	cache="${2:-$1/debs}"
 	shift $(($# < 2 ? $# : 2))
 	if [ "$(id -u)" -ne 0 ]; then
 		_postfix_fail "only root can run Postfix"
 		return 1
 	fi
-	mkdir -p "$POSTFIX_ROOT" "$cache" || return 1
-	POSTFIX_ROOT=$(cd "$POSTFIX_ROOT" && pwd -P)
-	cache=$(cd "$cache" && pwd -P)
-	for package in postfix "$@"; do
-		_postfix_extract "$cache" "$package" || return 1
-	done
-	# A library may bring its own needs; three layers are plenty.
-	for round in 1 2 3; do
-		missing=$(_postfix_missing)
-		[ -n "$missing" ] || return 0
-		for package in $(_postfix_library_packages "$cache"); do
-			_postfix_extract "$cache" "$package" || return 1
-		done
-	done
-	missing=$(_postfix_missing | tr '\n' ' ')
-	[ -z "$missing" ] || _postfix_fail "no package has $missing($round rounds)"
+	unpack_packages "$root" "$cache" postfix "$@" || return 1
+	POSTFIX_ROOT=$(cd "$root" && pwd -P)
 }
 
 postfix_setup() {

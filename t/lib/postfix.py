@@ -39,9 +39,9 @@ class Postfix:
                     pair.cert, pair.key, playground.ca.cert, self.inbox)
 
     def _script(self, commands):
-        return "set -e\n. %s\nPOSTFIX_ROOT=%s\n%s\n" % (
-            shlex.quote(os.path.join(harness.TOP, "contrib/lib/postfix.sh")),
-            shlex.quote(self.unpacked), commands)
+        lib = shlex.quote(os.path.join(harness.TOP, "contrib/lib"))
+        return "set -e\n. %s/unpack.sh\n. %s/postfix.sh\nPOSTFIX_ROOT=%s\n" \
+            "%s\n" % (lib, lib, shlex.quote(self.unpacked), commands)
 
     def _shell(self, commands, *args):
         subprocess.run(("sh", "-c", self._script(commands), "sh") + args,
