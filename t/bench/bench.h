@@ -1,7 +1,7 @@
 /*
- * bench.h: what the programs of t/bench share: clock, numbers, sockets, a
- * growing buffer.  All of them end with a message when the machine refuses
- * something; a measurement that limps on is worth nothing.
+ * bench.h: what the programs of t/bench share: clock, numbers, sockets (some of
+ * it in bench.c), a growing buffer.  All of them end with a message when the
+ * machine refuses something; a measurement that limps on is worth nothing.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -82,6 +82,15 @@ bench_nodelay(int fd)
 	if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == -1)
 		bench_die("TCP_NODELAY: %s", strerror(errno));
 }
+
+/*
+ * A listening socket that does not block; text is ADDRESS:PORT, an address of
+ * IPv6 in brackets. Port 0 is any; the port is printed in a line of its own.
+ */
+int bench_listen(const char *text);
+/* The address of such a text; *len is its length. */
+void bench_address(
+    const char *text, struct sockaddr_storage *address, socklen_t *len);
 
 /* As many descriptors as the hard limit allows. */
 static inline void

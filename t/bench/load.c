@@ -16,6 +16,10 @@
  * holds them until stdin closes and reports again; a session that ends in
  * between is an error.
  *
+ * --handshakes leaves out SMTP: TLS, and the server closes ("bare accept").
+ *
+ * --users N logs in as USER0, USER1, ... in turn, all with one password.
+ *
  * Every message has an id, in Message-ID and X-Bench-Id: RUN-SESSION-MESSAGE.
  * --ids FILE gets the ids of acknowledged messages, one a line, to compare
  * with what the smarthost saw.

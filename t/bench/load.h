@@ -1,6 +1,7 @@
 /*
- * load.h: the parts of the load program: what it was told (load_opt.c), its
- * sessions (load_session.c), its report (load_report.c), the loop (load.c).
+ * load.h: the parts of the load program: what it was told (load_opt.c), what
+ * its sessions share (load_make.c), the sessions (load_session.c), the report
+ * (load_report.c), the loop (load.c).
  */
 #ifndef LOAD_H
 #define LOAD_H
@@ -8,6 +9,8 @@
 #include <sys/epoll.h>
 
 #include <stdbool.h>
+
+#include <openssl/ssl.h>
 
 #include "bench.h"
 
@@ -38,14 +41,24 @@ struct samples {
 
 struct load_opt {
 	const char *host, *port, *name;
-	bool implicit, pipelining, resume, json;
+	bool implicit, pipelining, resume, handshakes, json;
 	enum auth auth;
 	const char *user, *from, *to_domain;
 	char *password;
 	const char *cert, *key, *ca, *ids;
 	char run[ID_MAX / 2];
 	unsigned long concurrency, sessions, messages, size, rcpts, idle;
+	unsigned long users; /* 0: one, else user0, user1, ... */
 	unsigned long timeout_s;
+};
+
+struct load_made {
+	struct sockaddr_storage server;
+	socklen_t serverlen;
+	SSL_CTX *ctx;
+	SSL_SESSION *ticket; /* the newest, for --resume; else NULL */
+	char *body;          /* of all messages, with the end dot */
+	size_t bodylen;
 };
 
 struct load_run {
@@ -62,12 +75,25 @@ struct load_run {
 
 /* What the command line says, and what has happened so far. */
 extern struct load_opt opt;
+extern struct load_made made;
 extern struct load_run run;
 
 /* Reads the command line; ends the program if it makes no sense. */
 void opt_parse(int argc, char **argv);
 
-/* Makes ready for sessions: address, TLS, the message, the file of ids. */
+/* Address, TLS, the body. */
+void make_all(void);
+/* What a session sends: the AUTH command, answers to LOGIN's challenges, the
+ * header of one of its messages. */
+void make_auth(struct bench_buf *, unsigned long session);
+void make_auth_user(struct bench_buf *, unsigned long session);
+void make_auth_password(struct bench_buf *);
+void make_header(
+    struct bench_buf *, unsigned long session, unsigned long message);
+/* The id of a message, ID_MAX octets at most. */
+void make_id(char *id, unsigned long session, unsigned long message);
+
+/* Makes ready for sessions. */
 void session_prepare(void);
 /* Connects one more. */
 void session_start(void);

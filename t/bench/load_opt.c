@@ -41,14 +41,14 @@ usage(void)
 	bench_die("usage: load [--host HOST] [--port PORT] [--name TLSNAME] "
 		  "[--tls starttls|implicit]\n"
 		  "  [--auth plain|login|external|none] [--user USER] "
-		  "[--password-file FILE]\n"
+		  "[--users N] [--password-file FILE]\n"
 		  "  [--cert FILE [--key FILE]] [--ca FILE] [--from ADDRESS] "
 		  "[--to-domain DOMAIN]\n"
 		  "  [--concurrency N] [--sessions N] "
 		  "[--messages-per-session N] [--size OCTETS]\n"
 		  "  [--rcpts N] [--pipelining] [--resume] [--idle N] "
-		  "[--timeout SECONDS]\n"
-		  "  [--run ID] [--ids FILE] [--json]\n"
+		  "[--handshakes]\n"
+		  "  [--timeout SECONDS] [--run ID] [--ids FILE] [--json]\n"
 		  "the password may also be in BENCH_PASSWORD");
 }
 
@@ -98,6 +98,7 @@ static const struct {
 	{ "tls", KIND_TLS, NULL },
 	{ "auth", KIND_AUTH, NULL },
 	{ "user", KIND_TEXT, &opt.user },
+	{ "users", KIND_NUMBER, &opt.users },
 	{ "password-file", KIND_PASSWORD, NULL },
 	{ "cert", KIND_TEXT, &opt.cert },
 	{ "key", KIND_TEXT, &opt.key },
@@ -111,6 +112,7 @@ static const struct {
 	{ "rcpts", KIND_NUMBER, &opt.rcpts },
 	{ "pipelining", KIND_FLAG, &opt.pipelining },
 	{ "resume", KIND_FLAG, &opt.resume },
+	{ "handshakes", KIND_FLAG, &opt.handshakes },
 	{ "idle", KIND_NUMBER, &opt.idle },
 	{ "timeout", KIND_NUMBER, &opt.timeout_s },
 	{ "run", KIND_RUN, NULL },
@@ -172,6 +174,10 @@ opt_parse(int argc, char **argv)
 		usage();
 	if (opt.concurrency == 0 || opt.rcpts == 0)
 		bench_die("--concurrency and --rcpts are at least 1");
+	if (opt.handshakes) {
+		opt.implicit = true;
+		opt.messages = 0;
+	}
 	if (opt.name == NULL)
 		opt.name = opt.host;
 	if (opt.password == NULL && getenv("BENCH_PASSWORD") != NULL)

@@ -5,14 +5,11 @@
 #include <sys/epoll.h>
 
 #include <ctype.h>
-#include <netdb.h>
 #include <signal.h>
 #include <strings.h>
 #include <unistd.h>
 
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/ssl.h>
 
 #include "load.h"
 
@@ -33,7 +30,7 @@ enum step {
 	STEP_DATA,
 	STEP_DOT,
 	STEP_QUIT,
-	STEP_CLOSE, /* QUIT was answered: the server closes first */
+	STEP_CLOSE, /* all is done: the server closes first */
 	STEP_HELD,
 	STEP_COUNT
 };
@@ -71,15 +68,8 @@ struct session {
 	struct session *prev, *next; /* in the list of live sessions */
 };
 
-static SSL_CTX *ctx;
-static SSL_SESSION *ticket; /* the newest, for --resume */
-static struct sockaddr_storage server;
-static socklen_t serverlen;
 static int epfd;
 static struct session *live;
-static char *filler; /* the body that all messages share, with the end dot */
-static size_t fillerlen;
-static char *auth_line; /* AUTH command of every session */
 static FILE *ids;
 
 static void session_step(struct session *);
@@ -156,7 +146,7 @@ session_start(void)
 	if ((s = calloc(1, sizeof(*s))) == NULL)
 		bench_die("out of memory");
 	s->number = run.started++;
-	s->fd = socket(server.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	s->fd = socket(made.server.ss_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
 	if (s->fd == -1)
 		bench_die("socket: %s", strerror(errno));
 	bench_nodelay(s->fd);
@@ -169,7 +159,8 @@ session_start(void)
 	ev.data.ptr = s;
 	if (epoll_ctl(epfd, EPOLL_CTL_ADD, s->fd, &ev) == -1)
 		bench_die("epoll_ctl: %s", strerror(errno));
-	if (connect(s->fd, (struct sockaddr *)&server, serverlen) == -1 &&
+	if (connect(s->fd, (struct sockaddr *)&made.server, made.serverlen) ==
+		-1 &&
 	    errno != EINPROGRESS)
 		session_fail(s, FAIL_CONNECT, strerror(errno));
 }
@@ -281,45 +272,17 @@ session_message(struct session *s)
 }
 
 static void
-message_id(const struct session *s, char *id)
-{
-	snprintf(id, ID_MAX, "%s-%lu-%lu", opt.run, s->number, s->message);
-}
-
-/*
- * Queues header and body.  Header lines are padded to the same length in all
- * messages, so that the shared body makes each one exactly opt.size octets.
- */
-static void
-message_header(const struct session *s, struct bench_buf *b)
-{
-	char id[ID_MAX], date[64];
-	struct tm tm;
-	time_t now = time(NULL);
-
-	message_id(s, id);
-	gmtime_r(&now, &tm);
-	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S +0000", &tm);
-	bench_buf_fmt(b,
-	    "From: <%s>\r\nTo: <rcpt-0@%s>\r\nDate: %s\r\n"
-	    "Message-ID: <%s@load.example.org>\r\nX-Bench-Id: %s\r\n"
-	    "X-Padding: %*s\r\nSubject: bench\r\n\r\n",
-	    opt.from, opt.to_domain, date, id, id,
-	    2 * (int)(ID_MAX - strlen(id)), "x");
-}
-
-static void
 session_content(struct session *s)
 {
 	s->step = STEP_DOT;
-	message_header(s, &s->out);
-	if (s->out.len + fillerlen <= ONE_RECORD) {
-		bench_buf_add(&s->out, filler, fillerlen);
+	make_header(&s->out, s->number, s->message);
+	if (s->out.len + made.bodylen <= ONE_RECORD) {
+		bench_buf_add(&s->out, made.body, made.bodylen);
 		s->dot_at = bench_now();
 		return;
 	}
-	s->body = filler;
-	s->body_left = fillerlen;
+	s->body = made.body;
+	s->body_left = made.bodylen;
 }
 
 /* The server has taken a message. */
@@ -330,7 +293,7 @@ session_acknowledged(struct session *s)
 
 	sample_add(&run.dot, bench_now() - s->dot_at);
 	if (ids != NULL) {
-		message_id(s, id);
+		make_id(id, s->number, s->message);
 		fprintf(ids, "%s\n", id);
 	}
 	run.messages++;
@@ -360,56 +323,32 @@ session_greeted(struct session *s)
 		s->step = STEP_AUTH;
 		break;
 	}
-	bench_buf_add(&s->out, auth_line, strlen(auth_line));
-}
-
-/* Base64 of data as a command line; the caller frees. */
-static char *
-base64_line(const char *prefix, const void *data, size_t len)
-{
-	size_t plen = strlen(prefix);
-	char *line;
-
-	line = malloc(plen + 4 * ((len + 2) / 3) + 3);
-	if (line == NULL)
-		bench_die("out of memory");
-	memcpy(line, prefix, plen);
-	EVP_EncodeBlock((unsigned char *)line + plen, data, (int)len);
-	strcat(line, "\r\n");
-	return line;
-}
-
-static void
-session_secret(struct session *s, const char *text)
-{
-	char *line = base64_line("", text, strlen(text));
-
-	bench_buf_add(&s->out, line, strlen(line));
-	free(line);
-}
-
-static int
-keep_ticket(SSL *ssl, SSL_SESSION *new)
-{
-	(void)ssl;
-	SSL_SESSION_free(ticket);
-	ticket = new;
-	return 1; /* the reference is ours */
+	make_auth(&s->out, s->number);
 }
 
 static void
 session_tls_start(struct session *s)
 {
 	s->step = STEP_TLS;
-	if ((s->ssl = SSL_new(ctx)) == NULL || SSL_set_fd(s->ssl, s->fd) != 1)
+	if ((s->ssl = SSL_new(made.ctx)) == NULL ||
+	    SSL_set_fd(s->ssl, s->fd) != 1)
 		bench_die("SSL_new failed");
 	SSL_set_tlsext_host_name(s->ssl, opt.name);
 	if (opt.ca != NULL && SSL_set1_host(s->ssl, opt.name) != 1)
 		bench_die("SSL_set1_host failed");
-	if (opt.resume && ticket != NULL)
-		SSL_set_session(s->ssl, ticket);
+	if (made.ticket != NULL)
+		SSL_set_session(s->ssl, made.ticket);
 	SSL_set_connect_state(s->ssl);
 	session_step(s);
+}
+
+/* Nothing is left to do but to wait for the server to close. */
+static void
+session_served(struct session *s)
+{
+	s->step = STEP_CLOSE;
+	run.good++;
+	sample_add(&run.session, bench_now() - s->started);
 }
 
 /* Acts on a reply that was expected. */
@@ -425,11 +364,11 @@ session_proceed(struct session *s)
 		break;
 	case STEP_AUTH_USER:
 		s->step = STEP_AUTH_PASSWORD;
-		session_secret(s, opt.user);
+		make_auth_user(&s->out, s->number);
 		break;
 	case STEP_AUTH_PASSWORD:
 		s->step = STEP_AUTH;
-		session_secret(s, opt.password);
+		make_auth_password(&s->out);
 		break;
 	case STEP_AUTH:
 		session_message(s);
@@ -454,9 +393,7 @@ session_proceed(struct session *s)
 		session_acknowledged(s);
 		break;
 	case STEP_QUIT:
-		s->step = STEP_CLOSE;
-		run.good++;
-		sample_add(&run.session, bench_now() - s->started);
+		session_served(s);
 		break;
 	default:
 		bench_die("reply in step %d", s->step);
@@ -583,7 +520,9 @@ session_handshake(struct session *s)
 	if ((rc = SSL_do_handshake(s->ssl)) == 1) {
 		run.resumed += SSL_session_reused(s->ssl) ? 1u : 0u;
 		run.tls = SSL_get_version(s->ssl);
-		if (opt.implicit)
+		if (opt.handshakes)
+			session_served(s);
+		else if (opt.implicit)
 			s->step = STEP_GREETING;
 		else
 			session_ehlo(s);
@@ -657,106 +596,12 @@ session_expire(void)
 	}
 }
 
-/* The shared body: lines of text up to opt.size with the header, and the dot. */
-static void
-make_filler(void)
-{
-	const struct session nobody = { 0 };
-	struct bench_buf header = { 0 };
-	size_t i, len;
-
-	message_header(&nobody, &header);
-	if (opt.size < header.len + 2)
-		bench_die("--size: at least %zu octets", header.len + 2);
-	len = opt.size - header.len;
-	bench_buf_clear(&header);
-	fillerlen = len + 3;
-	if ((filler = malloc(fillerlen)) == NULL)
-		bench_die("out of memory");
-	for (i = 0; i < len; i++)
-		filler[i] = (char)('a' + i % 26);
-	for (i = 78; i + 3 < len; i += 78) {
-		filler[i - 2] = '\r';
-		filler[i - 1] = '\n';
-	}
-	memcpy(filler + len - 2, "\r\n.\r\n", 5);
-}
-
-static void
-make_auth_line(void)
-{
-	size_t ulen = strlen(opt.user), plen;
-	char *token;
-
-	if (opt.auth == AUTH_LOGIN)
-		auth_line = strdup("AUTH LOGIN\r\n");
-	if (opt.auth == AUTH_EXTERNAL)
-		auth_line = strdup("AUTH EXTERNAL =\r\n");
-	if (opt.auth == AUTH_PLAIN || opt.auth == AUTH_LOGIN)
-		if (opt.password == NULL)
-			bench_die("no password: --password-file FILE or "
-				  "BENCH_PASSWORD");
-	if (opt.auth != AUTH_PLAIN)
-		return;
-	plen = strlen(opt.password);
-	if ((token = calloc(1, ulen + plen + 3)) == NULL)
-		bench_die("out of memory");
-	memcpy(token + 1, opt.user, ulen);
-	memcpy(token + 2 + ulen, opt.password, plen);
-	auth_line = base64_line("AUTH PLAIN ", token, ulen + plen + 2);
-	free(token);
-}
-
-static void
-make_tls(void)
-{
-	if ((ctx = SSL_CTX_new(TLS_client_method())) == NULL)
-		bench_die("SSL_CTX_new failed");
-	SSL_CTX_set_min_proto_version(ctx, TLS1_2_VERSION);
-	SSL_CTX_set_mode(ctx,
-	    SSL_MODE_ENABLE_PARTIAL_WRITE |
-		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
-	SSL_CTX_set_read_ahead(ctx, 1);
-	SSL_CTX_set_session_cache_mode(ctx,
-	    opt.resume ? SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL
-		       : SSL_SESS_CACHE_OFF);
-	if (opt.resume)
-		SSL_CTX_sess_set_new_cb(ctx, keep_ticket);
-	if (opt.ca != NULL) {
-		if (SSL_CTX_load_verify_file(ctx, opt.ca) != 1)
-			bench_die("%s: no CA certificates", opt.ca);
-		SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-	}
-	if (opt.cert == NULL)
-		return;
-	if (SSL_CTX_use_certificate_chain_file(ctx, opt.cert) != 1 ||
-	    SSL_CTX_use_PrivateKey_file(ctx,
-		opt.key != NULL ? opt.key : opt.cert, SSL_FILETYPE_PEM) != 1)
-		bench_die("%s: no certificate with its key", opt.cert);
-}
-
-static void
-resolve(void)
-{
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *ai;
-	int rc;
-
-	if ((rc = getaddrinfo(opt.host, opt.port, &hints, &ai)) != 0)
-		bench_die("%s: %s", opt.host, gai_strerror(rc));
-	memcpy(&server, ai->ai_addr, ai->ai_addrlen);
-	serverlen = ai->ai_addrlen;
-	freeaddrinfo(ai);
-}
-
 void
 session_prepare(void)
 {
 	signal(SIGPIPE, SIG_IGN);
 	bench_raise_files();
-	resolve();
-	make_tls();
-	make_filler();
-	make_auth_line();
+	make_all();
 	if (opt.ids != NULL && (ids = fopen(opt.ids, "w")) == NULL)
 		bench_die("%s: %s", opt.ids, strerror(errno));
 	if ((epfd = epoll_create1(EPOLL_CLOEXEC)) == -1)

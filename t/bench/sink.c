@@ -17,7 +17,6 @@
 
 #include <ctype.h>
 #include <getopt.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <strings.h>
@@ -654,42 +653,6 @@ make_tls(void)
 		bench_die("%s: no key of %s", opt.key, opt.cert);
 }
 
-/* Binds --listen and prints the port. */
-static void
-make_listener(void)
-{
-	struct addrinfo hints = { .ai_flags = AI_PASSIVE | AI_NUMERICHOST,
-		.ai_socktype = SOCK_STREAM };
-	struct sockaddr_in6 sa = { 0 };
-	socklen_t salen = sizeof(sa);
-	struct addrinfo *ai;
-	char *text = strdup(opt.listen), *host = text, *port;
-	int one = 1;
-
-	if (host == NULL || (port = strrchr(host, ':')) == NULL)
-		bench_die("--listen: ADDRESS:PORT is expected");
-	*port++ = '\0';
-	if (*host == '[' && port[-2] == ']') {
-		port[-2] = '\0';
-		host++;
-	}
-	if (getaddrinfo(host, port, &hints, &ai) != 0)
-		bench_die("--listen %s: no such address", opt.listen);
-	listener = socket(ai->ai_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
-	if (listener == -1 ||
-	    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ==
-		-1 ||
-	    bind(listener, ai->ai_addr, ai->ai_addrlen) == -1 ||
-	    listen(listener, 1024) == -1 ||
-	    getsockname(listener, (struct sockaddr *)&sa, &salen) == -1)
-		bench_die("%s: %s", opt.listen, strerror(errno));
-	freeaddrinfo(ai);
-	free(text);
-	/* The port stands at the same place for both families. */
-	printf("%u\n", ntohs(sa.sin6_port));
-	fflush(stdout);
-}
-
 static void
 make_events(void)
 {
@@ -770,7 +733,7 @@ main(int argc, char **argv)
 	make_tls();
 	if (opt.ids != NULL && (ids = fopen(opt.ids, "w")) == NULL)
 		bench_die("%s: %s", opt.ids, strerror(errno));
-	make_listener();
+	listener = bench_listen(opt.listen);
 	make_events();
 	loop();
 	if (ids != NULL && fclose(ids) != 0)
