@@ -18,6 +18,9 @@
  *
  * --handshakes leaves out SMTP: TLS, and the server closes ("bare accept").
  *
+ * --resume resumes the TLS session of one that has ended, each ticket once; the
+ * report counts how often the server agreed.
+ *
  * --users N logs in as USER0, USER1, ... in turn, all with one password.
  *
  * Every message has an id, in Message-ID and X-Bench-Id: RUN-SESSION-MESSAGE.

@@ -56,8 +56,7 @@ struct load_made {
 	struct sockaddr_storage server;
 	socklen_t serverlen;
 	SSL_CTX *ctx;
-	SSL_SESSION *ticket; /* the newest, for --resume; else NULL */
-	char *body;          /* of all messages, with the end dot */
+	char *body; /* of all messages, with the end dot */
 	size_t bodylen;
 };
 
@@ -83,6 +82,9 @@ void opt_parse(int argc, char **argv);
 
 /* Address, TLS, the body. */
 void make_all(void);
+/* A ticket nobody has used yet, with --resume; NULL if there is none. The
+ * caller frees. */
+SSL_SESSION *take_ticket(void);
 /* What a session sends: the AUTH command, answers to LOGIN's challenges, the
  * header of one of its messages. */
 void make_auth(struct bench_buf *, unsigned long session);

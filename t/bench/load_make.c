@@ -140,13 +140,27 @@ make_auth(struct bench_buf *b, unsigned long session)
 
 /* ---- TLS ---- */
 
+/*
+ * With TLS 1.3 a ticket is used once (RFC 8446 appendix C.4), and OpenSSL sees
+ * to it: a session that is resumed needs one of its own.
+ */
+static SSL_SESSION *tickets[4096];
+static size_t ntickets;
+
 static int
 keep_ticket(SSL *ssl, SSL_SESSION *new)
 {
 	(void)ssl;
-	SSL_SESSION_free(made.ticket);
-	made.ticket = new;
+	if (ntickets == sizeof(tickets) / sizeof(tickets[0]))
+		return 0;
+	tickets[ntickets++] = new;
 	return 1; /* the reference is ours */
+}
+
+SSL_SESSION *
+take_ticket(void)
+{
+	return ntickets > 0 ? tickets[--ntickets] : NULL;
 }
 
 static void

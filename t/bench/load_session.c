@@ -329,6 +329,8 @@ session_greeted(struct session *s)
 static void
 session_tls_start(struct session *s)
 {
+	SSL_SESSION *ticket;
+
 	s->step = STEP_TLS;
 	if ((s->ssl = SSL_new(made.ctx)) == NULL ||
 	    SSL_set_fd(s->ssl, s->fd) != 1)
@@ -336,8 +338,10 @@ session_tls_start(struct session *s)
 	SSL_set_tlsext_host_name(s->ssl, opt.name);
 	if (opt.ca != NULL && SSL_set1_host(s->ssl, opt.name) != 1)
 		bench_die("SSL_set1_host failed");
-	if (made.ticket != NULL)
-		SSL_set_session(s->ssl, made.ticket);
+	if ((ticket = take_ticket()) != NULL) {
+		SSL_set_session(s->ssl, ticket);
+		SSL_SESSION_free(ticket);
+	}
 	SSL_set_connect_state(s->ssl);
 	session_step(s);
 }
