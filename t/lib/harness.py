@@ -178,6 +178,7 @@ class Playground:
     """A directory, its files, and the server that runs on them."""
 
     wish_port = wish_tls_port = 0  # taken if free
+    build = None  # a build directory other than build_dir()
 
     def __init__(self, tap=None, **keys):
         """keys change the configuration; None takes a key out."""
@@ -200,6 +201,10 @@ class Playground:
     def path(self, *names):
         """A path in the playground."""
         return os.path.join(self.directory, *names)
+
+    def program(self, name):
+        """The path of the server or of submitctl."""
+        return os.path.join(self.build or build_dir(), "submitd", name)
 
     def __enter__(self):
         return self
@@ -291,9 +296,9 @@ class Playground:
     def submitctl(self, *args, given="", check=True):
         """Runs submitctl; returns its CompletedProcess with texts."""
         done = subprocess.run(
-            (program("submitctl"), "-f", self.conf_file) + args, input=given,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            timeout=60, check=False)
+            (self.program("submitctl"), "-f", self.conf_file) + args,
+            input=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True, timeout=60, check=False)
         if check and done.returncode != 0:
             raise RuntimeError("submitctl %s: exit %d: %s%s" % (
                 " ".join(args), done.returncode, done.stdout, done.stderr))
@@ -340,7 +345,8 @@ class Playground:
     def spawn(self, command=(), **keys):
         """Starts submitd in the foreground, without waiting for anything."""
         self.server = subprocess.Popen(
-            tuple(command) + (program("submitd"), "-f", self.conf_file, "-d"),
+            tuple(command) + (self.program("submitd"), "-f", self.conf_file,
+                              "-d"),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **keys)
 
     def ready(self, deadline=30):
