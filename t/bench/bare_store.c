@@ -95,7 +95,7 @@ sqlite_open(const char *dir)
 	make_folder(dir, "sqlite");
 	if (sqlite3_open("db", &db) != SQLITE_OK)
 		bench_die("sqlite3_open: %s", sqlite3_errmsg(db));
-	sql("PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 16384;"
+	sql("PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096;"
 	    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
 	    "PRAGMA cache_size = -16384;"
 	    "CREATE TABLE record (n INTEGER PRIMARY KEY, data BLOB NOT NULL)");

@@ -111,11 +111,11 @@ def print_table(scenario, what, rounds, ours):
     """One scenario: a line for each server, then the ratios of ours."""
     columns = COLUMNS[scenario]
     print("\n%s: %s" % (scenario, what))
-    print("%-20s" % "" + "".join("%18s" % title for title, _, _ in columns))
+    print("%-24s" % "" + "".join("%18s" % title for title, _, _ in columns))
     for name, r in rounds.items():
         if r:
             figures = medians(r)
-            print("%-20s" % name + "".join(
+            print("%-24s" % name + "".join(
                 "%18.*f" % (digits, figures[key])
                 for _, key, digits in columns))
     for name in ours:
@@ -126,7 +126,7 @@ def print_table(scenario, what, rounds, ours):
                 continue
             ratios = [compare(rounds[name], rounds[other], key)
                       for _, key, _ in columns]
-            print("%-20s" % (name + "/" + other) + "".join(
+            print("%-24s" % (name + "/" + other) + "".join(
                 "%18s" % ("%.3f" % r[0] if r else "-") for r in ratios))
 
 
@@ -144,6 +144,7 @@ def print_noise(results):
 def print_targets(found):
     """A line for each target."""
     print("\nTargets: ratios of medians (lowest and highest of a round)")
+    wide = max(len(t["server"]) for t in found)
     for t in found:
         against = ""
         if t["of"]:
@@ -157,8 +158,8 @@ def print_targets(found):
             value += "%-16s" % ("(%.3g-%.3g)" % (t["low"], t["high"])
                                 if t["low"] is not None else "")
             verdict = "reached" if t["reached"] else "NOT REACHED"
-        print("%-10s%-4s %-20s %s %-8s %-22s %s" % (
-            t["server"], t["scenario"], t["figure"], value, t["wanted"],
+        print("%-*s %-4s %-20s %s %-8s %-22s %s" % (
+            wide, t["server"], t["scenario"], t["figure"], value, t["wanted"],
             against, verdict))
 
 
