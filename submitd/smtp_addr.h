@@ -1,6 +1,6 @@
 /*
- * Arguments of EHLO, MAIL and RCPT: paths, parameters and what is in them
- * (RFC 5321 4.1.2 and 4.1.3, RFC 6531 3.3, RFC 3461 4, RFC 1870).
+ * Addresses in the arguments of EHLO, MAIL and RCPT: paths, mailboxes, domains
+ * (RFC 5321 4.1.2 and 4.1.3, RFC 6531 3.3).  Parameters are smtp_param.h's.
  *
  * A percent sign or bang in a local part is data, and so is a source route,
  * which is dropped: nothing here is ever taken for routing. All functions
@@ -11,7 +11,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "smtp_reply.h"
 
@@ -20,9 +19,6 @@ enum {
 	SMTP_LOCAL_MAX = 64,
 	SMTP_DOMAIN_MAX = 255,
 	SMTP_ADDR_MAX = 254,
-	SMTP_PARAM_KEY_MAX = 32,
-	SMTP_PARAM_VALUE_MAX = 1024,
-	SMTP_PARAMS_MAX = 24, /* in one command */
 };
 
 enum smtp_addr_rc {
@@ -91,63 +87,5 @@ bool smtp_addr_domain_equal(const char *a, const char *b);
  * must escape it.
  */
 int smtp_ehlo_arg(const char *arg, size_t len, char out[SMTP_DOMAIN_MAX + 1]);
-
-/* One parameter of MAIL or RCPT; value points into the command line. */
-struct smtp_param {
-	char key[SMTP_PARAM_KEY_MAX + 1]; /* upper case */
-	const char *value;                /* NULL without '=' */
-	size_t value_len;
-};
-
-/* Where an iteration stands; begin with smtp_params_init(). */
-struct smtp_params {
-	const char *next, *end;
-	struct {
-		const char *p;
-		size_t len;
-	} seen[SMTP_PARAMS_MAX];
-	size_t nseen;
-	bool utf8;
-};
-
-enum smtp_param_rc {
-	SMTP_PARAM_OK,
-	SMTP_PARAM_END,
-	SMTP_PARAM_SYNTAX, /* also: too many or too long */
-	SMTP_PARAM_TWICE,  /* the keyword stood before; key is set */
-};
-
-/* utf8: values may hold UTF-8 (RFC 6531 3.3); arg must outlive the use. */
-void smtp_params_init(
-    struct smtp_params *, const char *arg, size_t len, bool utf8);
-
-/*
- * The next parameter. A value may hold '=', which the RFCs want encoded but
- * programs send in ENVID. After anything but SMTP_PARAM_OK the iteration is
- * over.
- */
-enum smtp_param_rc smtp_params_next(struct smtp_params *, struct smtp_param *);
-
-/*
- * xtext (RFC 3461 4). Decoding takes hexadecimal digits of both cases and
- * refuses text that decodes to a control character. Both write a NUL and
- * return 0, or -1 when in is not valid or does not fit into size.
- */
-int smtp_xtext_decode(const char *in, size_t len, char *out, size_t size);
-int smtp_xtext_encode(const char *in, size_t len, char *out, size_t size);
-
-/*
- * The value of ORCPT, "rfc822;xtext" or "utf-8;..." in each form of RFC 6533
- * section 3, decoded to "type;address" with the type as written. The address
- * of an unknown type is xtext. utf8 as above. Returns 0 or -1.
- */
-int smtp_orcpt_decode(
-    const char *in, size_t len, bool utf8, char *out, size_t size);
-
-/*
- * The value of SIZE: 1 to 20 digits. What is beyond 64 bits is UINT64_MAX, so
- * that it is refused as too large and not as malformed. Returns 0 or -1.
- */
-int smtp_size_parse(const char *in, size_t len, uint64_t *size);
 
 #endif

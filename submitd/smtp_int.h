@@ -7,6 +7,7 @@
 #include "header.h"
 #include "mem.h"
 #include "smtp_addr.h"
+#include "smtp_param.h"
 #include "smtp_reply.h"
 #include "smtp_session.h"
 

@@ -75,7 +75,7 @@ mail_params(struct session *s, const char *p, size_t n, struct mail_params *out)
 	enum smtp_param_rc rc;
 	enum smtp_reply reply = R_MAIL_OK;
 
-	smtp_params_init(&it, p, n, false);
+	smtp_params_init(&it, p, n);
 	while (reply == R_MAIL_OK &&
 	    (rc = smtp_params_next(&it, &one)) != SMTP_PARAM_END) {
 		if (rc == SMTP_PARAM_OK)
@@ -186,7 +186,7 @@ smtp_rcpt(struct session *s, const struct arg *a)
 		session_error(s, smtp_addr_reply(rc, true), NULL);
 		return;
 	}
-	smtp_params_init(&it, p + used, n - used, false);
+	smtp_params_init(&it, p + used, n - used);
 	if ((prc = smtp_params_next(&it, &one)) != SMTP_PARAM_END) {
 		session_error(s,
 		    prc == SMTP_PARAM_OK ? R_PARAM_UNKNOWN : R_PARAM_SYNTAX,

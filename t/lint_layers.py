@@ -48,8 +48,9 @@ DOORS = {
 }
 DOORS["event2/*"] = DOORS["event*.h"]
 
-PURE = ("submitd/smtp_addr", "submitd/smtp_reply", "submitd/dotline",
-        "submitd/header", "submitd/received", "submitd/backoff",
+PURE = ("submitd/smtp_addr", "submitd/smtp_param", "submitd/smtp_reply",
+        "submitd/dotline", "submitd/header", "submitd/received",
+        "submitd/backoff",
         "submitd/dsn", "submitd/base64", "submitd/proxyhdr",
         "submitd/conntable", "submitd/smtp_client", "auth/policy",
         "auth/throttle")
