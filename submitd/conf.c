@@ -107,6 +107,12 @@ static const struct key keys[] = {
 	{ K(stop_grace), NUM(T_TIME, "10s", 0, DAY, 0) },
 	{ K(trace_client), NUM(T_BOOL, "no", 0, 1, FRONT) },
 	{ K(bare_newline), NUM(T_ENUM, "reject", 0, 0, FRONT), .words = "reject normalize" },
+	{ K(long_lines), NUM(T_ENUM, "accept", 0, 0, FRONT), .words = "accept reject" },
+	{ K(max_hold), NUM(T_TIME, "30d", 0, 3650 * DAY, FRONT) },
+	{ K(deliver_by_min), NUM(T_TIME, "0", 0, DAY, FRONT) },
+	{ K(max_priority), NUM(T_INT, "0", 0, 9, FRONT | AUTH) },
+	{ K(help_text), TEXT("", FRONT) },
+	{ K(help_url), TEXT("", FRONT) },
 
 	{ K(map_relay_user), TEXT("", AUTH) },
 

@@ -25,6 +25,7 @@ struct strlist {
 enum smarthost_tls { SMARTHOST_STARTTLS, SMARTHOST_IMPLICIT };
 enum password_backend { BACKEND_STORE, BACKEND_PAM, BACKEND_SASLAUTHD };
 enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
+enum long_lines { LONG_LINES_ACCEPT, LONG_LINES_REJECT };
 
 struct conf {
 	/* who we are, where we listen */
@@ -67,6 +68,11 @@ struct conf {
 	int64_t stop_grace;	  /* after SIGTERM */
 	bool trace_client;	  /* client address and name in Received */
 	int64_t bare_newline;	  /* enum bare_newline */
+	int64_t long_lines;	  /* enum long_lines: beyond 998 bytes */
+	int64_t max_hold;	  /* of FUTURERELEASE; 0: not offered */
+	int64_t deliver_by_min;	  /* of BY=...;R; 0: any */
+	int64_t max_priority;	  /* of MT-PRIORITY */
+	char *help_text, *help_url; /* behind refusals; "" none */
 
 	/* whose addresses one may send as who relays by the access map alone;
 	 * "": anybody's */

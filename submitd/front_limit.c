@@ -255,6 +255,7 @@ refuse(int fd, enum listen_kind kind, enum smtp_reply why, const char *addr)
 	size_t n;
 
 	n = smtp_reply_format(out, sizeof(out), why, addr, NULL);
+	n = smtp_reply_help(out, sizeof(out), n, F.conf.help);
 	if (kind == LISTEN_STARTTLS &&
 	    send(fd, out, n, MSG_NOSIGNAL | MSG_DONTWAIT) == -1)
 		errno = 0;

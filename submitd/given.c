@@ -25,6 +25,7 @@
 #include "tls.h"
 
 enum { FILE_LIMIT = 8 * 1024 * 1024 };
+enum { HELP_MAX = 400 }; /* bytes of help_text and help_url */
 
 /* Where a complaint goes. */
 struct check {
@@ -686,6 +687,23 @@ check_networks(const struct check *c, const char *key, const char *text)
 	    (int)len, bad);
 }
 
+/* It stands in replies: one line, in ASCII, with room for a code before it. */
+static int
+check_help(const struct check *c, const char *key, const char *text)
+{
+	const char *p;
+
+	for (p = text; *p != '\0'; p++)
+		if (*p < ' ' || *p > '~')
+			return wrong(c, key,
+			    "byte %d is no printable ASCII, expected one line "
+			    "of it: mail programs need not understand more",
+			    (int)(p - text) + 1);
+	if (p - text > HELP_MAX)
+		return wrong(c, key, "is longer than %d bytes", HELP_MAX);
+	return 0;
+}
+
 static int
 check_all(const struct check *c)
 {
@@ -702,7 +720,9 @@ check_all(const struct check *c)
 	    check_mechanisms(c, "mechanisms_tls", cf->mechanisms_tls) == -1 ||
 	    check_networks(c, "throttle_exempt", cf->throttle_exempt) == -1 ||
 	    check_networks(c, "address_exempt", cf->address_exempt) == -1 ||
-	    check_networks(c, "proxy_networks", cf->proxy_networks) == -1)
+	    check_networks(c, "proxy_networks", cf->proxy_networks) == -1 ||
+	    check_help(c, "help_text", cf->help_text) == -1 ||
+	    check_help(c, "help_url", cf->help_url) == -1)
 		return -1;
 	if (check_hostname(c) == -1 || check_listen(c) == -1 ||
 	    check_users(c) == -1 || check_pam(c) == -1 || check_chroot(c) == -1)

@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "utf8.h"
@@ -16,6 +17,7 @@ enum {
 	 * fit into SMTP_REPLY_MAX.
 	 */
 	MAX_TEXT = 3072,
+	SHOWN_MAX = 12, /* "\x{10FFFF}", and some */
 };
 
 struct row {
@@ -77,29 +79,37 @@ out_end(struct out *o)
 }
 
 /*
- * Adds at most max bytes of s, NUL or not, with everything replaced that is
- * not a printable character; '\n' stays if lines.
+ * The next character of s as it is shown, at most SHOWN_MAX bytes of ASCII;
+ * '\n' stays if lines. Returns the bytes of s that it took.
  */
+static size_t
+show(const char *s, size_t left, bool lines, char out[SHOWN_MAX + 1])
+{
+	uint32_t c;
+	size_t n = utf8_next(s, left, &c);
+
+	out[0] = '?';
+	out[1] = '\0';
+	if (n == 1 && ((c >= 0x20 && c < 0x7f) || (c == '\n' && lines)))
+		out[0] = (char)c;
+	else if (n > 1 && c >= 0xa0)
+		snprintf(out, SHOWN_MAX + 1, "\\x{%X}", (unsigned)c);
+	return n > 0 ? n : 1;
+}
+
+/* Adds s as it is shown, at most max bytes of it. */
 static void
 put_clean(struct out *o, const char *s, size_t max, bool lines)
 {
-	size_t left = strlen(s), n;
-	uint32_t c;
+	const char *end = s + strlen(s);
+	char shown[SHOWN_MAX + 1];
+	size_t n;
 
-	while (left > 0) {
-		n = utf8_next(s, left, &c);
-		if ((n > 0 ? n : 1) > max)
+	while (s < end) {
+		s += show(s, (size_t)(end - s), lines, shown);
+		if ((n = strlen(shown)) > max)
 			return;
-		if (n > 0 && ((c >= 0x20 && c < 0x7f) || c >= 0xa0))
-			put(o, s, n);
-		else if (n > 0 && c == '\n' && lines)
-			put(o, "\n", 1);
-		else
-			put(o, "?", 1);
-		if (n == 0)
-			n = 1;
-		s += n;
-		left -= n;
+		put(o, shown, n);
 		max -= n;
 	}
 }
@@ -116,10 +126,7 @@ line_len(const char *s, size_t n, size_t max)
 		len--;
 	if (s[len] == ' ')
 		return len;
-	/* one long word: break it, but not inside a UTF-8 character */
-	for (len = max; len > max - 4 && (s[len] & 0xc0) == 0x80;)
-		len--;
-	return len;
+	return max; /* one long word */
 }
 
 /* Adds text as the lines of one reply. */
@@ -217,12 +224,90 @@ smtp_reply_custom(
 
 	if (code < 200 || code > 599 || code / 100 == 3)
 		return 0;
-	/* '?' for a byte never makes the text longer: it always fits */
 	put_clean(&t, text, MAX_TEXT, true);
 	snprintf(st, sizeof(st), "%d%s", code / 100,
 	    is_status(status) ? status + 1 : ".0.0");
 	put_lines(&o, code, st, clean);
 	return out_end(&o);
+}
+
+/* The first byte of the last line of a reply. */
+static char *
+last_line(char *buf, size_t len)
+{
+	char *lf = memrchr(buf, '\n', len - 1);
+
+	return lf != NULL ? lf + 1 : buf;
+}
+
+/* The length of "550-5.7.1 " at the start of a line. */
+static size_t
+prefix_len(const char *line)
+{
+	size_t n = strspn(line + 4, "0123456789.");
+	char st[16];
+
+	if (n == 0 || n >= sizeof(st) || line[4 + n] != ' ')
+		return 4;
+	memcpy(st, line + 4, n);
+	st[n] = '\0';
+	return is_status(st) ? 4 + n + 1 : 4;
+}
+
+size_t
+smtp_reply_more(char *buf, size_t size, size_t len, const char *text)
+{
+	char *line = last_line(buf, len), prefix[24];
+	size_t n = prefix_len(line), more = n + strlen(text) + 2;
+
+	if (more > SMTP_REPLY_LINE || size - len <= more || n > sizeof(prefix))
+		return len;
+	memcpy(prefix, line, n);
+	line[3] = '-';
+	memcpy(buf + len, prefix, n);
+	snprintf(buf + len + n, size - len - n, "%s\r\n", text);
+	return len + more;
+}
+
+/*
+ * Programs read that a command is wrong or comes too early, and nobody reads
+ * that a connection was idle.
+ */
+static bool
+is_for_person(const char *reply)
+{
+	int code = atoi(reply);
+
+	switch (code) {
+	case 421:
+		return strncmp(reply + 4, "4.7.", 4) == 0;
+	case 500:
+	case 501:
+	case 502:
+	case 503:
+	case 504:
+	case 555:
+		return false;
+	default:
+		return code >= 400;
+	}
+}
+
+size_t
+smtp_reply_help(char *buf, size_t size, size_t len, const char *help)
+{
+	size_t line, n = strlen(help);
+	const char *stop;
+
+	if (n == 0 || len < 6 || !is_for_person(buf))
+		return len;
+	line = len - (size_t)(last_line(buf, len) - buf);
+	stop = strchr(".!?:", buf[len - 3]) != NULL ? " " : ". ";
+	n += strlen(stop);
+	if (line + n > SMTP_REPLY_LINE || size - len <= n)
+		return smtp_reply_more(buf, size, len, help);
+	snprintf(buf + len - 2, size - len + 2, "%s%s\r\n", stop, help);
+	return len + n;
 }
 
 size_t

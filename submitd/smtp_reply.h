@@ -10,8 +10,10 @@
  *
  * "%s" in a sentence is a slot: the first takes argument a, the second b.
  * Arguments may come from the peer: control characters and broken UTF-8 become
- * '?', and what is longer than SMTP_REPLY_ARG bytes is cut. "\n" in a
- * sentence begins a new line of the reply.
+ * '?', other characters beyond ASCII are shown as \x{F6} (a server that offers
+ * SMTPUTF8 must not reply with them, RFC 6531 3.7.4), and what takes more than
+ * SMTP_REPLY_ARG bytes is cut. "\n" in a sentence begins a new line of the
+ * reply.
  */
 #ifndef SUBMITD_SMTP_REPLY_H
 #define SUBMITD_SMTP_REPLY_H
@@ -34,7 +36,7 @@ X(R_NOOP, 250, "2.0.0", "OK") \
 X(R_RSET, 250, "2.0.0", "Forgotten; begin again with MAIL") \
 X(R_VRFY, 252, "2.5.2", "Addresses are not verified here; send the message and it will be tried") \
 X(R_HELP, 214, "2.0.0", \
-    "Commands: EHLO HELO STARTTLS AUTH MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\n" \
+    "Commands: EHLO HELO STARTTLS AUTH MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\n" \
     "This server takes mail from its own users only, over TLS and with a login\n" \
     "or a client certificate. Ask your administrator for the settings") \
 \
@@ -66,6 +68,8 @@ X(R_ORDER_MAIL, 503, "5.5.1", "Say MAIL first") \
 X(R_ORDER_RCPT, 503, "5.5.1", "Say RCPT first") \
 X(R_ORDER_NESTED, 503, "5.5.1", "A sender was already given; RSET forgets it") \
 X(R_ORDER_BDAT, 503, "5.5.1", "DATA and BDAT cannot be mixed; RSET begins again") \
+X(R_ORDER_BEGUN, 503, "5.5.1", "The message has begun; BDAT with LAST ends it, RSET forgets it") \
+X(R_ORDER_BINARY, 503, "5.5.1", "A message with BODY=BINARYMIME comes by BDAT, not by DATA") \
 \
 /* STARTTLS and what needs TLS: RFC 3207 */ \
 X(R_TLS_GO, 220, "2.0.0", "Begin TLS now") \
@@ -105,7 +109,8 @@ X(R_MAIL_SYNTAX, 501, "5.1.7", "The sender is not a valid address; check the acc
 X(R_MAIL_DOMAIN, 501, "5.1.7", "The domain of the sender is not valid; check the account settings of your mail program") \
 X(R_MAIL_LITERAL, 501, "5.1.7", "The bracketed IP address of the sender is not valid") \
 X(R_MAIL_TOO_LONG, 501, "5.1.7", "The sender is too long: at most 64 bytes before the @ sign and 255 after it") \
-X(R_MAIL_UTF8, 553, "5.6.7", "The sender is not plain ASCII; your mail program must ask for SMTPUTF8") \
+X(R_MAIL_PRIORITY, 250, "2.3.6", "%s is the priority of this mail, the highest you may give; sender accepted") \
+X(R_MAIL_UTF8, 550, "5.6.7", "The sender is not plain ASCII; your mail program must ask for SMTPUTF8") \
 X(R_MAIL_UNQUALIFIED, 554, "5.1.8", "The sender needs a full domain, as in you@example.org; check the account settings of your mail program") \
 X(R_MAIL_NOT_OWNED, 550, "5.7.1", "You may not send as <%s>; choose one of your own addresses or ask your administrator") \
 X(R_USER_SUSPENDED, 550, "5.7.13", "Your account is suspended: %s; ask your administrator") \
@@ -115,9 +120,16 @@ X(R_LIMIT_USER, 450, "4.7.0", "You have reached a limit: %s; ask your administra
 /* Parameters of MAIL and RCPT */ \
 X(R_PARAM_UNKNOWN, 555, "5.5.4", "Parameter %s is not known here") \
 X(R_PARAM_VALUE, 501, "5.5.4", "The value of parameter %s is not valid") \
+X(R_PARAM_VALUE_NEEDED, 501, "5.5.4", "Parameter %s needs a value") \
+X(R_PARAM_VALUE_NONE, 501, "5.5.4", "Parameter %s takes no value") \
+X(R_PARAM_BODY, 504, "5.5.4", "BODY can be 7BIT, 8BITMIME or BINARYMIME") \
 X(R_PARAM_TWICE, 501, "5.5.4", "Parameter %s was given twice") \
 X(R_PARAM_SYNTAX, 501, "5.5.4", "After the address come parameters as KEYWORD or KEYWORD=value, each after one blank") \
 X(R_PARAM_CONFLICT, 501, "5.5.4", "Parameters %s and %s cannot be used together") \
+X(R_PARAM_BY_SHORT, 555, "5.5.4", "BY with mode R needs at least %s seconds") \
+X(R_PARAM_HOLD_LONG, 501, "5.5.4", "Mail can be held back for at most %s seconds") \
+X(R_PARAM_HOLD_PAST, 501, "5.5.4", "HOLDUNTIL has passed already; check clock and time zone of your computer") \
+X(R_PARAM_HOLD_BY, 501, "5.5.4", "BY ends before the mail may leave; give it more time or hold it back for less") \
 \
 /* RCPT */ \
 X(R_RCPT_OK, 250, "2.1.5", "Recipient accepted") \
@@ -138,6 +150,7 @@ X(R_POLICY, 550, "5.7.0", "Refused by the policy of this site: %s") \
 X(R_DATA_GO, 354, NONE, "Send the message; a line with a single dot ends it") \
 X(R_BDAT_OK, 250, "2.0.0", "%s bytes received") \
 X(R_BDAT_SYNTAX, 501, "5.5.4", "Write BDAT size or BDAT size LAST") \
+X(R_BDAT_NO_SIZE, 501, "5.5.4", "BDAT needs the size of its data; without it nobody knows where they end, closing") \
 X(R_QUEUED, 250, "2.0.0", "Accepted, queued as %s") \
 X(R_NO_RCPTS, 554, "5.5.1", "No valid recipients") \
 X(R_TOO_BIG, 552, "5.3.4", "The message is larger than the limit of %s bytes; send a smaller attachment or a link") \
@@ -145,6 +158,7 @@ X(R_NO_SPACE, 452, "4.3.1", "The server is short of disk space; try again later"
 X(R_BARE_CR, 550, "5.5.2", "The message has a CR without LF, which can hide forged mail; repair or update your mail program") \
 X(R_BARE_LF, 550, "5.5.2", "The message has a LF without CR, which can hide forged mail; repair or update your mail program") \
 X(R_NUL, 550, "5.5.2", "The message has a NUL byte; send binary data as an attachment") \
+X(R_LONG_LINE, 550, "5.6.0", "The message has a line of more than 998 bytes; let your mail program encode it, or send it as an attachment") \
 X(R_HEADER_TOO_BIG, 554, "5.6.0", "The header of the message is larger than the limit of %s bytes") \
 X(R_HEADER_BROKEN, 554, "5.6.0", "The header of the message has a line that is no field; an empty line must end the header") \
 X(R_HOPS, 554, "5.4.6", "The message has passed too many servers; it goes around in a loop") \
@@ -191,6 +205,18 @@ size_t smtp_reply_format(
  */
 size_t smtp_reply_custom(
     char *buf, size_t size, int code, const char *status, const char *text);
+
+/*
+ * Adds help, one line of ASCII, to the reply of len bytes in buf if a person
+ * is to read it: a refusal for a reason other than syntax, order or time.
+ * It stands behind the sentence where the line has room, so that mail programs
+ * that show one line show both, and on a line of its own else. Returns the new
+ * length; what does not fit is left out.
+ */
+size_t smtp_reply_help(char *buf, size_t size, size_t len, const char *help);
+
+/* Adds text as a further line of the reply in buf; likewise. */
+size_t smtp_reply_more(char *buf, size_t size, size_t len, const char *text);
 
 /*
  * "334 " and the base64 text of a SASL challenge, "" for an empty one. Not cut

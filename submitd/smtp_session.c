@@ -189,8 +189,10 @@ session_reply(
     struct session *s, enum smtp_reply id, const char *a, const char *b)
 {
 	char out[SMTP_REPLY_MAX];
+	size_t n = smtp_reply_format(out, sizeof(out), id, a, b);
 
-	session_raw(s, out, smtp_reply_format(out, sizeof(out), id, a, b));
+	session_raw(
+	    s, out, smtp_reply_help(out, sizeof(out), n, s->conf->help));
 }
 
 void
@@ -208,9 +210,10 @@ void
 session_custom(struct session *s, int code, const char *esc, const char *text)
 {
 	char out[SMTP_REPLY_MAX];
+	size_t n = smtp_reply_custom(out, sizeof(out), code, esc, text);
 
 	session_raw(
-	    s, out, smtp_reply_custom(out, sizeof(out), code, esc, text));
+	    s, out, smtp_reply_help(out, sizeof(out), n, s->conf->help));
 	if (code != 421 || s->state == ST_CLOSED)
 		return;
 	session_enter(s, ST_CLOSED);

@@ -37,8 +37,15 @@ verb_rset(struct session *s, const struct arg *a)
 static void
 verb_help(struct session *s, const struct arg *a)
 {
+	char out[SMTP_REPLY_MAX];
+	const char *more[] = { s->conf->help_text, s->conf->see_url };
+	size_t n = smtp_reply_format(out, sizeof(out), R_HELP, NULL, NULL), i;
+
 	(void)a;
-	session_reply(s, R_HELP, NULL, NULL);
+	for (i = 0; i < sizeof(more) / sizeof(more[0]); i++)
+		if (more[i][0] != '\0')
+			n = smtp_reply_more(out, sizeof(out), n, more[i]);
+	session_raw(s, out, n);
 }
 
 static void

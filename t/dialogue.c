@@ -7,6 +7,8 @@
  *	C: line sent by the client (CR LF is added; \r \n \0 \xHH \\ known;
  *	   a final \c leaves CR LF out)
  *	S: reply line expected; * stands for anything
+ *	S+ the same of a reply's last line; lines "250-..." may come before it
+ *	A: what auth or queue was asked, in order (see note_mail()); * as above
  *	M: line of the message queue got last, in order; * as above
  *
  * C lines up to the next S line are one segment.  Each script is played
@@ -15,8 +17,10 @@
  * Directives: "implicit" (TLS from the start), "tls" (the handshake is done
  * before the first line), "whole" (segments only), "auth down", "queue
  * down|up|full|file|dead", "cert USER", "refuse CODE ESC TEXT", "errors N",
- * "no auth", "no pipelining", "size N", "rcpts N", "timeout", "closed" (the server has hung up), "kill",
- * "drain", "trace", "normalize"; "fill N" is N C lines of 100 bytes.
+ * "no auth", "no pipelining", "size N", "rcpts N", "timeout", "closed" (the
+ * server has hung up), "kill", "drain", "trace", "normalize", "long lines"
+ * (are refused), "hold N", "by N" (ms), "priority N", "help TEXT", "see URL";
+ * "fill N" is N C lines of 100 bytes, "line N" one of N bytes.
  *
  * Time stands still but for: "wait MS" (deadlines that lie in it come),
  * "timeout" (until one is heard of), "drip N MS TEXT" (so often TEXT, without
@@ -29,6 +33,7 @@
  * recipient no@example.net is refused with 550 5.7.1.
  */
 #include <ctype.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +44,8 @@
 
 enum { QUEUE_OK, QUEUE_DOWN, QUEUE_FULL, QUEUE_DEAD };
 
+static const struct session_ops ops;
+
 static struct play {
 	struct session *s;
 	struct session_conf conf;
@@ -47,6 +54,7 @@ static struct play {
 	struct buf in;	   /* client bytes not yet taken */
 	struct buf body;   /* what queue got, or gets into its file */
 	struct buf question; /* asked of auth, not yet answered */
+	struct buf asked;    /* lines about what was asked so far */
 	bool want_tls, closed;
 	bool stuck, no_space;
 	int64_t now, deadline; /* ms; deadline 0: none */
@@ -56,6 +64,7 @@ static struct play {
 	char cert[64];
 	struct m_session_facts facts;
 	char esc[16], text[256];
+	char help[200], see[200];
 	char user[64], mech[32];
 	int login_step;
 	uint32_t txn;
@@ -145,6 +154,62 @@ verdict(uint32_t txn, uint8_t on, uint16_t reply, const char *text)
 	from_auth(M_VERDICT, &m);
 }
 
+/* ---- what was asked, as text ---- */
+
+static void __attribute__((format(printf, 1, 2)))
+note(const char *fmt, ...)
+{
+	char text[1024];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_add(&P.asked, text, strlen(text));
+}
+
+/* "MAIL <sender>" and what else was said, "RCPT <recipient>" likewise, "SUBMIT"
+ * and what the message holds. Times are seconds from now. */
+static void
+note_mail(const struct m_mail *m)
+{
+	const struct mail_options *o = &m->opt;
+	int tz;
+
+	note("MAIL <%s>", m->from);
+	if (m->size > 0)
+		note(" size=%llu", (unsigned long long)m->size);
+	if (o->body != BODY_7BIT)
+		note(" body=%u", o->body);
+	note("%s%s", o->utf8 ? " utf8" : "", o->require_tls ? " tls" : "");
+	if (o->ret != RET_NONE)
+		note(" ret=%s", o->ret == RET_FULL ? "FULL" : "HDRS");
+	if (o->by_mode != BY_NONE)
+		note(" by=%lld%s%s",
+		    (long long)(o->by_ms / 1000 - ops.now(NULL, &tz)),
+		    o->by_mode == BY_RETURN ? "R" : "N",
+		    o->by_trace ? "T" : "");
+	if (o->hold_ms != 0)
+		note(" hold=%lld",
+		    (long long)(o->hold_ms / 1000 - ops.now(NULL, &tz)));
+	if (o->priority != PRIORITY_NORMAL)
+		note(" priority=%d", o->priority - PRIORITY_NORMAL);
+	if (o->envid[0] != '\0')
+		note(" envid=%s", o->envid);
+	note("\n");
+}
+
+static void
+note_rcpt(const struct m_rcpt *m)
+{
+	note("RCPT <%s>", m->to);
+	if (m->opt.notify != 0)
+		note(" notify=%u", m->opt.notify);
+	if (m->opt.orcpt[0] != '\0')
+		note(" orcpt=%s", m->opt.orcpt);
+	note("\n");
+}
+
 static void
 auth_mail(const struct m_mail *m)
 {
@@ -202,12 +267,15 @@ answer_auth(void)
 		auth_start(&m.auth_start);
 	else if (type == M_AUTH_STEP)
 		auth_step(&m.auth_step);
-	else if (type == M_MAIL)
+	else if (type == M_MAIL) {
+		note_mail(&m.mail);
 		auth_mail(&m.mail);
-	else if (type == M_RCPT)
+	} else if (type == M_RCPT) {
+		note_rcpt(&m.rcpt);
 		verdict(m.rcpt.txn, VERDICT_RCPT,
 		    strcmp(m.rcpt.to, "no@example.net") == 0 ? R_RCPT_DENIED :
 							       R_RCPT_OK, "");
+	}
 }
 
 static bool
@@ -248,6 +316,10 @@ op_to_queue(void *arg, enum msg_type type, const void *msg)
 	P.txn = *(const uint32_t *)msg; /* all of them begin with it */
 	if (type == M_DATA_OPEN)
 		buf_clear(&P.body);
+	if (type == M_SUBMIT)
+		note("SUBMIT %s%s%s\n", m->body_kind == BODY_7BIT ? "7BIT" :
+		    m->body_kind == BODY_8BITMIME ? "8BITMIME" : "BINARYMIME",
+		    m->in_file ? " file" : "", m->has_id ? "" : " no-id");
 	if (type == M_SUBMIT && !m->in_file)
 		buf_add(&P.body, m->body.p, m->body.len);
 	if (type == M_SUBMIT && m->size != P.body.len)
@@ -512,6 +584,18 @@ expect(struct buf *b, const char *pat, const char *what)
 		    "\"%.200s\"", what, pat, got);
 }
 
+/* The rest of a reply whose first lines are of no interest. */
+static void
+expect_last(struct buf *b, const char *pat)
+{
+	char got[1024];
+
+	while (b->len > 3 && buf_head(b)[3] == '-' &&
+	    take_line(b, got, sizeof(got)))
+		continue;
+	expect(b, pat, "last line");
+}
+
 static const char *
 word(const char *text, const char *name)
 {
@@ -658,6 +742,18 @@ directive(const char *d)
 			snprintf(P.why, sizeof(P.why), "progress is %u",
 			    session_progress(P.s));
 	}
+	else if (word(d, "long lines") != NULL)
+		P.conf.reject_long_lines = true;
+	else if ((a = word(d, "hold")) != NULL)
+		P.conf.max_hold = atoll(a);
+	else if ((a = word(d, "by")) != NULL)
+		P.conf.deliver_by_min = atoll(a);
+	else if ((a = word(d, "priority")) != NULL)
+		P.conf.max_priority = (uint8_t)atoi(a);
+	else if ((a = word(d, "help")) != NULL)
+		snprintf(P.help, sizeof(P.help), "%s", a);
+	else if ((a = word(d, "see")) != NULL)
+		snprintf(P.see, sizeof(P.see), "See %s", a);
 	else if (word(d, "trace") != NULL)
 		P.conf.trace_client = true;
 	else if (word(d, "normalize") != NULL)
@@ -704,6 +800,7 @@ clear(void)
 	buf_clear(&P.in);
 	buf_clear(&P.body);
 	buf_clear(&P.question);
+	buf_clear(&P.asked);
 	memset(&P, 0, sizeof(P));
 }
 
@@ -721,7 +818,11 @@ prepare(size_t piece)
 		.command_timeout = 1000,
 		.login_timeout = 60000,
 		.data_timeout = 1000,
-		.session_time = 3600000 };
+		.session_time = 3600000,
+		.max_hold = 86400000,
+		.help = P.help,
+		.help_text = P.help,
+		.see_url = P.see };
 	P.now = 1;
 	P.facts = (struct m_session_facts){ .verify = "NO",
 		.verify_reason = "",
@@ -741,6 +842,14 @@ fill(struct buf *seg, int lines)
 	memcpy(line + 98, "\r\n", 3);
 	while (lines-- > 0)
 		buf_add(seg, line, 100);
+}
+
+static void
+long_line(struct buf *seg, int len)
+{
+	while (len-- > 0)
+		buf_add(seg, "x", 1);
+	buf_add(seg, "\r\n", 2);
 }
 
 /* One line of the script; seg collects what the client says. */
@@ -767,10 +876,18 @@ play_line(char *line, struct buf *seg, bool *begun)
 		fill(seg, atoi(line + 7));
 		return;
 	}
+	if (strncmp(line, "! line ", 7) == 0) {
+		long_line(seg, atoi(line + 7));
+		return;
+	}
 	send_segment(seg);
 	buf_clear(seg);
 	if (strncmp(line, "S: ", 3) == 0)
 		expect(&P.out, line + 3, "reply");
+	else if (strncmp(line, "S+ ", 3) == 0)
+		expect_last(&P.out, line + 3);
+	else if (strncmp(line, "A: ", 3) == 0)
+		expect(&P.asked, line + 3, "question");
 	else if (strncmp(line, "M: ", 3) == 0 || strcmp(line, "M:") == 0)
 		expect(&P.body, line[2] == ' ' ? line + 3 : "", "line");
 	else if (line[0] == '!')

@@ -245,7 +245,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.session_time = 24 * 3600 * 1000,
 		.session_messages = 3,
 		.trace_client = true,
-		.digests = true };
+		.digests = true,
+		.max_hold = 30LL * 24 * 3600 * 1000,
+		.deliver_by_min = 60 * 1000,
+		.max_priority = 3,
+		.help = "Call 12",
+		.help_text = "Call 12",
+		.see_url = "See https://help.example.org/" };
 	static const struct session_client client = { .addr = "192.0.2.7" };
 	struct buf in = { 0 };
 	size_t piece, n, took;

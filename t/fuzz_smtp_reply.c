@@ -24,7 +24,7 @@ check(const char *buf, size_t len, int code)
 		    atoi(p) != code || p[3] != (nl[2] != '\0' ? '-' : ' '))
 			abort();
 		for (; p < nl; p++)
-			if ((unsigned char)*p < ' ' || *p == 0x7f)
+			if (*p < ' ' || *p == 0x7f)
 				abort();
 	}
 }
@@ -47,8 +47,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	id = (enum smtp_reply)(data[0] % R_COUNT);
 	n = smtp_reply_format(buf, sizeof(buf), id, text, text);
 	check(buf, n, smtp_reply_code(id));
+	n = smtp_reply_help(buf, sizeof(buf), n, "See https://help.example/");
+	check(buf, n, smtp_reply_code(id));
 	code = 200 + data[1];
 	n = smtp_reply_custom(buf, sizeof(buf), code, text, text);
+	n = smtp_reply_help(buf, sizeof(buf), n, "See https://help.example/");
 	if (code / 100 != 3)
 		check(buf, n, code);
 	else if (n != 0)

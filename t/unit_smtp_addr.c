@@ -348,7 +348,7 @@ replies(void **state)
 		{ SMTP_ADDR_DOMAIN, 501, 501, "5.1.7", "5.1.3" },
 		{ SMTP_ADDR_LITERAL, 501, 501, "5.1.7", "5.1.3" },
 		{ SMTP_ADDR_TOO_LONG, 501, 501, "5.1.7", "5.1.3" },
-		{ SMTP_ADDR_NEEDS_UTF8, 553, 553, "5.6.7", "5.6.7" },
+		{ SMTP_ADDR_NEEDS_UTF8, 550, 553, "5.6.7", "5.6.7" },
 		{ SMTP_ADDR_NULL, 501, 501, "5.1.7", "5.1.3" },
 	};
 	size_t i;

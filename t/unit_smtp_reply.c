@@ -11,7 +11,6 @@
 #include <cmocka.h>
 
 #include "submitd/smtp_reply.h"
-#include "submitd/utf8.h"
 
 #define NONE                        ""
 #define ROW(id, code, status, text) { id, #id, code, status, text },
@@ -80,8 +79,8 @@ flaw(const char *buf, size_t len, int code, const char *status)
 		if (strncmp(p, head, (size_t)n) != 0)
 			return "a line begins otherwise";
 		for (p += n; p < nl; p++)
-			if ((unsigned char)*p < ' ' || *p == 0x7f)
-				return "control character";
+			if (*p < ' ' || *p == 0x7f)
+				return "control or 8-bit character";
 	}
 	return NULL;
 }
@@ -140,8 +139,11 @@ static const struct {
 	  NULL, "555 5.5.4 Parameter X??250 2.0.0 OK is not known here\r\n" },
 	{ "a slot in an argument is text", R_PARAM_CONFLICT, "%s", "b",
 	  "501 5.5.4 Parameters %s and b cannot be used together\r\n" },
-	{ "UTF-8 stays, broken UTF-8 does not", R_PARAM_UNKNOWN,
-	  "\xc3\xa4\xc3", NULL, "555 5.5.4 Parameter \xc3\xa4? is not known here\r\n" },
+	{ "UTF-8 is shown as ASCII, broken UTF-8 is not", R_PARAM_UNKNOWN,
+	  "\xc3\xa4\xc3", NULL,
+	  "555 5.5.4 Parameter \\x{E4}? is not known here\r\n" },
+	{ "largest character", R_PARAM_UNKNOWN, "\xf4\x8f\xbf\xbf", NULL,
+	  "555 5.5.4 Parameter \\x{10FFFF} is not known here\r\n" },
 	{ "C1 control", R_PARAM_UNKNOWN, "\xc2\x9b", NULL,
 	  "555 5.5.4 Parameter ? is not known here\r\n" },
 };
@@ -212,7 +214,7 @@ static void
 long_texts_become_lines(void **state)
 {
 	char buf[SMTP_REPLY_MAX], text[20000];
-	size_t i, len, mod, n;
+	size_t i, len, mod;
 	const char *why;
 
 	(void)state;
@@ -231,11 +233,6 @@ long_texts_become_lines(void **state)
 			fail_msg("text %zu: %s", mod, why);
 		if (mod != 2)
 			assert_in_range(len, 3072, SMTP_REPLY_MAX - 1);
-		/* no character was broken at the end of a line */
-		for (i = 0; mod == 3 && i < len; i += n) {
-			n = utf8_next(buf + i, len - i, NULL);
-			assert_true(n > 0);
-		}
 	}
 	/* a word that just fits, and one byte more */
 	memset(text, 'a', 600);
@@ -264,6 +261,103 @@ broken_at_a_blank(void **state)
 	second = strstr(buf, "\r\n550 5.7.1 a");
 	assert_non_null(second);
 	assert_int_equal(second - buf, 10 + 450);
+}
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	int code;
+	const char *status, *text, *help;
+	const char *want;
+} helps[] = {
+	{ "in the same line", 550, "5.7.1", "Not yours", "Call 12",
+	  "550 5.7.1 Not yours. Call 12\r\n" },
+	{ "behind a full stop", 550, "5.7.1", "Not yours.", "Call 12",
+	  "550 5.7.1 Not yours. Call 12\r\n" },
+	{ "behind several lines", 554, "5.7.1", "One\nTwo", "Call 12",
+	  "554-5.7.1 One\r\n554 5.7.1 Two. Call 12\r\n" },
+	{ "no help", 550, "5.7.1", "Not yours", "",
+	  "550 5.7.1 Not yours\r\n" },
+	{ "a success", 250, "2.1.0", "Fine", "Call 12", "250 2.1.0 Fine\r\n" },
+	{ "syntax", 501, "5.5.4", "Wrong", "Call 12", "501 5.5.4 Wrong\r\n" },
+	{ "order", 503, "5.5.1", "Wrong", "Call 12", "503 5.5.1 Wrong\r\n" },
+	{ "parameter", 555, "5.5.4", "Wrong", "Call 12",
+	  "555 5.5.4 Wrong\r\n" },
+	{ "a login that failed", 535, "5.7.8", "Wrong", "Call 12",
+	  "535 5.7.8 Wrong. Call 12\r\n" },
+	{ "not now", 452, "4.3.1", "Later", "Call 12",
+	  "452 4.3.1 Later. Call 12\r\n" },
+	{ "the end, for a limit", 421, "4.7.0", "Too many", "Call 12",
+	  "421 4.7.0 Too many. Call 12\r\n" },
+	{ "the end, for time", 421, "4.4.2", "Idle", "Call 12",
+	  "421 4.4.2 Idle\r\n" },
+};
+/* clang-format on */
+
+static void
+help(void **state)
+{
+	char buf[SMTP_REPLY_MAX];
+	size_t i, len;
+
+	(void)state;
+	for (i = 0; i < sizeof(helps) / sizeof(helps[0]); i++) {
+		len = smtp_reply_custom(buf, sizeof(buf), helps[i].code,
+		    helps[i].status, helps[i].text);
+		len = smtp_reply_help(buf, sizeof(buf), len, helps[i].help);
+		if (len != strlen(buf) || strcmp(buf, helps[i].want) != 0)
+			fail_msg("%s: %s", helps[i].name, buf);
+	}
+}
+
+/* Whether the help of 400 bytes goes into the line or below it, every line is
+ * within its limit; without room it is left out. */
+static void
+help_fits(void **state)
+{
+	char buf[SMTP_REPLY_MAX], text[600], what[401];
+	size_t i, len, more;
+	const char *why;
+
+	(void)state;
+	memset(what, 'h', sizeof(what) - 1);
+	what[sizeof(what) - 1] = '\0';
+	for (i = 0; i < sizeof(text) - 1; i++) {
+		memset(text, 't', i);
+		text[i] = '\0';
+		len = smtp_reply_custom(
+		    buf, sizeof(buf), 550, "5.123.123", text);
+		more = smtp_reply_help(buf, len + 10, len, what);
+		assert_int_equal(more, len);
+		more = smtp_reply_help(buf, sizeof(buf), len, what);
+		if ((why = flaw(buf, more, 550, "5.123.123")) != NULL)
+			fail_msg("%zu: %s", i, why);
+		assert_non_null(strstr(buf, what));
+	}
+	/* nothing, and a reply that was too long for its buffer */
+	assert_int_equal(smtp_reply_help(buf, sizeof(buf), 0, what), 0);
+}
+
+static void
+more(void **state)
+{
+	char buf[SMTP_REPLY_MAX];
+	size_t len;
+
+	(void)state;
+	len = smtp_reply_format(buf, sizeof(buf), R_NOOP, NULL, NULL);
+	len = smtp_reply_more(buf, sizeof(buf), len, "Call 12");
+	len = smtp_reply_more(buf, sizeof(buf), len, "See there");
+	assert_string_equal(buf,
+	    "250-2.0.0 OK\r\n250-2.0.0 Call 12\r\n250 2.0.0 See there\r\n");
+	assert_int_equal(len, strlen(buf));
+	/* a text that only looks like a status is none */
+	len = smtp_reply_format(
+	    buf, sizeof(buf), R_GREETING, "1.2.3.4 5", NULL);
+	len = smtp_reply_more(buf, sizeof(buf), len, "Call 12");
+	assert_string_equal(
+	    buf, "220-1.2.3.4 5 ESMTP\r\n220 Call 12\r\n");
+	assert_int_equal(len, strlen(buf));
 }
 
 static void
@@ -345,6 +439,9 @@ main(void)
 		cmocka_unit_test(custom),
 		cmocka_unit_test(long_texts_become_lines),
 		cmocka_unit_test(broken_at_a_blank),
+		cmocka_unit_test(help),
+		cmocka_unit_test(help_fits),
+		cmocka_unit_test(more),
 		cmocka_unit_test(an_id_that_is_none),
 		cmocka_unit_test(challenge),
 		cmocka_unit_test(ehlo),
