@@ -1,7 +1,8 @@
 /*
- * Transparency of DATA. The decoder is a small automaton for the first bytes of
- * a line and a scan by memchr() for the rest of it; the encoder needs only the
- * scan. What the sink gets is always a run of the input or a constant.
+ * Transparency of DATA, and the lines of BDAT. The decoder is a small automaton
+ * for the first bytes of a line and a scan by memchr() for the rest of it; the
+ * encoder and the chunks of BDAT need only the scan. What the sink gets is
+ * always a run of the input or a constant.
  */
 #include "dotline.h"
 
@@ -37,14 +38,43 @@ dotline_in_init(struct dotline_in *d, bool normalize)
 	*d = (struct dotline_in){ .state = START, .normalize = normalize };
 }
 
+void
+dotline_in_init_chunks(struct dotline_in *d, bool normalize)
+{
+	*d = (struct dotline_in){
+		.state = LINE, .chunks = true, .normalize = normalize
+	};
+}
+
+void
+dotline_in_end(struct dotline_in *d)
+{
+	d->done = true;
+	if (d->state == CR)
+		d->bare_cr = true;
+	if (d->line > DOTLINE_LINE_MAX)
+		d->long_line = true;
+}
+
+/* A line has ended, len bytes behind what came of it before. */
+static void
+measure(struct dotline_in *d, size_t len, bool crlf)
+{
+	if (d->line + len - crlf > DOTLINE_LINE_MAX)
+		d->long_line = true;
+	d->line = 0;
+}
+
 /*
- * Scans the rest of a line from p, in state LINE or CR. Returns where it stopped:
- * behind the CR LF, at a bare LF that must be rewritten, or at the end.
+ * Scans the rest of a line from p, in state LINE or CR; of chunks all lines.
+ * Returns where it stopped: behind the CR LF, at a bare LF that must be
+ * rewritten, or at the end.
  */
 static const char *
 scan_line(struct dotline_in *d, const char *p, const char *end)
 {
 	const char *lf, *cr;
+	bool crlf;
 
 	for (;;) {
 		lf = memchr(p, '\n', (size_t)(end - p));
@@ -57,15 +87,20 @@ scan_line(struct dotline_in *d, const char *p, const char *end)
 			/* a last CR waits for its LF in the next piece */
 			if (p < end)
 				d->state = end[-1] == '\r' ? CR : LINE;
+			d->line += (size_t)(end - p);
 			return end;
 		}
-		if (lf > p ? lf[-1] == '\r' : d->state == CR) {
+		crlf = lf > p ? lf[-1] == '\r' : d->state == CR;
+		measure(d, (size_t)(lf - p), crlf);
+		if (crlf && !d->chunks) {
 			d->state = START;
 			return lf + 1;
 		}
-		d->bare_lf = true;
-		if (d->normalize)
-			return lf;
+		if (!crlf) {
+			d->bare_lf = true;
+			if (d->normalize)
+				return lf;
+		}
 		d->state = LINE;
 		p = lf + 1;
 	}

@@ -1,7 +1,8 @@
 /*
  * submitd/dotline.c. The first byte says how to split, the rest is the wire.
  * Any split gives the same; and what was decoded, encoded again, ends where
- * the encoder ended it.
+ * the encoder ended it. The same bytes as chunks of BDAT are judged as a look
+ * at each of them would.
  */
 #include <stdint.h>
 #include <stdlib.h>
@@ -72,6 +73,42 @@ encode(const struct out *m, size_t step, struct out *o)
 	dotline_out_end(&e, collect, o);
 }
 
+/* All is taken and nothing changed, but for what normalizing adds. */
+static void
+as_chunks(bool normalize, const char *in, size_t len, size_t step)
+{
+	bool cr = false, lf = false, nul = false, is_long = false;
+	size_t i, line = 0, used, n;
+	struct dotline_in d;
+	struct out o;
+
+	for (i = 0; i < len; i++) {
+		nul |= in[i] == '\0';
+		cr |= in[i] == '\r' && (i + 1 == len || in[i + 1] != '\n');
+		lf |= in[i] == '\n' && (i == 0 || in[i - 1] != '\r');
+		is_long |= in[i] == '\n' &&
+		    line - (i > 0 && in[i - 1] == '\r') > DOTLINE_LINE_MAX;
+		line = in[i] == '\n' ? 0 : line + 1;
+	}
+	is_long |= line > DOTLINE_LINE_MAX;
+	out_init(&o, 2 * len);
+	dotline_in_init_chunks(&d, normalize);
+	for (used = 0; used < len; used += n) {
+		n = step < len - used ? step : len - used;
+		if (dotline_in_feed(&d, in + used, n, collect, &o) != n)
+			abort();
+		step = step % 7 + 1;
+	}
+	dotline_in_end(&d);
+	if (d.bare_cr != cr || d.bare_lf != lf || d.nul != nul ||
+	    d.long_line != is_long || d.size != o.len)
+		abort();
+	if (!(normalize && lf) &&
+	    (o.len != len || memcmp(o.data, in, len) != 0))
+		abort();
+	free(o.data);
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -88,6 +125,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (decode(&a, normalize, in, len, len + 1, &whole) !=
 	    decode(&b, normalize, in, len, step, &split))
 		abort();
+	as_chunks(normalize, in, len, step);
 	if (a.done != b.done || a.bare_cr != b.bare_cr ||
 	    a.bare_lf != b.bare_lf || a.nul != b.nul ||
 	    whole.len != split.len ||

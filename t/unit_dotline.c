@@ -182,6 +182,132 @@ table(void **state)
 }
 
 /* clang-format off */
+/* What comes in chunks: all of it is taken, whatever it is. */
+static const struct {
+	const char *name;
+	const char *in; size_t in_len;
+	int flags;
+	const char *norm; size_t norm_len; /* with bare LF rewritten; NULL: as in */
+} chunked[] = {
+	{ "plain", S("a\r\nb\r\n"), 0, NULL, 0 },
+	{ "nothing", S(""), 0, NULL, 0 },
+	{ "no final CR LF", S("a\r\nb"), 0, NULL, 0 },
+	{ "dots are text", S(".\r\n..\r\n.a\r\n\r\n.\r\n"), 0, NULL, 0 },
+	{ "empty lines", S("\r\n\r\n"), 0, NULL, 0 },
+	{ "8-bit", S("\xff\x80\r\n"), 0, NULL, 0 },
+	{ "NUL", S("a\0b"), NUL, NULL, 0 },
+	{ "LF . LF", S("a\n.\nb"), LF, S("a\r\n.\r\nb") },
+	{ "LF . CR LF", S("a\n.\r\n"), LF, S("a\r\n.\r\n") },
+	{ "CR LF . LF", S("\r\n.\n"), LF, S("\r\n.\r\n") },
+	{ "CR . CR", S("a\r.\rb"), CR, NULL, 0 },
+	{ "CR CR LF", S("a\r\r\n"), CR, NULL, 0 },
+	{ "LF CR", S("\n\r"), CR | LF, S("\r\n\r") },
+	{ "final CR", S("a\r"), CR, NULL, 0 },
+	{ "final LF", S("a\n"), LF, S("a\r\n") },
+	{ "LF only", S("\n\n"), LF, S("\r\n\r\n") },
+};
+/* clang-format on */
+
+static void
+check_chunk(size_t i, bool normalize, unsigned seed)
+{
+	bool norm = normalize && chunked[i].norm != NULL;
+	const char *want = norm ? chunked[i].norm : chunked[i].in;
+	size_t want_len = norm ? chunked[i].norm_len : chunked[i].in_len;
+	struct out o = { .len = 0 };
+	struct dotline_in d;
+	int flags;
+
+	dotline_in_init_chunks(&d, normalize);
+	if (feed(&d, chunked[i].in, chunked[i].in_len, seed, &o) !=
+		chunked[i].in_len ||
+	    d.done)
+		fail_msg(
+		    "%s, seed %u: not all was taken", chunked[i].name, seed);
+	dotline_in_end(&d);
+	flags = (d.bare_cr ? CR : 0) | (d.bare_lf ? LF : 0) | (d.nul ? NUL : 0);
+	if (o.len != want_len || memcmp(o.data, want, want_len) != 0)
+		fail_msg("%s, seed %u: other bytes", chunked[i].name, seed);
+	if (flags != chunked[i].flags || d.size != o.len || !d.done)
+		fail_msg("%s, seed %u: flags %d", chunked[i].name, seed, flags);
+}
+
+static void
+chunks(void **state)
+{
+	unsigned seed;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(chunked) / sizeof(chunked[0]); i++) {
+		for (seed = 0; seed < 40; seed++) {
+			check_chunk(i, false, seed);
+			check_chunk(i, true, seed);
+		}
+	}
+}
+
+/* Whether a line of n bytes, what comes before and behind it, is too long. */
+static bool
+is_long(const char *before, size_t n, const char *behind, bool in_chunks,
+    unsigned seed)
+{
+	char m[1100];
+	size_t len = strlen(before);
+	struct out o = { .len = 0 };
+	struct dotline_in d;
+
+	memcpy(m, before, len);
+	memset(m + len, 'x', n);
+	strcpy(m + len + n, behind);
+	if (in_chunks)
+		dotline_in_init_chunks(&d, seed % 2);
+	else
+		dotline_in_init(&d, seed % 2);
+	feed(&d, m, len + n + strlen(behind), seed, &o);
+	if (in_chunks)
+		dotline_in_end(&d);
+	assert_true(d.done);
+	return d.long_line;
+}
+
+/* 998 bytes are the most, without CR LF and without the dot that was put
+ * before them; RFC 5321 4.5.3.1.6. */
+static void
+long_lines(void **state)
+{
+	static const struct {
+		const char *before, *behind;
+		bool chunks;
+		size_t most;
+	} lines[] = {
+		{ "", "\r\n.\r\n", false, 998 },
+		{ "a\r\n", "\r\nb\r\n.\r\n", false, 998 },
+		{ "..", "\r\n.\r\n", false, 997 },
+		{ "", "\n\r\n.\r\n", false, 998 },
+		{ "", "\r\n", true, 998 },
+		{ "a\r\n", "\r\nb\r\n", true, 998 },
+		{ "..", "\r\n", true, 996 },
+		{ "a\r\n", "", true, 998 },
+		{ "", "\nb", true, 998 },
+	};
+	unsigned seed;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		for (seed = 0; seed < 10; seed++) {
+			if (is_long(lines[i].before, lines[i].most,
+				lines[i].behind, lines[i].chunks, seed))
+				fail_msg("%zu, seed %u: too long", i, seed);
+			if (!is_long(lines[i].before, lines[i].most + 1,
+				lines[i].behind, lines[i].chunks, seed))
+				fail_msg("%zu, seed %u: fine", i, seed);
+		}
+	}
+}
+
+/* clang-format off */
 static const struct {
 	const char *name;
 	const char *in; size_t in_len;
@@ -328,6 +454,10 @@ bytes_go_in_few_runs(void **state)
 	dotline_in_feed(&d, m, sizeof(m), collect, &o);
 	assert_int_equal(o.calls, 1);
 	o.len = o.calls = 0;
+	dotline_in_init_chunks(&d, false);
+	dotline_in_feed(&d, m, sizeof(m), collect, &o);
+	assert_int_equal(o.calls, 1);
+	o.len = o.calls = 0;
 	dotline_out_init(&e);
 	dotline_out_feed(&e, m, sizeof(m), collect, &o);
 	assert_int_equal(o.calls, 1);
@@ -338,6 +468,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(table),
+		cmocka_unit_test(chunks),
+		cmocka_unit_test(long_lines),
 		cmocka_unit_test(encoder),
 		cmocka_unit_test(encoder_then_decoder_is_the_identity),
 		cmocka_unit_test(nothing_ends_early),
