@@ -348,11 +348,16 @@ authd_txn_clear(struct authd_txn *t)
 static void
 begin_txn(struct authd_session *s, const struct m_mail *m)
 {
+	uint8_t most =
+	    (uint8_t)(PRIORITY_NORMAL + A.setup->conf.max_priority);
+
 	authd_txn_clear(&s->txn);
 	s->txn.number = m->txn;
 	s->txn.from = xstrdup(m->from);
 	s->txn.envid = xstrdup(str_of(m->opt.envid));
 	s->txn.opt = m->opt;
+	if (s->txn.opt.priority > most)
+		s->txn.opt.priority = most;
 	s->txn.opt.envid = s->txn.envid;
 	s->txn.size = m->size;
 	s->txn.flags = s->flags;

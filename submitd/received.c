@@ -111,9 +111,12 @@ received_make(const struct received *r, char *buf, size_t size)
 		trace(&f, r);
 	unit(&f, "by ", r->host, NAME_MAX_LEN, "");
 	unit(&f, "with ", proto, WORD_MAX_LEN, "");
-	unit(&f, "id ", r->id, WORD_MAX_LEN, tls ? "" : ";");
+	unit(&f, "id ", r->id, WORD_MAX_LEN, tls || r->priority ? "" : ";");
 	if (tls)
-		unit(&f, "tls ", r->tls_cipher, WORD_MAX_LEN, ";");
+		unit(&f, "tls ", r->tls_cipher, WORD_MAX_LEN,
+		    r->priority ? "" : ";");
+	if (r->priority != NULL)
+		unit(&f, "PRIORITY ", r->priority, WORD_MAX_LEN, ";");
 	begin(&f, strlen(r->date));
 	put(&f, r->date, strlen(r->date));
 	put(&f, "\r\n", 2);

@@ -33,6 +33,7 @@ struct received {
 	bool tls;
 	bool auth;
 	bool utf8;              /* the transaction has SMTPUTF8 */
+	const char *priority;   /* of RFC 6710, "-9" to "9"; NULL: not given */
 	const char *tls_cipher; /* IANA name, as of TLS_AES_256_GCM_SHA384 */
 };
 

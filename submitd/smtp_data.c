@@ -2,7 +2,13 @@
  * DATA: the message comes, is fixed up (RFC 6409 section 8) and handed to
  * queue.  Up to BODY_INLINE_MAX bytes it is held in memory; beyond that queue
  * gives a file.  Whatever is wrong with a message is told after its end: until
- * then its bytes are taken and dropped.
+ * then its bytes are taken and dropped.  BDAT (smtp_bdat.c) brings its message
+ * here in chunks.
+ *
+ * Header fields in raw UTF-8, or any other eight-bit text, are accepted with
+ * and without SMTPUTF8: programs that know of it ask for it, scripts that do
+ * not would lose their mail.  Such a message counts as 8BITMIME, and relay sees
+ * in its header what a smarthost without 8BITMIME could not take.
  */
 #include <stdio.h>
 #include <string.h>
@@ -21,22 +27,33 @@ qid_text(uint64_t qid, char out[24])
 	snprintf(out, 24, "%013llx", (unsigned long long)qid);
 }
 
-void
-smtp_data(struct session *s, const struct arg *a)
+bool
+smtp_data_open(struct session *s)
 {
 	struct m_data_open m = { .txn = s->txn.number,
 		.rcpts = s->txn.rcpts };
 
+	if (s->txn.lost || !s->ops->to_queue(s->arg, M_DATA_OPEN, &m))
+		return false;
+	session_enter(s, ST_DATA_WAIT);
+	return true;
+}
+
+void
+smtp_data(struct session *s, const struct arg *a)
+{
 	(void)a;
 	if (s->txn.number == 0)
 		session_error(s, R_ORDER_MAIL, NULL);
+	else if (s->txn.bdat)
+		session_error(s, R_ORDER_BDAT, NULL);
+	else if (s->txn.body == BODY_BINARYMIME)
+		session_error(s, R_ORDER_BINARY, NULL);
 	else if (s->txn.asked == 0)
 		session_error(s, R_ORDER_RCPT, NULL);
 	else if (s->txn.rcpts == 0)
 		session_error(s, R_NO_RCPTS, NULL);
-	else if (!s->txn.lost && s->ops->to_queue(s->arg, M_DATA_OPEN, &m))
-		session_enter(s, ST_DATA_WAIT);
-	else {
+	else if (!smtp_data_open(s)) {
 		smtp_txn_end(s);
 		session_reply(s, R_QUEUE_DOWN, NULL, NULL);
 	}
@@ -79,7 +96,7 @@ static const struct header_ops fixups = { .end = add_missing };
 static void
 add_received(struct session *s)
 {
-	char text[RECEIVED_MAX], date[RECEIVED_DATE_MAX], id[24];
+	char text[RECEIVED_MAX], date[RECEIVED_DATE_MAX], id[24], priority[8];
 	struct received r = { .ehlo = str_of(s->helo),
 		.host = s->conf->hostname,
 		.id = id,
@@ -91,45 +108,78 @@ add_received(struct session *s)
 		.esmtp = s->esmtp,
 		.tls = s->tls,
 		.auth = s->user != NULL,
+		.utf8 = s->txn.utf8,
+		.priority = s->txn.has_priority ? priority : NULL,
 		.tls_cipher = str_of(s->tls_info.cipher) };
 
 	qid_text(s->txn.qid, id);
 	date_text(s, date, sizeof(date));
+	snprintf(priority, sizeof(priority), "%d",
+	    s->txn.priority - PRIORITY_NORMAL);
 	buf_add(&s->txn.out, text, received_make(&r, text, sizeof(text)));
 }
 
 /* ---- receiving ---- */
 
-void
-smtp_data_ready(struct session *s, const struct m_data_ready *m)
+static void
+begin_message(struct session *s, const struct m_data_ready *m)
 {
 	struct txn *t = &s->txn;
+	bool normalize = s->conf->normalize_newlines;
 
-	if (m->txn != t->number)
-		return;
-	if (m->reply != R_DATA_GO) {
-		smtp_txn_end(s);
-		session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);
-		session_enter(s, ST_COMMAND);
-		return;
-	}
 	t->qid = m->qid;
 	t->max_size = s->conf->max_message_size;
 	if (m->max_size > 0 && m->max_size < t->max_size)
 		t->max_size = m->max_size;
 	t->refuse = R_DATA_GO;
-	dotline_in_init(&t->dots, s->conf->normalize_newlines);
+	if (t->bdat)
+		dotline_in_init_chunks(
+		    &t->dots, normalize && t->body != BODY_BINARYMIME);
+	else
+		dotline_in_init(&t->dots, normalize);
 	header_init(&t->header, &fixups, s, s->conf->hostname, 0);
 	if (s->conf->digests)
 		t->digest = digest_new();
 	add_received(s);
-	session_reply(s, R_DATA_GO, NULL, NULL);
-	session_enter(s, ST_DATA);
 }
 
-/* From here on the message is only consumed. */
+/* The first chunk has been announced; it may be more than this sender may send.
+ * A refusal is told behind the chunk, with its argument. */
 static void
-refuse(struct txn *t, enum smtp_reply why)
+chunk_ready(struct session *s, const struct m_data_ready *m)
+{
+	struct txn *t = &s->txn;
+
+	if (m->reply != R_DATA_GO) {
+		str_set(&t->refuse_text, m->text);
+		smtp_data_refuse(t, (enum smtp_reply)m->reply);
+	} else if (s->chunk.size > t->max_size)
+		smtp_data_refuse(t, R_TOO_BIG);
+	smtp_bdat_go(s);
+}
+
+void
+smtp_data_ready(struct session *s, const struct m_data_ready *m)
+{
+	struct txn *t = &s->txn;
+	bool go = m->reply == R_DATA_GO;
+
+	if (m->txn != t->number)
+		return;
+	if (go)
+		begin_message(s, m);
+	if (t->bdat) {
+		chunk_ready(s, m);
+		return;
+	}
+	if (!go)
+		smtp_txn_end(s);
+	session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);
+	session_enter(s, go ? ST_DATA : ST_COMMAND);
+}
+
+void
+smtp_data_refuse(struct txn *t, enum smtp_reply why)
 {
 	if (t->refuse == R_DATA_GO)
 		t->refuse = why;
@@ -157,7 +207,7 @@ take_decoded(void *arg, const void *data, size_t len)
 	if (t->refuse != R_DATA_GO)
 		return;
 	if (t->dots.size > t->max_size) {
-		refuse(t, R_TOO_BIG);
+		smtp_data_refuse(t, R_TOO_BIG);
 		return;
 	}
 	if (t->digest != NULL)
@@ -167,7 +217,7 @@ take_decoded(void *arg, const void *data, size_t len)
 	if (!t->header.done) {
 		used = header_feed(&t->header, data, len, &t->out);
 		if (t->header.too_big) {
-			refuse(t, R_HEADER_TOO_BIG);
+			smtp_data_refuse(t, R_HEADER_TOO_BIG);
 			return;
 		}
 	}
@@ -182,46 +232,50 @@ flush_file(struct session *s)
 	if (!t->in_file || t->refuse != R_DATA_GO || t->out.len == 0)
 		return;
 	if (s->ops->body_write(s->arg, buf_head(&t->out), t->out.len) == -1) {
-		refuse(t, R_NO_SPACE);
+		smtp_data_refuse(t, R_NO_SPACE);
 		return;
 	}
 	t->written += t->out.len;
 	buf_drop(&t->out, t->out.len);
 }
 
-static void
-ask_file(struct session *s)
+void
+smtp_data_ask_file(struct session *s)
 {
 	struct m_txn m = { .txn = s->txn.number };
 
 	if (s->ops->to_queue(s->arg, M_BODY_FILE, &m))
 		session_enter(s, ST_FILE_WAIT);
 	else
-		refuse(&s->txn, R_QUEUE_DOWN);
+		smtp_data_refuse(&s->txn, R_QUEUE_DOWN);
 }
 
-static const char *
-refusal_arg(const struct session *s, char out[24])
+void
+smtp_data_say_refused(struct session *s)
 {
-	unsigned long long n = s->txn.refuse == R_HEADER_TOO_BIG ?
-	    HEADER_LIMIT : s->txn.max_size;
+	struct txn *t = &s->txn;
+	enum smtp_reply why = t->refuse;
+	unsigned long long limit =
+	    why == R_HEADER_TOO_BIG ? HEADER_LIMIT : t->max_size;
+	bool counts = !t->told && smtp_reply_code(why) >= 500;
+	char number[24];
 
-	snprintf(out, 24, "%llu", n);
-	return out;
-}
-
-static void
-end_refused(struct session *s)
-{
-	enum smtp_reply why = s->txn.refuse;
-	char arg[24];
-
-	refusal_arg(s, arg);
-	smtp_txn_end(s);
-	session_reply(s, why, arg, NULL);
+	snprintf(number, sizeof(number), "%llu", limit);
+	t->told = true;
+	session_reply(s, why,
+	    t->refuse_text != NULL ? t->refuse_text : number, NULL);
+	if (t->complete)
+		smtp_txn_end(s);
 	session_enter(s, ST_COMMAND);
-	if (smtp_reply_code(why) >= 500)
+	if (counts)
 		session_count_error(s);
+}
+
+/* Line ends that are none, and NULs; of a binary message in its header. */
+static bool
+has_bare(const struct dotline_in *d)
+{
+	return d->nul || d->bare_cr || (d->bare_lf && !d->normalize);
 }
 
 /* What is wrong with the whole message, if anything. */
@@ -229,17 +283,29 @@ static void
 judge(struct session *s)
 {
 	struct txn *t = &s->txn;
+	bool binary = t->body == BODY_BINARYMIME;
 
-	if (t->dots.nul)
-		refuse(t, R_NUL);
-	else if (t->dots.bare_cr)
-		refuse(t, R_BARE_CR);
-	else if (t->dots.bare_lf && !s->conf->normalize_newlines)
-		refuse(t, R_BARE_LF);
+	if (binary ? t->bare_header : has_bare(&t->dots))
+		smtp_data_refuse(t,
+		    t->dots.nul           ? R_NUL
+			: t->dots.bare_cr ? R_BARE_CR
+					  : R_BARE_LF);
+	else if (t->dots.long_line && s->conf->reject_long_lines && !binary)
+		smtp_data_refuse(t, R_LONG_LINE);
 	else if (t->header.broken)
-		refuse(t, R_HEADER_BROKEN);
+		smtp_data_refuse(t, R_HEADER_BROKEN);
 	else if (t->header.count[HEADER_RECEIVED] > HOPS_MAX)
-		refuse(t, R_HOPS);
+		smtp_data_refuse(t, R_HOPS);
+}
+
+/* What the message holds, whatever was declared. */
+static enum body_kind
+kind_of(const struct txn *t)
+{
+	if (t->body == BODY_BINARYMIME &&
+	    (has_bare(&t->dots) || t->dots.long_line))
+		return BODY_BINARYMIME;
+	return t->eightbit ? BODY_8BITMIME : BODY_7BIT;
 }
 
 static void
@@ -247,7 +313,7 @@ submit(struct session *s)
 {
 	struct txn *t = &s->txn;
 	struct m_submit m = { .txn = t->number,
-		.body_kind = t->eightbit ? BODY_8BITMIME : BODY_7BIT,
+		.body_kind = kind_of(t),
 		.in_file = t->in_file,
 		.has_id = t->header.count[HEADER_MESSAGE_ID] > 0 };
 	unsigned char digest[DIGEST_LEN];
@@ -259,56 +325,84 @@ submit(struct session *s)
 	flush_file(s);
 	if (t->in_file && t->refuse == R_DATA_GO &&
 	    s->ops->body_sync(s->arg) == -1)
-		refuse(t, R_NO_SPACE);
+		smtp_data_refuse(t, R_NO_SPACE);
 	if (t->refuse == R_DATA_GO) {
 		m.size = t->written + t->out.len;
 		m.body.p = buf_head(&t->out);
 		m.body.len = t->out.len;
 		if (!s->ops->to_queue(s->arg, M_SUBMIT, &m))
-			refuse(t, R_QUEUE_DOWN);
+			smtp_data_refuse(t, R_QUEUE_DOWN);
 	}
 	if (t->refuse != R_DATA_GO)
-		end_refused(s);
+		smtp_data_say_refused(s);
 	else
 		session_enter(s, ST_SUBMIT_WAIT);
 }
 
-static void
-finish(struct session *s)
+void
+smtp_data_finish(struct session *s)
 {
 	struct txn *t = &s->txn;
 
+	t->complete = true;
 	if (t->refuse == R_DATA_GO) {
 		header_finish(&t->header, &t->out);
 		judge(s);
 	}
 	if (t->refuse != R_DATA_GO)
-		end_refused(s);
+		smtp_data_say_refused(s);
 	else if (!t->in_file && t->out.len > BODY_INLINE_MAX) {
-		ask_file(s);
+		smtp_data_ask_file(s);
 		if (t->refuse != R_DATA_GO)
-			end_refused(s);
+			smtp_data_say_refused(s);
 	} else
 		submit(s);
 }
 
 size_t
-smtp_data_input(struct session *s, const void *p, size_t len)
+smtp_data_feed(struct session *s, const void *p, size_t len)
 {
 	struct txn *t = &s->txn;
 	size_t n;
 
 	n = dotline_in_feed(&t->dots, p, len < FEED ? len : FEED, take_decoded,
 	    s);
-	if (t->dots.done) {
-		finish(s);
-		return n;
-	}
 	if (t->in_file && t->out.len >= FEED)
 		flush_file(s);
-	else if (!t->in_file && t->out.len > BODY_INLINE_MAX)
-		ask_file(s);
 	return n;
+}
+
+size_t
+smtp_data_input(struct session *s, const void *p, size_t len)
+{
+	struct txn *t = &s->txn;
+	size_t n = smtp_data_feed(s, p, len);
+
+	if (t->dots.done)
+		smtp_data_finish(s);
+	else if (!t->in_file && t->out.len > BODY_INLINE_MAX)
+		smtp_data_ask_file(s);
+	return n;
+}
+
+/* After an answer of queue in the middle of the message. */
+static void
+go_on(struct session *s)
+{
+	if (s->txn.bdat)
+		smtp_bdat_go(s);
+	else
+		session_enter(s, ST_DATA);
+}
+
+static void
+refuse_and_go_on(struct session *s, enum smtp_reply why)
+{
+	smtp_data_refuse(&s->txn, why);
+	if (s->txn.complete)
+		smtp_data_say_refused(s);
+	else
+		go_on(s);
 }
 
 void
@@ -320,10 +414,10 @@ smtp_data_file(struct session *s, const struct m_txn *m)
 		return;
 	t->in_file = true;
 	flush_file(s);
-	if (t->dots.done)
+	if (t->complete)
 		submit(s);
 	else
-		session_enter(s, ST_DATA);
+		go_on(s);
 }
 
 /* Queue has no file for the body: the transaction is over with its reply, the
@@ -336,11 +430,7 @@ smtp_data_no_file(struct session *s, const struct m_submitted *m)
 	if (m->txn != t->number)
 		return;
 	t->qid = 0; /* nothing is left to abort */
-	refuse(t, (enum smtp_reply)m->reply);
-	if (t->dots.done)
-		end_refused(s);
-	else
-		session_enter(s, ST_DATA);
+	refuse_and_go_on(s, (enum smtp_reply)m->reply);
 }
 
 void
@@ -366,22 +456,24 @@ smtp_data_queue_gone(struct session *s)
 
 	switch (s->state) {
 	case ST_DATA_WAIT:
+		if (t->bdat) {
+			refuse_and_go_on(s, R_QUEUE_DOWN);
+			break;
+		}
+		/* fall through */
 	case ST_SUBMIT_WAIT:
 		smtp_txn_end(s);
 		session_reply(s, R_QUEUE_DOWN, NULL, NULL);
 		session_enter(s, ST_COMMAND);
 		break;
 	case ST_DATA:
-		refuse(t, R_QUEUE_DOWN);
+	case ST_CHUNK:
+		smtp_data_refuse(t, R_QUEUE_DOWN);
 		break;
 	case ST_FILE_WAIT:
-		refuse(t, R_QUEUE_DOWN);
-		if (t->dots.done)
-			end_refused(s);
-		else
-			session_enter(s, ST_DATA);
+		refuse_and_go_on(s, R_QUEUE_DOWN);
 		break;
 	default:
-		break; /* DATA will be refused */
+		break; /* DATA or BDAT will be refused */
 	}
 }

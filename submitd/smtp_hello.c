@@ -1,8 +1,11 @@
 /* EHLO, HELO and STARTTLS, and what auth says of the session. */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "smtp_int.h"
+
+enum { OFFER_MAX = 200 }; /* bytes of a line of EHLO, without its code */
 
 /* In the order in which they are offered: the best first. */
 static const struct {
@@ -20,41 +23,149 @@ static const struct {
 	{ MECH_XOAUTH2, "XOAUTH2" },
 };
 
-static void
-auth_line(const struct session *s, char *out, size_t size)
-{
-	size_t i, n;
+/* ---- what EHLO offers ---- */
 
-	n = (size_t)snprintf(out, size, "AUTH");
+static void
+auth_param(const struct session *s, char *out, size_t size)
+{
+	size_t i, n = 0;
+
 	for (i = 0; i < sizeof(mech_names) / sizeof(mech_names[0]); i++)
 		if ((s->mechs & mech_names[i].bit) != 0 && n < size)
-			n += (size_t)snprintf(out + n, size - n, " %s",
-			    mech_names[i].name);
+			n += (size_t)snprintf(
+			    out + n, size - n, " %s", mech_names[i].name);
+}
+
+static void
+size_param(const struct session *s, char *out, size_t size)
+{
+	snprintf(
+	    out, size, " %llu", (unsigned long long)s->conf->max_message_size);
+}
+
+static void
+by_param(const struct session *s, char *out, size_t size)
+{
+	if (s->conf->deliver_by_min > 0)
+		snprintf(out, size, " %lld",
+		    (long long)(s->conf->deliver_by_min / 1000));
+}
+
+/* The longest time, and the latest date (RFC 4865 section 3). */
+static void
+hold_param(const struct session *s, char *out, size_t size)
+{
+	int64_t longest = s->conf->max_hold / 1000;
+	time_t latest;
+	struct tm tm;
+	char date[40];
+	int tz;
+
+	latest = (time_t)(s->ops->now(s->arg, &tz) + longest);
+	if (gmtime_r(&latest, &tm) != NULL &&
+	    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
+		snprintf(out, size, " %lld %s", (long long)longest, date);
+}
+
+/* The levels are those of RFC 6710 appendix B, and all between them. */
+static void
+priority_param(const struct session *s, char *out, size_t size)
+{
+	(void)s;
+	snprintf(out, size, " MIXER");
+}
+
+static void
+limits_param(const struct session *s, char *out, size_t size)
+{
+	uint32_t mails = s->conf->session_messages;
+	size_t n;
+
+	n = (size_t)snprintf(out, size, " RCPTMAX=%u", s->conf->max_recipients);
+	if (mails > 0) /* six digits at most: RFC 9422 section 4.1 */
+		snprintf(out + n, size - n, " MAILMAX=%u",
+		    mails < 999999 ? mails : 999999);
+}
+
+static bool
+may_pipeline(const struct session *s)
+{
+	return !s->no_pipelining;
+}
+
+static bool
+may_login(const struct session *s)
+{
+	return s->mechs != 0;
+}
+
+static bool
+may_hold(const struct session *s)
+{
+	return s->conf->max_hold >= 1000;
+}
+
+/*
+ * The extensions, in the order in which they are offered. What is not
+ * honoured end to end, by queue and relay too, is neither offered nor are its
+ * parameters taken. All need TLS.
+ */
+static const struct {
+	const char *keyword;
+	bool honoured;
+	bool (*is_on)(const struct session *); /* NULL: always */
+	void (*param)(const struct session *, char *out, size_t size);
+} extensions[] = {
+	[EXT_PIPELINING] = { "PIPELINING", true, may_pipeline, NULL },
+	[EXT_SIZE] = { "SIZE", true, NULL, size_param },
+	[EXT_8BITMIME] = { "8BITMIME", true, NULL, NULL },
+	[EXT_AUTH] = { "AUTH", true, may_login, auth_param },
+	[EXT_DSN] = { "DSN", true, NULL, NULL },
+	[EXT_CHUNKING] = { "CHUNKING", true, NULL, NULL },
+	[EXT_BINARYMIME] = { "BINARYMIME", true, NULL, NULL },
+	[EXT_SMTPUTF8] = { "SMTPUTF8", true, NULL, NULL },
+	[EXT_DELIVERBY] = { "DELIVERBY", true, NULL, by_param },
+	[EXT_FUTURERELEASE] = { "FUTURERELEASE", true, may_hold, hold_param },
+	[EXT_MT_PRIORITY] = { "MT-PRIORITY", true, NULL, priority_param },
+	[EXT_REQUIRETLS] = { "REQUIRETLS", true, NULL, NULL },
+	[EXT_LIMITS] = { "LIMITS", true, NULL, limits_param },
+	[EXT_STATUSCODES] = { "ENHANCEDSTATUSCODES", true, NULL, NULL },
+};
+enum { EXTENSIONS = sizeof(extensions) / sizeof(extensions[0]) };
+
+bool
+smtp_offers(const struct session *s, enum ext e)
+{
+	return extensions[e].honoured &&
+	    (extensions[e].is_on == NULL || extensions[e].is_on(s));
 }
 
 /* Only what is honoured now; nothing but the way to TLS before it. */
 static void
 offer(struct session *s)
 {
-	char out[SMTP_REPLY_MAX], size[40], auth[256];
-	const char *kw[8];
+	char out[SMTP_REPLY_MAX], line[EXTENSIONS][OFFER_MAX], param[OFFER_MAX];
+	const char *kw[EXTENSIONS];
 	size_t n = 0;
+	unsigned e;
 
-	if (s->tls && s->refuse_code == 0) {
-		snprintf(size, sizeof(size), "SIZE %llu",
-		    (unsigned long long)s->conf->max_message_size);
-		auth_line(s, auth, sizeof(auth));
-		if (!s->no_pipelining)
-			kw[n++] = "PIPELINING";
-		kw[n++] = size;
-		kw[n++] = "8BITMIME";
-		if (s->mechs != 0)
-			kw[n++] = auth;
-	} else if (!s->tls)
+	if (!s->tls)
 		kw[n++] = "STARTTLS";
-	kw[n++] = "ENHANCEDSTATUSCODES";
-	session_raw(s, out, smtp_reply_ehlo(out, sizeof(out),
-	    s->conf->hostname, kw, n));
+	for (e = 0; e < EXTENSIONS; e++) {
+		if (e != EXT_STATUSCODES && (!s->tls || s->refuse_code != 0))
+			continue;
+		if (!smtp_offers(s, (enum ext)e))
+			continue;
+		param[0] = '\0';
+		if (extensions[e].param != NULL)
+			extensions[e].param(s, param, sizeof(param));
+		snprintf(line[n], sizeof(line[n]), "%s%s",
+		    extensions[e].keyword, param);
+		kw[n] = line[n];
+		n++;
+	}
+	session_raw(s, out,
+	    smtp_reply_ehlo(out, sizeof(out), s->conf->hostname, kw, n));
 }
 
 void

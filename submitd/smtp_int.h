@@ -23,6 +23,7 @@
  *	ST_VERDICT	auth: on MAIL or RCPT
  *	ST_DATA_WAIT	queue: may the message come
  *	ST_DATA		the message
+ *	ST_CHUNK	bytes of BDAT, perhaps to be dropped
  *	ST_FILE_WAIT	queue: a file for a large body
  *	ST_SUBMIT_WAIT	queue: the message is on disk
  *	ST_CLOSED	nothing more
@@ -38,6 +39,7 @@ enum state {
 	ST_VERDICT,
 	ST_DATA_WAIT,
 	ST_DATA,
+	ST_CHUNK,
 	ST_FILE_WAIT,
 	ST_SUBMIT_WAIT,
 	ST_CLOSED
@@ -50,10 +52,15 @@ struct txn {
 	uint32_t number; /* 0: none is open */
 	uint32_t asked;  /* recipients */
 	uint32_t rcpts;  /* accepted ones */
-	uint8_t body;    /* enum body_kind */
-	bool lost;       /* queue forgot it */
+	uint8_t body;    /* enum body_kind, as declared */
+	uint8_t priority;
+	bool has_priority; /* it was asked for */
+	bool clamped;      /* and was too high */
+	bool utf8;         /* SMTPUTF8 was asked for */
+	bool lost;         /* queue forgot it */
 
 	/* while the message comes */
+	bool bdat; /* in chunks: one has come */
 	uint64_t qid;
 	uint64_t max_size; /* bytes of this message */
 	struct dotline_in dots;
@@ -63,7 +70,11 @@ struct txn {
 	uint64_t written; /* bytes of the message that are in the file */
 	bool in_file;
 	bool eightbit;
+	bool bare_header; /* of BODY_BINARYMIME: what no header may hold */
+	bool complete;    /* all of it has come */
+	bool told;        /* the client, that it is refused */
 	enum smtp_reply refuse; /* R_DATA_GO: nothing against it so far */
+	char *refuse_text; /* the argument of its reply, a str; NULL: a size */
 };
 
 struct session {
@@ -78,9 +89,11 @@ struct session {
 	int64_t began_ms;
 	int64_t due_ms;	   /* the deadline */
 	int64_t armed_ms;  /* when session_timeout() is called; 0: never */
-	int64_t credit_us; /* ST_DATA: it may last until then; else the rest */
-	int64_t heard_ms;  /* the last piece of DATA; 0: none yet */
+	int64_t credit_us; /* of a message: it may last until then; else the
+			      rest */
+	int64_t heard_ms;  /* the last piece of a message; 0: none yet */
 	int64_t tarpit_ms; /* before the next command is taken */
+	bool has_credit;   /* the message has begun */
 	unsigned char progress;
 	bool partial; /* a command has begun */
 	bool implicit;
@@ -104,6 +117,13 @@ struct session {
 
 	char *user, *how;
 	bool authenticated; /* an AUTH succeeded */
+
+	struct { /* of BDAT */
+		uint64_t size;
+		uint64_t left; /* bytes to come */
+		bool last;
+		bool in_txn; /* else they are dropped */
+	} chunk;
 
 	struct txn txn;
 	uint32_t txns; /* begun so far */
@@ -135,6 +155,8 @@ void session_error(struct session *, enum smtp_reply, const char *a);
 void session_count_error(struct session *);
 void session_close(struct session *, enum smtp_reply);
 void session_raw(struct session *, const char *, size_t);
+/* n bytes of a message have come. */
+void session_earn_credit(struct session *, size_t n);
 /* A reply in words of the access map. */
 void session_custom(
     struct session *, int code, const char *esc, const char *text);
@@ -143,6 +165,8 @@ void session_refuse(struct session *);
 
 /* smtp_verb.c: one line without its CRLF.  more: bytes follow it already. */
 void smtp_command(struct session *, const char *line, size_t len, bool more);
+/* Whether BDAT works in this session now; say: the reply is sent if not. */
+bool smtp_bdat_passes(struct session *, bool say);
 
 /* The verbs; arg is what follows the verb and its blank. */
 struct arg {
@@ -157,10 +181,50 @@ void smtp_auth(struct session *, const struct arg *);
 void smtp_mail(struct session *, const struct arg *);
 void smtp_rcpt(struct session *, const struct arg *);
 void smtp_data(struct session *, const struct arg *);
+void smtp_bdat(struct session *, const struct arg *);
+
+/* Extensions, as EHLO offers them. */
+enum ext {
+	EXT_PIPELINING,
+	EXT_SIZE,
+	EXT_8BITMIME,
+	EXT_AUTH,
+	EXT_DSN,
+	EXT_CHUNKING,
+	EXT_BINARYMIME,
+	EXT_SMTPUTF8,
+	EXT_DELIVERBY,
+	EXT_FUTURERELEASE,
+	EXT_MT_PRIORITY,
+	EXT_REQUIRETLS,
+	EXT_LIMITS,
+	EXT_STATUSCODES
+};
 
 /* smtp_hello.c */
+/* Under TLS, in a session that is not refused. */
+bool smtp_offers(const struct session *, enum ext);
 void smtp_facts(struct session *, const struct m_session_facts *);
 void smtp_ehlo_answer(struct session *);
+
+/* smtp_mailarg.c: what the parameters of MAIL and RCPT say. */
+struct mail_args {
+	struct session *session;
+	uint64_t size; /* SIZE; 0: not given */
+	struct mail_options opt;
+	struct rcpt_options rcpt;
+	bool has_priority, clamped; /* MT-PRIORITY was given, was too high */
+	char text[ORCPT_MAX + 1];   /* of ENVID or ORCPT; opt points here */
+	struct smtp_param param;    /* the one that is looked at */
+	/* for a reply */
+	const char *arg, *arg2;
+	char number[24];
+};
+/* False: the reply has been sent. */
+bool smtp_mail_args(
+    struct session *, const char *, size_t, struct mail_args *);
+bool smtp_rcpt_args(
+    struct session *, const char *, size_t, struct mail_args *);
 
 /* smtp_auth.c */
 void smtp_auth_line(struct session *, const char *, size_t);
@@ -172,7 +236,24 @@ void smtp_auth_result(struct session *, const struct m_auth_result *);
 void smtp_verdict(struct session *, const struct m_verdict *);
 void smtp_txn_end(struct session *);
 
+/* smtp_bdat.c */
+size_t smtp_chunk_input(struct session *, const void *, size_t);
+/* Goes on with the chunk, after an answer of queue. */
+void smtp_bdat_go(struct session *);
+
 /* smtp_data.c */
+/* Asks queue for a message; false: it is away. */
+bool smtp_data_open(struct session *);
+/* From here on the message is only consumed. */
+void smtp_data_refuse(struct txn *, enum smtp_reply why);
+/* The reply of a refused message; a complete one ends the transaction. */
+void smtp_data_say_refused(struct session *);
+/* Asks for a file for a large body. */
+void smtp_data_ask_file(struct session *);
+/* Takes bytes of the message; returns how many. */
+size_t smtp_data_feed(struct session *, const void *, size_t);
+/* All of the message has come. */
+void smtp_data_finish(struct session *);
 void smtp_data_ready(struct session *, const struct m_data_ready *);
 size_t smtp_data_input(struct session *, const void *, size_t);
 void smtp_data_file(struct session *, const struct m_txn *);

@@ -1,15 +1,10 @@
 /* MAIL and RCPT: syntax here, the decision in auth. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "smtp_int.h"
-
-/* What MAIL's parameters say. */
-struct mail_params {
-	uint64_t size;
-	struct mail_options opt;
-};
 
 void
 smtp_txn_end(struct session *s)
@@ -17,6 +12,7 @@ smtp_txn_end(struct session *s)
 	struct txn *t = &s->txn;
 	struct m_txn m = { .txn = t->number };
 
+	s->has_credit = false;
 	if (t->number == 0)
 		return;
 	if (t->in_file)
@@ -26,68 +22,8 @@ smtp_txn_end(struct session *s)
 	header_clear(&t->header);
 	digest_free(&t->digest);
 	buf_clear(&t->out);
+	free(t->refuse_text);
 	memset(t, 0, sizeof(*t));
-}
-
-static bool
-is_word(const struct smtp_param *p, const char *word)
-{
-	return p->value_len == strlen(word) &&
-	    strncasecmp(p->value, word, p->value_len) == 0;
-}
-
-/* One parameter of MAIL; a reply id, or R_MAIL_OK. */
-static enum smtp_reply
-mail_param(const struct smtp_param *p, struct mail_params *out)
-{
-	char who[SMTP_PARAM_VALUE_MAX + 1];
-
-	if (strcmp(p->key, "SIZE") == 0) {
-		if (p->value == NULL ||
-		    smtp_size_parse(p->value, p->value_len, &out->size) == -1)
-			return R_PARAM_VALUE;
-		return R_MAIL_OK;
-	}
-	if (strcmp(p->key, "BODY") == 0) {
-		if (p->value == NULL)
-			return R_PARAM_VALUE;
-		if (is_word(p, "8BITMIME"))
-			out->opt.body = BODY_8BITMIME;
-		else if (!is_word(p, "7BIT"))
-			return R_PARAM_VALUE;
-		return R_MAIL_OK;
-	}
-	if (strcmp(p->key, "AUTH") == 0) /* RFC 4954 5: taken, not trusted */
-		return p->value != NULL &&
-			smtp_xtext_decode(
-			    p->value, p->value_len, who, sizeof(who)) == 0
-		    ? R_MAIL_OK
-		    : R_PARAM_VALUE;
-	return R_PARAM_UNKNOWN;
-}
-
-/* All parameters; replies itself and returns -1 when one is wrong. */
-static int
-mail_params(struct session *s, const char *p, size_t n, struct mail_params *out)
-{
-	struct smtp_params it;
-	struct smtp_param one;
-	enum smtp_param_rc rc;
-	enum smtp_reply reply = R_MAIL_OK;
-
-	smtp_params_init(&it, p, n);
-	while (reply == R_MAIL_OK &&
-	    (rc = smtp_params_next(&it, &one)) != SMTP_PARAM_END) {
-		if (rc == SMTP_PARAM_OK)
-			reply = mail_param(&one, out);
-		else
-			reply = rc == SMTP_PARAM_TWICE ? R_PARAM_TWICE
-						       : R_PARAM_SYNTAX;
-	}
-	if (reply == R_MAIL_OK)
-		return 0;
-	session_error(s, reply, one.key);
-	return -1;
 }
 
 /* What follows "FROM:" or "TO:"; NULL if the keyword is another. */
@@ -102,32 +38,23 @@ after_keyword(const struct arg *a, const char *keyword, size_t *n)
 	return a->p + k;
 }
 
-static bool
-size_fits(struct session *s, uint64_t size)
-{
-	char limit[24];
-
-	if (size <= s->conf->max_message_size)
-		return true;
-	snprintf(limit, sizeof(limit), "%llu",
-	    (unsigned long long)s->conf->max_message_size);
-	session_error(s, R_TOO_BIG, limit);
-	return false;
-}
-
 static void
-ask_mail(struct session *s, const char *from, const struct mail_params *p)
+ask_mail(struct session *s, const char *from, const struct mail_args *args)
 {
 	struct m_mail m = { .from = from,
-		.size = p->size,
-		.opt = p->opt,
+		.size = args->size,
+		.opt = args->opt,
 		.helo = str_of(s->helo) };
 
 	if (++s->txns == 0)
 		s->txns = 1; /* 0 means: no transaction */
 	m.txn = s->txns;
 	s->txn.number = m.txn;
-	s->txn.body = p->opt.body;
+	s->txn.body = args->opt.body;
+	s->txn.utf8 = args->opt.utf8;
+	s->txn.priority = args->opt.priority;
+	s->txn.has_priority = args->has_priority;
+	s->txn.clamped = args->clamped;
 	if (s->ops->to_auth(s->arg, M_MAIL, &m)) {
 		session_enter(s, ST_VERDICT);
 		return;
@@ -136,13 +63,33 @@ ask_mail(struct session *s, const char *from, const struct mail_params *p)
 	session_reply(s, R_AUTH_DOWN, NULL, NULL);
 }
 
+/* SMTPUTF8 may stand behind the address that needs it. */
+static void
+take_mail(struct session *s, const char *p, size_t n)
+{
+	const unsigned allow = SMTP_ADDR_ALLOW_NULL | SMTP_ADDR_ALLOW_UTF8;
+	struct mail_args args;
+	struct smtp_addr from;
+	enum smtp_addr_rc rc;
+	size_t used = 0;
+
+	rc = smtp_addr_path(p, n, allow, &from, &used);
+	if (rc != SMTP_ADDR_OK) {
+		session_error(s, smtp_addr_reply(rc, false), NULL);
+		return;
+	}
+	if (!smtp_mail_args(s, p + used, n - used, &args))
+		return;
+	if (from.utf8 && !args.opt.utf8)
+		session_error(s, R_MAIL_UTF8, NULL);
+	else
+		ask_mail(s, from.text, &args);
+}
+
 void
 smtp_mail(struct session *s, const struct arg *a)
 {
-	struct mail_params params = { .opt.priority = PRIORITY_NORMAL };
-	struct smtp_addr from;
-	enum smtp_addr_rc rc;
-	size_t n, used = 0;
+	size_t n;
 	const char *p = after_keyword(a, "FROM:", &n);
 
 	if (s->conf->session_messages > 0 &&
@@ -152,57 +99,66 @@ smtp_mail(struct session *s, const struct arg *a)
 		session_error(s, R_ORDER_NESTED, NULL);
 	else if (p == NULL)
 		session_error(s, R_MAIL_KEYWORD, NULL);
-	else if ((rc = smtp_addr_path(p, n, SMTP_ADDR_ALLOW_NULL, &from,
-		      &used)) != SMTP_ADDR_OK)
-		session_error(s, smtp_addr_reply(rc, false), NULL);
-	else if (mail_params(s, p + used, n - used, &params) == 0 &&
-	    size_fits(s, params.size))
-		ask_mail(s, from.text, &params);
+	else
+		take_mail(s, p, n);
 }
 
-void
-smtp_rcpt(struct session *s, const struct arg *a)
+static void
+take_rcpt(struct session *s, const char *p, size_t n)
 {
 	struct m_rcpt m = { .txn = s->txn.number };
-	struct smtp_params it;
-	struct smtp_param one;
+	struct mail_args args;
 	struct smtp_addr to;
 	enum smtp_addr_rc rc;
-	enum smtp_param_rc prc;
-	size_t n, used = 0;
-	const char *p = after_keyword(a, "TO:", &n);
+	size_t used = 0;
 
-	if (s->txn.number == 0) {
-		session_error(s, R_ORDER_MAIL, NULL);
-		return;
-	}
-	if (p == NULL) {
-		session_error(s, R_RCPT_KEYWORD, NULL);
-		return;
-	}
-	rc = smtp_addr_path(p, n, 0, &to, &used);
+	rc = smtp_addr_path(
+	    p, n, s->txn.utf8 ? SMTP_ADDR_ALLOW_UTF8 : 0, &to, &used);
 	if (rc != SMTP_ADDR_OK) {
 		s->txn.asked++;
 		session_error(s, smtp_addr_reply(rc, true), NULL);
 		return;
 	}
-	smtp_params_init(&it, p + used, n - used);
-	if ((prc = smtp_params_next(&it, &one)) != SMTP_PARAM_END) {
-		session_error(s,
-		    prc == SMTP_PARAM_OK ? R_PARAM_UNKNOWN : R_PARAM_SYNTAX,
-		    one.key);
+	if (!smtp_rcpt_args(s, p + used, n - used, &args))
 		return;
-	}
 	if (s->txn.rcpts >= s->conf->max_recipients) {
 		session_reply(s, R_RCPT_TOO_MANY, NULL, NULL);
 		return;
 	}
 	s->txn.asked++;
 	m.to = to.text;
+	m.opt = args.rcpt;
 	if (s->ops->to_auth(s->arg, M_RCPT, &m))
 		session_enter(s, ST_VERDICT);
 	else
 		session_reply(s, R_AUTH_DOWN, NULL, NULL);
+}
+
+void
+smtp_rcpt(struct session *s, const struct arg *a)
+{
+	size_t n;
+	const char *p = after_keyword(a, "TO:", &n);
+
+	if (s->txn.number == 0)
+		session_error(s, R_ORDER_MAIL, NULL);
+	else if (s->txn.bdat)
+		session_error(s, R_ORDER_BEGUN, NULL);
+	else if (p == NULL)
+		session_error(s, R_RCPT_KEYWORD, NULL);
+	else
+		take_rcpt(s, p, n);
+}
+
+/* RFC 6710 section 4.1: a client hears what became of its priority. */
+static void
+say_priority(struct session *s)
+{
+	char number[8];
+
+	snprintf(
+	    number, sizeof(number), "%d", s->txn.priority - PRIORITY_NORMAL);
+	session_reply(s, R_MAIL_PRIORITY, number, NULL);
 }
 
 static void
@@ -210,7 +166,9 @@ say_verdict(struct session *s, const struct m_verdict *m)
 {
 	int code = m->code;
 
-	if (code == 0) {
+	if (m->allow && m->on == VERDICT_MAIL && s->txn.clamped)
+		say_priority(s);
+	else if (code == 0) {
 		code = smtp_reply_code((enum smtp_reply)m->reply);
 		session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);
 	} else

@@ -95,19 +95,26 @@ bounded(const struct session *s, int64_t due)
 	return due;
 }
 
+static bool
+takes_message(enum state st)
+{
+	return st == ST_DATA || st == ST_CHUNK;
+}
+
 /*
- * DATA has a credit of time that its bytes earn, at the lowest rate: what
+ * A message has a credit of time that its bytes earn, at the lowest rate: what
  * comes faster saves up to data_timeout, for a pause. It stands still while
- * queue is waited for.
+ * queue is waited for, and between the chunks of BDAT.
  */
 static void
 keep_credit(struct session *s, enum state next, int64_t now)
 {
-	if (s->state == ST_DATA)
+	if (takes_message(s->state))
 		s->credit_us -= now * 1000;
-	if (next != ST_DATA)
+	if (!takes_message(next))
 		return;
-	if (s->state != ST_FILE_WAIT) {
+	if (!s->has_credit) {
+		s->has_credit = true;
 		s->heard_ms = 0;
 		s->credit_us =
 		    earlier(s->conf->data_timeout, DATA_GRACE_MS) * 1000;
@@ -115,8 +122,8 @@ keep_credit(struct session *s, enum state next, int64_t now)
 	s->credit_us += now * 1000;
 }
 
-static void
-earn_credit(struct session *s, size_t n)
+void
+session_earn_credit(struct session *s, size_t n)
 {
 	int64_t now = s->ops->clock(s->arg);
 	int64_t most = (now + s->conf->data_timeout) * 1000;
@@ -126,7 +133,7 @@ earn_credit(struct session *s, size_t n)
 	    ? (int64_t)n * 1000000 / s->conf->min_data_rate
 	    : most;
 	s->credit_us = earlier(s->credit_us, most);
-	set_due(s, now, s->credit_us / 1000);
+	set_due(s, now, bounded(s, s->credit_us / 1000));
 }
 
 void
@@ -157,8 +164,8 @@ session_enter(struct session *s, enum state next)
 		s->state = ST_TARPIT;
 		set_due(s, now, now + s->tarpit_ms);
 		s->tarpit_ms = 0;
-	} else if (next == ST_DATA)
-		set_due(s, now, s->credit_us / 1000);
+	} else if (takes_message(next))
+		set_due(s, now, bounded(s, s->credit_us / 1000));
 	else
 		set_due(s, now, bounded(s, now + state_timeout(s, next)));
 }
@@ -296,7 +303,7 @@ bool
 session_wants_input(const struct session *s)
 {
 	return s->state == ST_COMMAND || s->state == ST_AUTH_LINE ||
-	    s->state == ST_DATA;
+	    takes_message(s->state);
 }
 
 bool
@@ -417,7 +424,9 @@ session_input(struct session *s, const void *in, size_t len)
 		if (s->state == ST_DATA) {
 			n = smtp_data_input(s, p + done, len - done);
 			if (s->state == ST_DATA)
-				earn_credit(s, n);
+				session_earn_credit(s, n);
+		} else if (s->state == ST_CHUNK) {
+			n = smtp_chunk_input(s, p + done, len - done);
 		} else {
 			n = line_input(s, p + done, len - done);
 			if (n == 0 && !s->partial)
@@ -454,6 +463,12 @@ too_late(struct session *s, int64_t now)
 		session_close(s,
 		    s->tls && !login ? R_CLOSE_TIMEOUT : R_CLOSE_TLS_TIMEOUT);
 		break;
+	case ST_CHUNK:
+		if (login) {
+			session_close(s, R_CLOSE_TLS_TIMEOUT);
+			break;
+		}
+		/* fall through */
 	case ST_DATA:
 		session_close(s,
 		    s->heard_ms == 0 ||
@@ -526,9 +541,14 @@ session_from_queue(struct session *s, enum msg_type type, const union msg *m)
 void
 session_auth_gone(struct session *s)
 {
+	if (s->state == ST_COMMAND && s->txn.qid != 0) {
+		s->draining = true; /* likewise, between two chunks */
+		return;
+	}
 	switch (s->state) {
 	case ST_DATA_WAIT:
 	case ST_DATA:
+	case ST_CHUNK:
 	case ST_FILE_WAIT:
 	case ST_SUBMIT_WAIT: /* queue has the envelope: let it come */
 		s->draining = true;

@@ -10,7 +10,8 @@ enum gate {
 	V_REFUSED = 1 << 1, /* works where the session is refused */
 	V_GREETED = 1 << 2, /* needs EHLO or HELO first */
 	V_NO_ARG = 1 << 3,  /* takes no argument */
-	V_ARG = 1 << 4	    /* needs one */
+	V_ARG = 1 << 4,     /* needs one */
+	V_CHUNK = 1 << 5    /* data follow: the handler asks for its gates */
 };
 
 struct verb {
@@ -48,11 +49,20 @@ verb_help(struct session *s, const struct arg *a)
 	session_raw(s, out, n);
 }
 
+/* SMTPUTF8 may stand behind what is asked for (RFC 6531 3.7.4.2); it makes no
+ * difference to a reply without address, but it takes no value. */
 static void
 verb_vrfy(struct session *s, const struct arg *a)
 {
-	(void)a;
-	session_reply(s, R_VRFY, NULL, NULL);
+	static const char param[] = "SMTPUTF8=";
+	const char *blank = memrchr(a->p, ' ', a->len);
+	const char *end = a->p + a->len;
+
+	if (blank != NULL && (size_t)(end - blank - 1) >= sizeof(param) - 1 &&
+	    strncasecmp(blank + 1, param, sizeof(param) - 1) == 0)
+		session_error(s, R_PARAM_VALUE_NONE, "SMTPUTF8");
+	else
+		session_reply(s, R_VRFY, NULL, NULL);
 }
 
 static void
@@ -78,6 +88,7 @@ static const struct verb verbs[] = {
 	{ "MAIL", smtp_mail, V_GREETED | V_ARG },
 	{ "RCPT", smtp_rcpt, V_GREETED | V_ARG },
 	{ "DATA", smtp_data, V_GREETED | V_NO_ARG },
+	{ "BDAT", smtp_bdat, V_CHUNK },
 	{ "RSET", verb_rset, V_CLEAR | V_REFUSED | V_NO_ARG },
 	{ "NOOP", verb_noop, V_CLEAR | V_REFUSED },
 	{ "VRFY", verb_vrfy, V_ARG },
@@ -103,22 +114,44 @@ find(const char *p, size_t n)
 	return NULL;
 }
 
+/* What bars the way; R_COUNT: nothing, R_POLICY: the refusal in words of the
+ * access map. */
+static enum smtp_reply
+barrier(const struct session *s, const struct verb *v, const struct arg *a)
+{
+	if (!s->tls && (v->gates & V_CLEAR) == 0)
+		return R_TLS_NEEDED;
+	if (s->refuse_code != 0 && (v->gates & V_REFUSED) == 0)
+		return R_POLICY;
+	if (!s->greeted && (v->gates & V_GREETED) != 0)
+		return R_ORDER_EHLO;
+	if (a->len > 0 && (v->gates & V_NO_ARG) != 0)
+		return R_ARG_NONE;
+	if (a->len == 0 && (v->gates & V_ARG) != 0)
+		return R_ARG_MISSING;
+	return R_COUNT;
+}
+
 static bool
 passes(struct session *s, const struct verb *v, const struct arg *a)
 {
-	if (!s->tls && (v->gates & V_CLEAR) == 0)
-		session_error(s, R_TLS_NEEDED, NULL);
-	else if (s->refuse_code != 0 && (v->gates & V_REFUSED) == 0)
+	enum smtp_reply why = barrier(s, v, a);
+
+	if (why == R_POLICY)
 		session_refuse(s);
-	else if (!s->greeted && (v->gates & V_GREETED) != 0)
-		session_error(s, R_ORDER_EHLO, NULL);
-	else if (a->len > 0 && (v->gates & V_NO_ARG) != 0)
-		session_error(s, R_ARG_NONE, v->name);
-	else if (a->len == 0 && (v->gates & V_ARG) != 0)
-		session_error(s, R_ARG_MISSING, v->name);
-	else
-		return true;
-	return false;
+	else if (why != R_COUNT)
+		session_error(s, why, v->name);
+	return why == R_COUNT;
+}
+
+bool
+smtp_bdat_passes(struct session *s, bool say)
+{
+	static const struct verb bdat = { "BDAT", smtp_bdat, V_GREETED };
+	const struct arg none = { .len = 0 };
+
+	return say ? passes(s, &bdat, &none)
+		   : barrier(s, &bdat, &none) == R_COUNT;
 }
 
 void
@@ -148,6 +181,6 @@ smtp_command(struct session *s, const char *line, size_t len, bool more)
 	if (v->handler != smtp_auth) /* there a blank may stand for "empty" */
 		while (a.len > 0 && a.p[a.len - 1] == ' ')
 			a.len--;
-	if (passes(s, v, &a))
+	if ((v->gates & V_CHUNK) != 0 || passes(s, v, &a))
 		v->handler(s, &a);
 }
