@@ -2091,6 +2091,55 @@ relays_ask(void **state)
 	event_base_loop(R.setup.base, EVLOOP_NONBLOCK);
 }
 
+/* What the parameters of MAIL and RCPT say goes to queue as it came; but who
+ * may give which priority is not for front to say. */
+static void
+options_go_to_queue(void **state)
+{
+	struct m_mail m = { .txn = 1,
+		.from = "ann@example.org",
+		.opt = { .body = BODY_BINARYMIME,
+		    .utf8 = 1,
+		    .require_tls = 1,
+		    .ret = RET_HDRS,
+		    .by_mode = BY_NOTIFY,
+		    .by_trace = 1,
+		    .by_ms = 60000,
+		    .hold_ms = 50000,
+		    .envid = "a+2Bb" } };
+	static const struct {
+		uint8_t asked, got;
+	} rows[] = { { 0, 0 }, { PRIORITY_NORMAL, PRIORITY_NORMAL },
+		{ PRIORITY_NORMAL + 2, PRIORITY_NORMAL + 2 },
+		{ PRIORITY_NORMAL + 3, PRIORITY_NORMAL + 2 },
+		{ PRIORITY_MAX, PRIORITY_NORMAL + 2 } };
+	const struct mail_options *o;
+	size_t i;
+
+	(void)state;
+	R.setup.conf.max_priority = 2;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		m.txn = (uint32_t)i + 1;
+		m.opt.priority = rows[i].asked;
+		ipc_send(R.front, M_MAIL, SID(1), &m);
+		assert_true(next(R.front, M_VERDICT, SID(1))->verdict.allow);
+		queued_grant(SID(1), R.ann, "ann", "PLAIN");
+		o = &queued(M_ENVELOPE, SID(1))->envelope.opt;
+		assert_int_equal(o->priority, rows[i].got);
+		assert_int_equal(o->body, BODY_BINARYMIME);
+		assert_int_equal(o->utf8, 1);
+		assert_int_equal(o->require_tls, 1);
+		assert_int_equal(o->ret, RET_HDRS);
+		assert_int_equal(o->by_mode, BY_NOTIFY);
+		assert_int_equal(o->by_trace, 1);
+		assert_int_equal(o->by_ms, 60000);
+		assert_int_equal(o->hold_ms, 50000);
+		assert_string_equal(o->envid, "a+2Bb");
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
 
 int
@@ -2100,6 +2149,7 @@ main(void)
 		TEST(facts_of_sessions),
 		TEST(mechanisms_by_port),
 		TEST(login_and_mail),
+		TEST(options_go_to_queue),
 		TEST(nobody_is_refused),
 		TEST(replies_to_auth),
 		TEST(steps_of_auth),
