@@ -58,6 +58,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	r.tls = data[0] & 4;
 	r.auth = data[0] & 8;
 	r.utf8 = data[0] & 16;
+	r.priority = data[0] & 32 ? "-9" : NULL;
 	if (received_make(&r, buf, sizeof(buf)) != strlen(buf))
 		abort();
 	for (p = buf; *p != '\0'; p = nl + 2) {
