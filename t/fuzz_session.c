@@ -1,33 +1,76 @@
 /*
- * The session under arbitrary client bytes, under TLS and logged in by
- * certificate, with auth and queue that say yes.  The first byte of the input
- * chooses the size of the pieces the rest is fed in, and whether TLS stands.
+ * The session under arbitrary client bytes: a whole dialogue, with messages by
+ * DATA and BDAT. Auth and queue are played by a few rules.
+ *
+ * The first byte of the input chooses the size of the pieces the rest is fed
+ * in, and whether TLS stands; the second how auth, queue and the configuration
+ * are (see MODE_*). What is checked: every reply is well formed; a message that
+ * queue gets holds no line end, NUL or eight-bit byte that it should not; and
+ * under TLS, while no time passes, the same bytes in other pieces bring the
+ * same replies and messages, for otherwise content could turn into commands.
  */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "submitd/dotline.h"
 #include "submitd/mem.h"
 #include "submitd/smtp_reply.h"
 #include "submitd/smtp_session.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *, size_t);
 
+enum {
+	MODE_NORMALIZE = 1 << 0,
+	MODE_LONG_LINES = 1 << 1, /* are refused */
+	MODE_NO_SPACE = 1 << 2,   /* queue takes nothing */
+	MODE_NO_FILE = 1 << 3,    /* nor large bodies */
+	MODE_QUEUE_GONE = 1 << 4, /* each time that it was asked thrice */
+	MODE_REFUSED = 1 << 5,    /* the session, by the access map */
+	MODE_CERT = 1 << 6,       /* stands for the user */
+	MODE_PICKY = 1 << 7,      /* auth allows no recipient with a 'z' */
+};
+
 static struct {
 	struct session *s;
 	enum msg_type auth, queue; /* asked, M_TYPE_COUNT: nothing */
 	uint32_t txn;
+	bool deny;
+	uint8_t mode, declared;
+	unsigned asked;
 	bool tls, closed;
-	int64_t now, due;
-	uint64_t stored, claimed;
+	int64_t now, step, due;
+	struct buf heard; /* what the client and queue hear */
+	struct buf body;
 } P;
 
 static void
+check(bool ok)
+{
+	if (!ok)
+		abort();
+}
+
+/* Lines of up to 512 bytes of ASCII, each with its code. */
+static void
 op_send(void *arg, const void *p, size_t n)
 {
-	(void)arg, (void)p;
-	if (n < 5) /* no reply is that short */
-		abort();
+	const char *line = p, *end = line + n, *lf;
+
+	(void)arg;
+	check(n > 5);
+	for (; line < end; line = lf + 1) {
+		lf = memchr(line, '\n', (size_t)(end - line));
+		check(lf != NULL && lf - line > 4 && lf[-1] == '\r');
+		check(line[0] >= '2' && line[0] <= '5');
+		check(line[3] == ' ' || (line[3] == '-' && lf + 1 < end));
+		check(lf + 1 - line <= SMTP_REPLY_LINE ||
+		    strncmp(line, "334 ", 4) == 0);
+		for (; line < lf - 1; line++)
+			check(*line >= ' ' && *line <= '~');
+	}
+	buf_add(&P.heard, p, n);
 }
 
 static void
@@ -48,28 +91,19 @@ static void
 op_deadline(void *arg, int64_t ms)
 {
 	(void)arg;
-	if (ms <= 0)
-		abort();
+	check(ms > 0);
 	P.due = P.now + ms;
 }
 
-/* A second passes with each look, so that deadlines are made and moved. */
 static int64_t
 op_clock(void *arg)
 {
 	(void)arg;
-	return P.now += 1000;
+	return P.now += P.step;
 }
 
 static bool
-op_stuck(void *arg)
-{
-	(void)arg;
-	return false;
-}
-
-static bool
-op_no_space(void *arg)
+op_never(void *arg)
 {
 	(void)arg;
 	return false;
@@ -82,46 +116,109 @@ op_announce(void *arg)
 	return true;
 }
 
+/* ---- what auth and queue are asked ---- */
+
+static void
+pack(enum msg_type type, const void *m)
+{
+	static unsigned char packet[PROTO_MAX];
+	static const struct m_empty empty;
+
+	/* 0: a field beyond its bound */
+	check(proto_pack(
+		  type, 1, m != NULL ? m : &empty, packet, sizeof(packet)) > 0);
+}
+
 static bool
 op_to_auth(void *arg, enum msg_type type, const void *m)
 {
-	static unsigned char packet[PROTO_MAX];
-
 	(void)arg;
-	if (proto_pack(type, 1, m != NULL ? m : &(struct m_empty){ 0 }, packet,
-		sizeof(packet)) == 0)
-		abort(); /* a field beyond its bound */
+	pack(type, m);
 	P.auth = type;
-	if (type == M_MAIL)
+	P.deny = false;
+	if (type == M_MAIL) {
 		P.txn = ((const struct m_mail *)m)->txn;
+		P.declared = ((const struct m_mail *)m)->opt.body;
+	} else if (type == M_RCPT)
+		P.deny = (P.mode & MODE_PICKY) != 0 &&
+		    strchr(((const struct m_rcpt *)m)->to, 'z') != NULL;
 	return true;
+}
+
+/* What the message holds, looked at byte by byte. */
+static void
+check_message(const struct m_submit *m)
+{
+	const unsigned char *p = buf_head(&P.body);
+	const char *end;
+	size_t len = P.body.len, header, i, line = 0;
+	bool bare = false, high = false, is_long = false;
+
+	check(m->size == len && len > 10);
+	check(memcmp(p, "Received: ", 10) == 0);
+	end = memmem(p, len, "\r\n\r\n", 4);
+	header = end != NULL ? (size_t)(end - (const char *)p) : len;
+	for (i = 0; i < len; i++) {
+		high |= p[i] >= 0x80;
+		if (p[i] == '\0' ||
+		    (p[i] == '\r' && (i + 1 == len || p[i + 1] != '\n')) ||
+		    (p[i] == '\n' && (i == 0 || p[i - 1] != '\r'))) {
+			check(i > header);
+			bare = true;
+		}
+		is_long |=
+		    p[i] != '\r' && p[i] != '\n' && ++line > DOTLINE_LINE_MAX;
+		if (p[i] == '\n')
+			line = 0;
+	}
+	if (m->body_kind != BODY_BINARYMIME) {
+		check(!bare);
+		check(!is_long || P.declared != BODY_BINARYMIME);
+		check(!is_long || (P.mode & MODE_LONG_LINES) == 0);
+		/* not vice versa: Bcc is dropped, whatever it held */
+		check(!high || m->body_kind == BODY_8BITMIME);
+	} else
+		check(P.declared == BODY_BINARYMIME);
+}
+
+static void
+submit(const struct m_submit *m)
+{
+	char text[40];
+
+	check(m->in_file || m->body.len <= BODY_INLINE_MAX);
+	check(!m->in_file || m->body.len == 0);
+	if (!m->in_file)
+		buf_add(&P.body, m->body.p, m->body.len);
+	check_message(m);
+	snprintf(
+	    text, sizeof(text), "SUBMIT %u %u\r\n", m->body_kind, m->has_id);
+	buf_add(&P.heard, text, strlen(text));
+	buf_add(&P.heard, buf_head(&P.body), P.body.len);
 }
 
 static bool
 op_to_queue(void *arg, enum msg_type type, const void *m)
 {
 	(void)arg;
+	pack(type, m);
 	if (type == M_DATA_ABORT)
 		return true;
-	P.queue = type;
-	if (type == M_DATA_OPEN)
-		P.stored = 0;
-	if (type == M_SUBMIT) {
-		const struct m_submit *sub = m;
-
-		if (sub->size != P.stored + sub->body.len)
-			abort();
-		if (!sub->in_file && sub->body.len > BODY_INLINE_MAX)
-			abort();
+	if (type == M_DATA_OPEN) {
+		check(((const struct m_data_open *)m)->rcpts > 0);
+		buf_clear(&P.body);
 	}
+	P.queue = type;
+	if (type == M_SUBMIT)
+		submit(m);
 	return true;
 }
 
 static int
 op_body_write(void *arg, const void *p, size_t n)
 {
-	(void)arg, (void)p;
-	P.stored += n;
+	(void)arg;
+	buf_add(&P.body, p, n);
 	return 0;
 }
 
@@ -150,13 +247,15 @@ op_now(void *arg, int *tz)
 {
 	(void)arg;
 	*tz = -90;
-	return 0;
+	return 1762160701;
 }
 
 static const struct session_ops ops = { op_send, op_starttls, op_hangup,
-	op_deadline, op_clock, op_stuck, op_no_space, op_announce, op_to_auth,
+	op_deadline, op_clock, op_never, op_never, op_announce, op_to_auth,
 	op_to_queue, op_body_write, op_body_sync, op_body_close, op_random,
 	op_now };
+
+/* ---- and what they answer ---- */
 
 static void
 answer_auth(void)
@@ -172,8 +271,10 @@ answer_auth(void)
 	} else if (asked == M_MAIL || asked == M_RCPT) {
 		m.verdict.txn = P.txn;
 		m.verdict.on = asked == M_MAIL ? VERDICT_MAIL : VERDICT_RCPT;
-		m.verdict.allow = 1;
-		m.verdict.reply = asked == M_MAIL ? R_MAIL_OK : R_RCPT_OK;
+		m.verdict.allow = !P.deny;
+		m.verdict.reply = asked == M_MAIL ? R_MAIL_OK
+		    : P.deny                      ? R_RCPT_DENIED
+						  : R_RCPT_OK;
 		m.verdict.esc = m.verdict.text = "";
 		m.verdict.user = "ann";
 		session_from_auth(P.s, M_VERDICT, &m);
@@ -187,15 +288,24 @@ answer_queue(void)
 	enum msg_type asked = P.queue;
 
 	P.queue = M_TYPE_COUNT;
+	if (asked == M_TYPE_COUNT)
+		return;
+	if ((P.mode & MODE_QUEUE_GONE) != 0 && ++P.asked % 3 == 0) {
+		session_queue_gone(P.s);
+		return;
+	}
 	m.txn.txn = P.txn; /* first field of all three */
 	if (asked == M_DATA_OPEN) {
-		m.data_ready.reply = R_DATA_GO;
+		m.data_ready.reply =
+		    P.mode & MODE_NO_SPACE ? R_NO_SPACE : R_DATA_GO;
 		m.data_ready.qid = 7;
 		session_from_queue(P.s, M_DATA_READY, &m);
-	} else if (asked == M_BODY_FILE)
+	} else if (asked == M_BODY_FILE && (P.mode & MODE_NO_FILE) == 0)
 		session_from_queue(P.s, M_BODY_FD, &m);
-	else if (asked == M_SUBMIT) {
-		m.submitted.reply = R_QUEUED;
+	else {
+		m.submitted.reply =
+		    asked == M_BODY_FILE ? R_NO_SPACE : R_QUEUED;
+		m.submitted.qid = 7;
 		session_from_queue(P.s, M_SUBMITTED, &m);
 	}
 }
@@ -205,12 +315,13 @@ tls_up(void)
 {
 	static const struct session_tls t = { "TLSv1.3", "X" };
 	union msg m = { .session_facts = { .verify = "NO",
-				.verify_reason = "",
-				.cert_fp = "",
-				.cert_user = "",
-				.mechs = MECH_PLAIN | MECH_LOGIN,
-				.refuse_esc = "",
-				.refuse_text = "" } };
+			    .verify_reason = "",
+			    .cert_fp = "",
+			    .cert_user = P.mode & MODE_CERT ? "ann" : "",
+			    .mechs = MECH_PLAIN | MECH_LOGIN,
+			    .refuse_code = P.mode & MODE_REFUSED ? 550 : 0,
+			    .refuse_esc = "5.7.1",
+			    .refuse_text = "Go away" } };
 
 	P.tls = false;
 	session_tls_up(P.s, &t);
@@ -220,19 +331,25 @@ tls_up(void)
 static void
 settle(void)
 {
-	while (!P.closed && (P.auth != M_TYPE_COUNT ||
-	    P.queue != M_TYPE_COUNT || P.tls)) {
+	while (!P.closed &&
+	    (P.auth != M_TYPE_COUNT || P.queue != M_TYPE_COUNT || P.tls)) {
 		answer_auth();
 		answer_queue();
 		if (P.tls)
 			tls_up();
 	}
+	if (P.due != 0 && P.due <= P.now) {
+		P.due = 0;
+		session_timeout(P.s);
+	}
 }
 
-int
-LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+/* ---- one dialogue ---- */
+
+static struct session_conf
+conf_of(uint8_t mode)
 {
-	static const struct session_conf conf = { .hostname = "h.example.org",
+	return (struct session_conf){ .hostname = "h.example.org",
 		.max_message_size = 100000,
 		.max_recipients = 5,
 		.max_errors = 50,
@@ -241,9 +358,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.login_timeout = 3600 * 1000,
 		.data_timeout = 3600 * 1000,
 		.min_data_rate = 500,
-		.error_delay = 1000,
+		.error_delay = 0,
 		.session_time = 24 * 3600 * 1000,
 		.session_messages = 3,
+		.normalize_newlines = mode & MODE_NORMALIZE,
+		.reject_long_lines = mode & MODE_LONG_LINES,
 		.trace_client = true,
 		.digests = true,
 		.max_hold = 30LL * 24 * 3600 * 1000,
@@ -252,34 +371,73 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		.help = "Call 12",
 		.help_text = "Call 12",
 		.see_url = "See https://help.example.org/" };
-	static const struct session_client client = { .addr = "192.0.2.7" };
-	struct buf in = { 0 };
-	size_t piece, n, took;
+}
 
-	if (len < 1)
-		return 0;
+/* Time passes by step ms with each look at the clock. The caller clears what
+ * is returned. */
+static struct buf
+play(const uint8_t *data, size_t len, uint8_t mode, bool implicit, size_t piece,
+    int64_t step)
+{
+	static const struct session_client client = { .addr = "192.0.2.7" };
+	struct session_conf conf = conf_of(mode);
+	struct buf in = { 0 };
+	size_t n, took;
+
 	memset(&P, 0, sizeof(P));
 	P.auth = P.queue = M_TYPE_COUNT;
-	piece = (data[0] & 0x7f) + 1u;
-	P.s = session_new(&conf, &ops, NULL, &client, 1, data[0] & 0x80);
+	P.mode = mode;
+	P.now = 1;
+	P.step = step;
+	if (step > 0)
+		conf.error_delay = 1000;
+	P.s = session_new(&conf, &ops, NULL, &client, 1, implicit);
 	session_start(P.s);
-	if (data[0] & 0x80)
+	if (implicit)
 		tls_up();
-	for (data++, len--; len > 0 && !P.closed; data += n, len -= n) {
+	for (; len > 0 && !P.closed; data += n, len -= n) {
 		n = len < piece ? len : piece;
 		buf_add(&in, data, n);
 		do {
 			settle();
-			if (P.due != 0 && P.due <= P.now) {
-				P.due = 0;
-				session_timeout(P.s);
-			}
-			took = session_wants_input(P.s) && in.len > 0 ?
-			    session_input(P.s, buf_head(&in), in.len) : 0;
+			took = session_wants_input(P.s) && in.len > 0
+			    ? session_input(P.s, buf_head(&in), in.len)
+			    : 0;
 			buf_drop(&in, took);
 		} while (took > 0 && !P.closed);
 	}
+	if (!P.closed)
+		settle();
 	session_free(&P.s);
 	buf_clear(&in);
+	buf_clear(&P.body);
+	return P.heard;
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	struct buf a, b;
+	size_t piece;
+	uint8_t mode;
+	bool implicit;
+
+	if (len < 2)
+		return 0;
+	piece = (data[0] & 0x7f) + 1u;
+	implicit = data[0] & 0x80;
+	mode = data[1];
+	data += 2;
+	len -= 2;
+	a = play(data, len, mode, implicit, piece, 1000);
+	buf_clear(&a);
+	if (!implicit)
+		return 0;
+	a = play(data, len, mode, implicit, piece, 0);
+	b = play(data, len, mode, implicit, len + 1, 0);
+	check(a.len == b.len &&
+	    (a.len == 0 || memcmp(buf_head(&a), buf_head(&b), a.len) == 0));
+	buf_clear(&a);
+	buf_clear(&b);
 	return 0;
 }
