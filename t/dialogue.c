@@ -16,7 +16,7 @@
  *
  * Directives: "implicit" (TLS from the start), "tls" (the handshake is done
  * before the first line), "whole" (segments only), "auth down", "queue
- * down|up|full|file|dead", "cert USER", "refuse CODE ESC TEXT", "errors N",
+ * down|up|full|limit|file|dead", "queue most N" (bytes), "cert USER", "refuse CODE ESC TEXT", "errors N",
  * "no auth", "no pipelining", "size N", "rcpts N", "timeout", "closed" (the
  * server has hung up), "kill", "drain", "trace", "normalize", "long lines"
  * (are refused), "hold N", "by N" (ms), "priority N", "help TEXT", "see URL";
@@ -42,7 +42,7 @@
 #include "submitd/smtp_reply.h"
 #include "submitd/smtp_session.h"
 
-enum { QUEUE_OK, QUEUE_DOWN, QUEUE_FULL, QUEUE_DEAD };
+enum { QUEUE_OK, QUEUE_DOWN, QUEUE_FULL, QUEUE_LIMIT, QUEUE_DEAD };
 
 static const struct session_ops ops;
 
@@ -55,6 +55,7 @@ static struct play {
 	struct buf body;   /* what queue got, or gets into its file */
 	struct buf question; /* asked of auth, not yet answered */
 	struct buf asked;    /* lines about what was asked so far */
+	uint64_t most;	     /* bytes that queue lets this user send; 0: any */
 	bool want_tls, closed;
 	bool stuck, no_space;
 	int64_t now, deadline; /* ms; deadline 0: none */
@@ -341,7 +342,10 @@ answer_queue(void)
 		m.data_ready.txn = P.txn;
 		m.data_ready.qid = 0x1234;
 		m.data_ready.reply = P.queue == QUEUE_FULL ? R_NO_SPACE :
+		    P.queue == QUEUE_LIMIT		   ? R_LIMIT_USER :
 							     R_DATA_GO;
+		m.data_ready.text = P.queue == QUEUE_LIMIT ? "5 a day" : "";
+		m.data_ready.max_size = P.most;
 		session_from_queue(P.s, M_DATA_READY, &m);
 	} else if (asked == M_BODY_FILE && P.queue == QUEUE_FULL) {
 		m.submitted.txn = P.txn;
@@ -694,6 +698,10 @@ directive(const char *d)
 		P.queue = QUEUE_DOWN;
 	else if (word(d, "queue full") != NULL)
 		P.queue = QUEUE_FULL;
+	else if (word(d, "queue limit") != NULL)
+		P.queue = QUEUE_LIMIT;
+	else if ((a = word(d, "queue most")) != NULL)
+		P.most = (uint64_t)atoi(a);
 	else if (word(d, "queue up") != NULL)
 		P.queue = QUEUE_OK;
 	else if ((a = word(d, "cert")) != NULL)

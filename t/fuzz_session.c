@@ -299,6 +299,7 @@ answer_queue(void)
 		m.data_ready.reply =
 		    P.mode & MODE_NO_SPACE ? R_NO_SPACE : R_DATA_GO;
 		m.data_ready.qid = 7;
+		m.data_ready.text = "";
 		session_from_queue(P.s, M_DATA_READY, &m);
 	} else if (asked == M_BODY_FILE && (P.mode & MODE_NO_FILE) == 0)
 		session_from_queue(P.s, M_BODY_FD, &m);
