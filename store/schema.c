@@ -224,9 +224,14 @@ static const char step_2[] =
 "  (ifnull(user_id, 0), ifnull(device_id, 0), ifnull(map_key, ''), name);"
 "CREATE INDEX limit_rule_device ON limit_rule (device_id)"
 "  WHERE device_id IS NOT NULL;";
+
+/* The highest MT-PRIORITY of a user; NULL: as configured. */
+static const char step_3[] =
+"ALTER TABLE user ADD COLUMN max_priority INTEGER"
+"  CHECK (max_priority BETWEEN 0 AND 9);";
 /* clang-format on */
 
-static const char *const steps[] = { step_0, step_1, step_2 };
+static const char *const steps[] = { step_0, step_1, step_2, step_3 };
 
 int
 schema_latest(void)

@@ -151,6 +151,9 @@ user_from_row(
 		return bad_word(st, "backend", word);
 	db_text(stmt, col + 6, user->mechanisms, sizeof(user->mechanisms));
 	user->created = sqlite3_column_int64(stmt, col + 7);
+	user->max_priority = STORE_PRIORITY_CONF;
+	if (sqlite3_column_type(stmt, col + 8) != SQLITE_NULL)
+		user->max_priority = sqlite3_column_int(stmt, col + 8);
 	return STORE_OK;
 }
 
@@ -369,6 +372,19 @@ store_user_set_mechanisms(struct store *st, int64_t id, const char *mechanisms)
 		    STORE_MECHS_MAX);
 	return set_column(st, id, "UPDATE user SET mechanisms = ? WHERE id = ?",
 	    folded[0] != '\0' ? folded : NULL, "user mechanisms");
+}
+
+enum store_rc
+store_user_set_priority(struct store *st, int64_t id, int most)
+{
+	char digit[2] = { (char)('0' + most), '\0' };
+
+	if (most < STORE_PRIORITY_CONF || most > 9)
+		return db_fail(st, STORE_INVALID,
+		    "the highest priority is a number from 0 to 9");
+	return set_column(st, id,
+	    "UPDATE user SET max_priority = CAST(?1 AS INTEGER) WHERE id = ?2",
+	    most != STORE_PRIORITY_CONF ? digit : NULL, "user priority");
 }
 
 /* Addresses. */

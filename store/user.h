@@ -39,6 +39,8 @@ enum store_backend {
 	STORE_BACKEND_SASLAUTHD
 };
 
+#define STORE_PRIORITY_CONF (-1) /* as the configuration says */
+
 struct store_user {
 	int64_t id;
 	char name[STORE_NAME_MAX + 1]; /* folded to lower case */
@@ -49,6 +51,7 @@ struct store_user {
 	char mechanisms[STORE_MECHS_MAX + 1]; /* separated by one blank; ""
 					       * allows what is configured */
 	int64_t created;
+	int max_priority; /* 0 to 9 (RFC 6710), or STORE_PRIORITY_CONF */
 };
 
 /* The words of the enums ("active", "both", "saslauthd", "default"). */
@@ -94,6 +97,8 @@ enum store_rc store_user_set_backend(
 /* Names of mechanisms with blanks or commas between; "" or NULL: no list. */
 enum store_rc store_user_set_mechanisms(
     struct store *st, int64_t id, const char *mechanisms);
+/* STORE_INVALID: out of range. */
+enum store_rc store_user_set_priority(struct store *st, int64_t id, int most);
 
 /*
  * Addresses. A pattern is an address `local@domain`, all of a domain

@@ -10,7 +10,7 @@
 /* The columns that user_from_row() reads, of a table with the alias u. */
 #define USER_COLUMNS                                                           \
 	"u.id, u.name, u.state, u.reason, u.auth_policy,"                      \
-	" u.password_backend, u.mechanisms, u.created"
+	" u.password_backend, u.mechanisms, u.created, u.max_priority"
 
 /* A user from the columns USER_COLUMNS, the first of which is number col. */
 enum store_rc user_from_row(

@@ -17,6 +17,18 @@ struct who {
 	unsigned how; /* POLICY_BY_* */
 };
 
+/* The priority a sender may give: the user's, else as configured. */
+static void
+clamp_priority(struct authd_session *s, const struct who *w)
+{
+	int most = w->name != NULL && w->user.max_priority != STORE_PRIORITY_CONF
+	    ? w->user.max_priority
+	    : (int)A.setup->conf.max_priority;
+
+	if (s->txn.opt.priority > PRIORITY_NORMAL + most)
+		s->txn.opt.priority = (uint8_t)(PRIORITY_NORMAL + most);
+}
+
 /* False: the store can't say now. */
 static bool
 identify(const struct authd_session *s, struct who *w)
@@ -236,7 +248,8 @@ answer(const struct authd_session *s, uint32_t txn, enum verdict_on on,
 		.reply = (uint16_t)reply,
 		.esc = "",
 		.text = text,
-		.user = name };
+		.user = name,
+		.priority = s->txn.opt.priority };
 
 	cut(name, user);
 	ipc_send(s->front->ipc, M_VERDICT, s->sid, &m);
@@ -348,16 +361,11 @@ authd_txn_clear(struct authd_txn *t)
 static void
 begin_txn(struct authd_session *s, const struct m_mail *m)
 {
-	uint8_t most =
-	    (uint8_t)(PRIORITY_NORMAL + A.setup->conf.max_priority);
-
 	authd_txn_clear(&s->txn);
 	s->txn.number = m->txn;
 	s->txn.from = xstrdup(m->from);
 	s->txn.envid = xstrdup(str_of(m->opt.envid));
 	s->txn.opt = m->opt;
-	if (s->txn.opt.priority > most)
-		s->txn.opt.priority = most;
 	s->txn.opt.envid = s->txn.envid;
 	s->txn.size = m->size;
 	s->txn.flags = s->flags;
@@ -481,6 +489,7 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 	    is_too_big(s, limits))
 		return;
 	keep_flags(&v, &s->txn.flags, &s->txn.note);
+	clamp_priority(s, &w);
 	s->txn.open = true;
 	ipc_hold(A.queue);
 	grant(s, &w, v.relay_as, limits);

@@ -110,7 +110,7 @@ static const struct key keys[] = {
 	{ K(long_lines), NUM(T_ENUM, "accept", 0, 0, FRONT), .words = "accept reject" },
 	{ K(max_hold), NUM(T_TIME, "30d", 0, 3650 * DAY, FRONT) },
 	{ K(deliver_by_min), NUM(T_TIME, "0", 0, DAY, FRONT) },
-	{ K(max_priority), NUM(T_INT, "0", 0, 9, FRONT | AUTH) },
+	{ K(max_priority), NUM(T_INT, "0", 0, 9, AUTH) },
 	{ K(help_text), TEXT("", FRONT) },
 	{ K(help_url), TEXT("", FRONT) },
 

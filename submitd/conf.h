@@ -71,7 +71,7 @@ struct conf {
 	int64_t long_lines;	  /* enum long_lines: beyond 998 bytes */
 	int64_t max_hold;	  /* of FUTURERELEASE; 0: not offered */
 	int64_t deliver_by_min;	  /* of BY=...;R; 0: any */
-	int64_t max_priority;	  /* of MT-PRIORITY */
+	int64_t max_priority;	  /* of MT-PRIORITY, if the user has no other */
 	char *help_text, *help_url; /* behind refusals; "" none */
 
 	/* whose addresses one may send as who relays by the access map alone;

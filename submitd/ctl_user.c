@@ -31,7 +31,7 @@ static const struct ctl_opt passwd_opts[] = { CTL_PASSWORD_OPTS,
 	{ .name = NULL } };
 static const struct ctl_opt set_opts[] = { { "--policy", true },
 	{ "--state", true }, { "--backend", true }, { "--mechanisms", true },
-	{ .name = NULL } };
+	{ "--max-priority", true }, { .name = NULL } };
 static const struct ctl_opt suspend_opts[] = { { "--reason", true },
 	{ .name = NULL } };
 
@@ -46,8 +46,9 @@ const struct ctl_verb ctl_user_verbs[] = {
 	{ "user", "set",
 	  "NAME [--policy any|cert|password|both]"
 	  " [--state active|suspended|disabled]"
-	  " [--backend default|store|pam|saslauthd] [--mechanisms LIST]",
-	  "change how a user must log in",
+	  " [--backend default|store|pam|saslauthd] [--mechanisms LIST]"
+	  " [--max-priority 0..9|default]",
+	  "change how a user must log in, or what a user may",
 	  set_run, CTL_WRITE, 1, 1, set_opts },
 	{ "user", "list", "", "list all users",
 	  list_run, CTL_READ, 0, 0, NULL },
@@ -91,6 +92,7 @@ static const struct ctl_column show_columns[] = {
 	{ "policy", "Policy", CTL_TEXT, NULL },
 	{ "backend", "Backend", CTL_TEXT, NULL },
 	{ "mechanisms", "Mechanisms", CTL_TEXT, NULL },
+	{ "max_priority", "Highest priority", CTL_NUMBER, NULL },
 	{ "password", "Password kept as", CTL_WORDS, NULL },
 	{ "created", "Created", CTL_TIME, NULL },
 	{ "addresses", "Addresses", CTL_WORDS, NULL },
@@ -161,6 +163,10 @@ user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
 	    user->mechanisms, "password", password, "created",
 	    ctl_json_time(user->created), "addresses", addresses,
 	    "certificates", certs, "devices", devices);
+	json_object_set_new(*out, "max_priority",
+	    user->max_priority == STORE_PRIORITY_CONF
+		? json_null()
+		: json_integer(user->max_priority));
 	return rc;
 }
 
@@ -253,6 +259,8 @@ show_run(struct ctl *ctl)
 		json_object_del(object, "reason");
 	if (user.mechanisms[0] == '\0' && !ctl->json)
 		json_object_del(object, "mechanisms");
+	if (user.max_priority == STORE_PRIORITY_CONF && !ctl->json)
+		json_object_del(object, "max_priority");
 	ctl_show(ctl, object, show_columns);
 	return 0;
 }
@@ -409,6 +417,7 @@ struct changes {
 	enum store_user_state state;
 	enum store_backend backend;
 	const char *mechanisms; /* NULL: as they are; "": any */
+	int priority;           /* or STORE_PRIORITY_CONF */
 };
 
 /* Names that nothing here knows would lock the user out. */
@@ -433,6 +442,23 @@ take_mechanisms(const struct ctl *ctl, struct changes *c)
 	return status;
 }
 
+static int
+take_priority(const struct ctl *ctl, struct changes *c)
+{
+	const char *text = ctl_opt(ctl, "--max-priority");
+
+	c->priority = STORE_PRIORITY_CONF;
+	if (text == NULL || strcmp(text, "default") == 0)
+		return 0;
+	if (text[0] < '0' || text[0] > '9' || text[1] != '\0')
+		return ctl_usage(ctl,
+		    "\"%s\" is no highest priority, expected 0 to 9 or "
+		    "\"default\"",
+		    text);
+	c->priority = text[0] - '0';
+	return 0;
+}
+
 /* Options to values; the words are checked before anything is changed. */
 static int
 take_changes(const struct ctl *ctl, struct changes *c)
@@ -455,6 +481,8 @@ take_changes(const struct ctl *ctl, struct changes *c)
 		    "\"%s\" is no backend, expected default, store, pam or "
 		    "saslauthd",
 		    backend);
+	if (take_priority(ctl, c) != 0)
+		return EX_USAGE;
 	return take_mechanisms(ctl, c);
 }
 
@@ -471,6 +499,8 @@ apply_changes(const struct ctl *ctl, const struct changes *c, int64_t id)
 		rc = store_user_set_backend(ctl->st, id, c->backend);
 	if (rc == STORE_OK && c->mechanisms != NULL)
 		rc = store_user_set_mechanisms(ctl->st, id, c->mechanisms);
+	if (rc == STORE_OK && ctl_opt(ctl, "--max-priority") != NULL)
+		rc = store_user_set_priority(ctl->st, id, c->priority);
 	return rc;
 }
 

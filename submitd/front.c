@@ -650,7 +650,6 @@ take_conf(const struct conf *c)
 	F.conf.reject_long_lines = c->long_lines == LONG_LINES_REJECT;
 	F.conf.max_hold = c->max_hold;
 	F.conf.deliver_by_min = c->deliver_by_min;
-	F.conf.max_priority = (uint8_t)c->max_priority;
 	F.conf.help_text = c->help_text;
 	F.conf.see_url = c->help_url[0] != '\0'
 	    ? xasprintf("See %s", c->help_url)

@@ -143,7 +143,8 @@ FIELDS(f_verdict) = {
 	F(U16, m_verdict, code, 599),
 	F(STR, m_verdict, esc, 12),
 	F(STR, m_verdict, text, TEXT_MAX),
-	F(STR, m_verdict, user, NAME_MAX_LEN), { 0 } };
+	F(STR, m_verdict, user, NAME_MAX_LEN),
+	F(U8, m_verdict, priority, PRIORITY_MAX), { 0 } };
 FIELDS(f_pam_check) = {
 	F(U32, m_pam_check, ticket, NUM_MAX),
 	F(U8, m_pam_check, how, PAM_BY_SASLAUTHD),

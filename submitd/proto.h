@@ -323,6 +323,7 @@ struct m_verdict {
 	const char *esc;
 	const char *text; /* also the argument of the row, where it has one */
 	const char *user; /* who sends, when known ("" else) */
+	uint8_t priority; /* on MAIL: what the mail has, as far as allowed */
 };
 
 /* ---- auth and pam ---- */

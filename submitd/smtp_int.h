@@ -55,7 +55,6 @@ struct txn {
 	uint8_t body;    /* enum body_kind, as declared */
 	uint8_t priority;
 	bool has_priority; /* it was asked for */
-	bool clamped;      /* and was too high */
 	bool utf8;         /* SMTPUTF8 was asked for */
 	bool lost;         /* queue forgot it */
 
@@ -213,7 +212,7 @@ struct mail_args {
 	uint64_t size; /* SIZE; 0: not given */
 	struct mail_options opt;
 	struct rcpt_options rcpt;
-	bool has_priority, clamped; /* MT-PRIORITY was given, was too high */
+	bool has_priority;        /* MT-PRIORITY was given */
 	char text[ORCPT_MAX + 1];   /* of ENVID or ORCPT; opt points here */
 	struct smtp_param param;    /* the one that is looked at */
 	/* for a reply */

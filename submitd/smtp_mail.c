@@ -54,7 +54,6 @@ ask_mail(struct session *s, const char *from, const struct mail_args *args)
 	s->txn.utf8 = args->opt.utf8;
 	s->txn.priority = args->opt.priority;
 	s->txn.has_priority = args->has_priority;
-	s->txn.clamped = args->clamped;
 	if (s->ops->to_auth(s->arg, M_MAIL, &m)) {
 		session_enter(s, ST_VERDICT);
 		return;
@@ -152,12 +151,12 @@ smtp_rcpt(struct session *s, const struct arg *a)
 
 /* RFC 6710 section 4.1: a client hears what became of its priority. */
 static void
-say_priority(struct session *s)
+say_priority(struct session *s, uint8_t granted)
 {
 	char number[8];
 
-	snprintf(
-	    number, sizeof(number), "%d", s->txn.priority - PRIORITY_NORMAL);
+	s->txn.priority = granted;
+	snprintf(number, sizeof(number), "%d", granted - PRIORITY_NORMAL);
 	session_reply(s, R_MAIL_PRIORITY, number, NULL);
 }
 
@@ -166,8 +165,8 @@ say_verdict(struct session *s, const struct m_verdict *m)
 {
 	int code = m->code;
 
-	if (m->allow && m->on == VERDICT_MAIL && s->txn.clamped)
-		say_priority(s);
+	if (m->allow && m->on == VERDICT_MAIL && m->priority < s->txn.priority)
+		say_priority(s, m->priority);
 	else if (code == 0) {
 		code = smtp_reply_code((enum smtp_reply)m->reply);
 		session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);

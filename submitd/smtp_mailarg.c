@@ -153,18 +153,13 @@ take_holduntil(struct mail_args *m, const struct smtp_param *p)
 	    : R_PARAM_VALUE;
 }
 
-/* Less than the usual anybody may ask for; auth clamps it, too. */
+/* How high it may be is for auth to say. */
 static enum smtp_reply
 take_priority(struct mail_args *m, const struct smtp_param *p)
 {
-	uint8_t most = PRIORITY_NORMAL + m->session->conf->max_priority;
-
 	if (smtp_priority_parse(p->value, p->value_len, &m->opt.priority) == -1)
 		return R_PARAM_VALUE;
 	m->has_priority = true;
-	m->clamped = m->opt.priority > most;
-	if (m->clamped)
-		m->opt.priority = most;
 	return R_MAIL_OK;
 }
 

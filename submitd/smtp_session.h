@@ -39,7 +39,6 @@ struct session_conf {
 	bool reject_long_lines;	    /* beyond 998 bytes */
 	int64_t max_hold;	    /* of FUTURERELEASE; 0: not offered */
 	int64_t deliver_by_min;	    /* of BY=...;R; 0: any */
-	uint8_t max_priority;	    /* that users may give: 0 to 9 */
 	const char *help;	    /* behind refusals; "" none */
 	const char *help_text, *see_url; /* in HELP; "" none */
 	bool digests; /* of messages: queue wants to know one again */

@@ -55,6 +55,7 @@ static struct play {
 	struct buf body;   /* what queue got, or gets into its file */
 	struct buf question; /* asked of auth, not yet answered */
 	struct buf asked;    /* lines about what was asked so far */
+	uint8_t max_priority, granted;
 	uint64_t most;	     /* bytes that queue lets this user send; 0: any */
 	bool want_tls, closed;
 	bool stuck, no_space;
@@ -150,7 +151,8 @@ verdict(uint32_t txn, uint8_t on, uint16_t reply, const char *text)
 		.reply = reply,
 		.esc = "",
 		.text = text,
-		.user = P.user[0] != '\0' ? P.user : P.cert } };
+		.user = P.user[0] != '\0' ? P.user : P.cert,
+		.priority = P.granted } };
 
 	from_auth(M_VERDICT, &m);
 }
@@ -220,6 +222,9 @@ auth_mail(const struct m_mail *m)
 		reply = R_AUTH_NEEDED;
 	else if (m->from[0] != '\0' && strcmp(m->from, "ann@example.org") != 0)
 		reply = R_MAIL_NOT_OWNED;
+	P.granted = m->opt.priority;
+	if (P.granted > PRIORITY_NORMAL + P.max_priority)
+		P.granted = PRIORITY_NORMAL + P.max_priority;
 	verdict(m->txn, VERDICT_MAIL, reply, m->from);
 }
 
@@ -757,7 +762,7 @@ directive(const char *d)
 	else if ((a = word(d, "by")) != NULL)
 		P.conf.deliver_by_min = atoll(a);
 	else if ((a = word(d, "priority")) != NULL)
-		P.conf.max_priority = (uint8_t)atoi(a);
+		P.max_priority = (uint8_t)atoi(a);
 	else if ((a = word(d, "help")) != NULL)
 		snprintf(P.help, sizeof(P.help), "%s", a);
 	else if ((a = word(d, "see")) != NULL)

@@ -257,6 +257,14 @@ def users(tap, ctl):
              r"Addresses: +@example\.com, bo@example\.org",
              "user show: lines for people")
     does(tap, ctl, "user", "resume", "bo", says="user bo is active")
+    does(tap, ctl, "user", "set", "bo", "--max-priority", "4")
+    tap.equal(ctl.json("user", "show", "bo")["max_priority"], 4,
+              "user show --json: the highest priority")
+    tap.like(does(tap, ctl, "user", "show", "bo"), r"Highest priority: +4\n",
+             "user show: the highest priority")
+    does(tap, ctl, "user", "set", "bo", "--max-priority=default")
+    tap.equal(ctl.json("user", "show", "bo")["max_priority"], None,
+              "user set: a priority as configured")
     does(tap, ctl, "user", "set", "bo", "--state=disabled", "--policy", "any")
     shown = ctl.json("user", "show", "bo")
     tap.equal((shown["state"], shown["reason"], shown["policy"]),
@@ -387,6 +395,8 @@ def user_errors(tap, ctl):
              "nothing to set"),
             ("bad policy to set", ("user", "set", "bo", "--policy", "x"),
              USAGE, "no policy"),
+            ("bad priority", ("user", "set", "bo", "--max-priority", "10"),
+             USAGE, "no highest priority, expected 0 to 9"),
             ("bad state", ("user", "set", "bo", "--state", "x"), USAGE,
              "no state"),
             ("reason of two lines", ("user", "suspend", "bo", "--reason",

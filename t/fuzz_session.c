@@ -37,7 +37,7 @@ static struct {
 	enum msg_type auth, queue; /* asked, M_TYPE_COUNT: nothing */
 	uint32_t txn;
 	bool deny;
-	uint8_t mode, declared;
+	uint8_t mode, declared, priority;
 	unsigned asked;
 	bool tls, closed;
 	int64_t now, step, due;
@@ -139,6 +139,7 @@ op_to_auth(void *arg, enum msg_type type, const void *m)
 	if (type == M_MAIL) {
 		P.txn = ((const struct m_mail *)m)->txn;
 		P.declared = ((const struct m_mail *)m)->opt.body;
+		P.priority = ((const struct m_mail *)m)->opt.priority;
 	} else if (type == M_RCPT)
 		P.deny = (P.mode & MODE_PICKY) != 0 &&
 		    strchr(((const struct m_rcpt *)m)->to, 'z') != NULL;
@@ -277,6 +278,9 @@ answer_auth(void)
 						  : R_RCPT_OK;
 		m.verdict.esc = m.verdict.text = "";
 		m.verdict.user = "ann";
+		m.verdict.priority = P.priority < PRIORITY_NORMAL + 3
+		    ? P.priority
+		    : PRIORITY_NORMAL + 3;
 		session_from_auth(P.s, M_VERDICT, &m);
 	}
 }
@@ -368,7 +372,6 @@ conf_of(uint8_t mode)
 		.digests = true,
 		.max_hold = 30LL * 24 * 3600 * 1000,
 		.deliver_by_min = 60 * 1000,
-		.max_priority = 3,
 		.help = "Call 12",
 		.help_text = "Call 12",
 		.see_url = "See https://help.example.org/" };

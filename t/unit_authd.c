@@ -349,6 +349,7 @@ down(void **state)
 	keyset_clear(&A.map_keys);
 	memo_clear(&A.users);
 	memo_clear(&A.owned);
+	memo_clear(&A.limits);
 	cert_trust_free(&A.trust);
 	store_close(&A.store);
 	sasl_global_done();
@@ -2108,11 +2109,20 @@ options_go_to_queue(void **state)
 		    .hold_ms = 50000,
 		    .envid = "a+2Bb" } };
 	static const struct {
+		int of_user;
 		uint8_t asked, got;
-	} rows[] = { { 0, 0 }, { PRIORITY_NORMAL, PRIORITY_NORMAL },
-		{ PRIORITY_NORMAL + 2, PRIORITY_NORMAL + 2 },
-		{ PRIORITY_NORMAL + 3, PRIORITY_NORMAL + 2 },
-		{ PRIORITY_MAX, PRIORITY_NORMAL + 2 } };
+	} rows[] = { { STORE_PRIORITY_CONF, 0, 0 },
+		{ STORE_PRIORITY_CONF, PRIORITY_NORMAL, PRIORITY_NORMAL },
+		{ STORE_PRIORITY_CONF, PRIORITY_NORMAL + 2,
+		    PRIORITY_NORMAL + 2 },
+		{ STORE_PRIORITY_CONF, PRIORITY_NORMAL + 3,
+		    PRIORITY_NORMAL + 2 },
+		{ STORE_PRIORITY_CONF, PRIORITY_MAX, PRIORITY_NORMAL + 2 },
+		{ 0, PRIORITY_NORMAL + 1, PRIORITY_NORMAL },
+		{ 0, PRIORITY_NORMAL - 1, PRIORITY_NORMAL - 1 },
+		{ 5, PRIORITY_MAX, PRIORITY_NORMAL + 5 },
+		{ 9, PRIORITY_MAX, PRIORITY_MAX } };
+	const struct m_verdict *v;
 	const struct mail_options *o;
 	size_t i;
 
@@ -2123,8 +2133,12 @@ options_go_to_queue(void **state)
 	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		m.txn = (uint32_t)i + 1;
 		m.opt.priority = rows[i].asked;
+		store_user_set_priority(writer(), R.ann, rows[i].of_user);
+		authd_store_ready();
 		ipc_send(R.front, M_MAIL, SID(1), &m);
-		assert_true(next(R.front, M_VERDICT, SID(1))->verdict.allow);
+		v = &next(R.front, M_VERDICT, SID(1))->verdict;
+		assert_true(v->allow);
+		assert_int_equal(v->priority, rows[i].got);
 		queued_grant(SID(1), R.ann, "ann", "PLAIN");
 		o = &queued(M_ENVELOPE, SID(1))->envelope.opt;
 		assert_int_equal(o->priority, rows[i].got);

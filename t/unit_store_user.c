@@ -224,6 +224,21 @@ test_user_columns(void **state)
 	assert_int_equal(user.policy, STORE_AUTH_BOTH);
 	assert_int_equal(user.backend, STORE_BACKEND_PAM);
 	assert_string_equal(user.mechanisms, "PLAIN SCRAM-SHA-256");
+	assert_int_equal(user.max_priority, STORE_PRIORITY_CONF);
+
+	assert_rc(fx, store_user_set_priority(fx->st, id, 0), STORE_OK);
+	assert_rc(fx, store_user_by_id(fx->st, id, &user), STORE_OK);
+	assert_int_equal(user.max_priority, 0);
+	assert_rc(fx, store_user_set_priority(fx->st, id, 9), STORE_OK);
+	assert_rc(fx, store_user_set_priority(fx->st, id, 10), STORE_INVALID);
+	assert_rc(fx, store_user_set_priority(fx->st, id, -2), STORE_INVALID);
+	assert_rc(fx, store_user_set_priority(fx->st, 99, 1), STORE_NONE);
+	assert_rc(fx, store_user_by_id(fx->st, id, &user), STORE_OK);
+	assert_int_equal(user.max_priority, 9);
+	assert_rc(fx, store_user_set_priority(fx->st, id, STORE_PRIORITY_CONF),
+	    STORE_OK);
+	assert_rc(fx, store_user_by_id(fx->st, id, &user), STORE_OK);
+	assert_int_equal(user.max_priority, STORE_PRIORITY_CONF);
 
 	assert_rc(fx,
 	    store_user_set_state(fx->st, id, STORE_USER_ACTIVE, "ignored"),
