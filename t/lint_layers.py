@@ -44,14 +44,14 @@ DOORS = {
     "unbound.h": ("submitd/resolver.c",),
     "seccomp.h": ("submitd/sandbox.c",),
     "systemd/*": ("submitd/parent*.c",),
-    "idn2.h": (),
+    "idn2.h": ("submitd/idn.c",),
 }
 DOORS["event2/*"] = DOORS["event*.h"]
 
 PURE = ("submitd/smtp_addr", "submitd/smtp_param", "submitd/smtp_reply",
         "submitd/dotline", "submitd/header", "submitd/received",
-        "submitd/backoff",
-        "submitd/dsn", "submitd/base64", "submitd/proxyhdr",
+        "submitd/backoff", "submitd/dsn", "submitd/base64",
+        "submitd/proxyhdr", "submitd/idn",
         "submitd/conntable", "submitd/smtp_client", "auth/policy",
         "auth/throttle")
 IMPURE_HEADERS = ("sys/socket.h", "sys/stat.h", "sys/time.h", "sys/un.h",

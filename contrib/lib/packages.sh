@@ -5,9 +5,9 @@
 # What configure asks for, and the plugins of SASL.  libunbound-dev does not
 # depend on nettle-dev, but its description for pkg-config does.
 PACKAGES_BUILD="autoconf automake gcc libc6-dev make pkg-config xz-utils
-    libcmocka-dev libconfuse-dev libevent-dev libjansson-dev libpam0g-dev
-    libsasl2-dev libsasl2-modules libsqlite3-dev libssl-dev libunbound-dev
-    nettle-dev"
+    libcmocka-dev libconfuse-dev libevent-dev libidn2-dev libjansson-dev
+    libpam0g-dev libsasl2-dev libsasl2-modules libsqlite3-dev libssl-dev
+    libunbound-dev nettle-dev"
 # What the playground runs: programs that make certificates and send mail.
 PACKAGES_PLAY="ca-certificates msmtp openssl python3 util-linux"
 # More mail programs and judges of passwords, which only the tests run.
