@@ -96,7 +96,6 @@ size_t
 received_make(const struct received *r, char *buf, size_t size)
 {
 	struct field f = { .buf = buf, .size = size, .full = size == 0 };
-	bool hide = !r->trace_client && r->ehlo[0] == '[';
 	bool tls = r->tls && r->tls_cipher != NULL;
 	char proto[16]; /* "UTF8SMTPSA"; RFC 3848, RFC 6531 4.3 */
 
@@ -106,7 +105,8 @@ received_make(const struct received *r, char *buf, size_t size)
 			  : "ESMTP",
 	    r->esmtp && r->tls ? "S" : "", r->esmtp && r->auth ? "A" : "");
 	put(&f, "Received:", 9);
-	unit(&f, "from ", hide ? "unknown" : r->ehlo, NAME_MAX_LEN, "");
+	unit(&f, "from ", r->trace_client ? r->ehlo : "unknown", NAME_MAX_LEN,
+	    "");
 	if (r->trace_client)
 		trace(&f, r);
 	unit(&f, "by ", r->host, NAME_MAX_LEN, "");

@@ -17,12 +17,12 @@ enum {
 };
 
 struct received {
-	const char *ehlo; /* as the client wrote it */
 	const char *host; /* ours */
 	const char *id;   /* of the queue */
 	const char *date; /* from received_date() */
 
-	/* Shown only with trace_client; each may be NULL. */
+	/* Shown only with trace_client; each but the first may be NULL. */
+	const char *ehlo;        /* as the client wrote it */
 	const char *client_name; /* verified name */
 	const char *client_addr; /* "192.0.2.1", "2001:db8::1" */
 	const char *login;
@@ -40,10 +40,10 @@ struct received {
 /*
  * Writes the whole field with its final CRLF and a NUL, folded so that lines
  * stay below 78 bytes where words allow. Whatever in the strings could end a
- * word, a comment or the line becomes '?'. Unless trace_client, an EHLO
- * argument that is an [address] is written as "unknown": it is an address of
- * the client. Returns the length, or 0 if size is too small (RECEIVED_MAX
- * never is).
+ * word, a comment or the line becomes '?'. Unless trace_client the field
+ * begins "from unknown": what programs say in EHLO is the name that somebody
+ * gave to his computer, or its address. RFC 5321 wants a from clause.
+ * Returns the length, or 0 if size is too small (RECEIVED_MAX never is).
  */
 size_t received_make(const struct received *, char *buf, size_t size);
 
