@@ -31,6 +31,12 @@ is_blank(char c)
 }
 
 static bool
+is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+static bool
 equal_fold(const char *a, const char *b, size_t len)
 {
 	char x, y;
@@ -94,25 +100,29 @@ skip_cfws(const char *p, const char *end)
 	return p;
 }
 
-/* Whether the authserv-id of Authentication-Results (RFC 8601 2.2) is host. */
+/*
+ * Whether the authserv-id of Authentication-Results (RFC 8601 2.2) is host. It
+ * is a token or a quoted string; what stands behind it matters to no reader.
+ */
 static bool
 results_name_host(const struct header_field *f, const char *host)
 {
 	const char *end = f->value + f->value_len;
 	const char *p = skip_cfws(f->value, end);
-	size_t len = strlen(host);
-	char next;
+	bool quoted = p < end && *p == '"';
 
-	if (p < end && *p == '"')
+	if (quoted)
 		p++;
-	if ((size_t)(end - p) < len || !equal_fold(p, host, len))
-		return false;
-	p += len;
+	for (; *host != '\0'; host++, p++) {
+		if (quoted && p < end && *p == '\\')
+			p++;
+		if (p == end || !equal_fold(p, host, 1))
+			return false;
+	}
 	/* one final dot does not make another host */
 	if (p < end && *p == '.')
 		p++;
-	next = p < end ? *p : '\0';
-	return next == '\0' || strchr("\";( \t\r\n", next) != NULL;
+	return p == end || strchr("()<>@,;:\\\"/[]?= \t\r\n", *p) != NULL;
 }
 
 void
@@ -143,6 +153,12 @@ flush_field(struct header *h, struct buf *out)
 
 	if (h->line == 0)
 		return;
+	if (h->mbox) {
+		h->mbox = false;
+		buf_drop(&h->pend, h->line);
+		h->line = 0;
+		return;
+	}
 	f.raw = f.name = (const char *)buf_head(&h->pend);
 	f.name_len = name_len(f.raw, f.raw_len, &colon);
 	f.value = f.raw + colon + 1;
@@ -151,11 +167,10 @@ flush_field(struct header *h, struct buf *out)
 	h->count[f.id]++;
 	leaves = f.id != HEADER_BCC && f.id != HEADER_RESENT_BCC &&
 	    !(f.id == HEADER_AUTH_RESULTS && results_name_host(&f, h->host));
-	if (leaves) {
-		if (h->ops->field != NULL)
-			h->ops->field(h->arg, &f);
+	if (leaves && h->ops->field != NULL)
+		leaves = h->ops->field(h->arg, &f);
+	if (leaves)
 		buf_add(out, f.raw, f.raw_len);
-	}
 	buf_drop(&h->pend, h->line);
 	h->line = 0;
 }
@@ -182,26 +197,48 @@ is_headless(const struct header *h)
 	for (i = 0; i < HEADER_IDS; i++)
 		if (h->count[i] > 0)
 			return false;
-	return h->line == 0;
+	return h->line == 0 || h->mbox;
 }
 
-/* The pending line is neither field nor continuation. */
+/* The pending line is neither field nor continuation. Where no field was, a
+ * line "From " before it is text. */
 static void
 end_at_body(struct header *h, struct buf *out)
 {
 	h->headless = is_headless(h);
 	h->broken = !h->headless;
-	flush_field(h, out);
+	if (!h->headless)
+		flush_field(h, out);
 	end_header(h, true, out);
 }
 
 /* What a line, which has at least one byte, is to the header. */
 enum kind {
 	FIELD,
+	MBOX,
 	CONTINUATION,
 	EMPTY,
 	NO_FIELD,
 };
+
+/*
+ * "From ann@example.org Mon Nov  3 09:05:01 2025". ">From " is one that was
+ * quoted; without a time of the day it is text.
+ */
+static bool
+is_mbox(const char *line, size_t len)
+{
+	const char *end = line + len, *p;
+
+	while (line < end && *line == '>')
+		line++;
+	if (end - line < 8 || memcmp(line, "From ", 5) != 0)
+		return false;
+	for (p = line + 6; p + 1 < end; p++)
+		if (*p == ':' && is_digit(p[-1]) && is_digit(p[1]))
+			return true;
+	return false;
+}
 
 static enum kind
 line_kind(const struct header *h)
@@ -212,8 +249,13 @@ line_kind(const struct header *h)
 	if (line[0] == '\n' || (len == 2 && line[0] == '\r' && line[1] == '\n'))
 		return EMPTY;
 	if (is_blank(line[0]))
-		return h->line > 0 ? CONTINUATION : NO_FIELD;
-	return name_len(line, len, &colon) > 0 ? FIELD : NO_FIELD;
+		return h->line > 0 && !h->mbox ? CONTINUATION : NO_FIELD;
+	if (name_len(line, len, &colon) > 0)
+		return FIELD;
+	/* only the very first line is one */
+	return h->line == 0 && h->total == h->pend.len && is_mbox(line, len)
+	    ? MBOX
+	    : NO_FIELD;
 }
 
 /* The line at the end of pend is complete. */
@@ -224,9 +266,16 @@ take_line(struct header *h, struct buf *out)
 	case FIELD:
 		flush_field(h, out);
 		break;
+	case MBOX:
+		h->mbox = true;
+		break;
 	case CONTINUATION:
 		break;
 	case EMPTY:
+		if (h->mbox) { /* a text of one line */
+			end_at_body(h, out);
+			return;
+		}
 		flush_field(h, out);
 		end_header(h, false, out);
 		return;
@@ -244,7 +293,7 @@ take_line(struct header *h, struct buf *out)
 static void
 over_limit(struct header *h, struct buf *out)
 {
-	if (is_headless(h) && line_kind(h) == NO_FIELD) {
+	if (is_headless(h) && line_kind(h) != FIELD) {
 		end_at_body(h, out);
 		return;
 	}
@@ -280,14 +329,17 @@ header_feed(struct header *h, const void *in, size_t len, struct buf *out)
 void
 header_finish(struct header *h, struct buf *out)
 {
+	bool unended = h->pend.len > h->line; /* the last line */
+	enum kind kind;
+
 	if (h->done)
 		return;
-	if (h->pend.len > h->line) {
-		/* a last line without its end */
-		if (line_kind(h) == NO_FIELD) {
-			end_at_body(h, out);
-			return;
-		}
+	kind = unended ? line_kind(h) : h->mbox ? MBOX : EMPTY;
+	if (kind == NO_FIELD || kind == MBOX) {
+		end_at_body(h, out);
+		return;
+	}
+	if (unended) {
 		buf_add(&h->pend, "\r\n", 2);
 		take_line(h, out);
 	}

@@ -4,8 +4,9 @@
  * not leave, and stops at the body; the caller passes the body on itself.
  *
  * Left out: Bcc, Resent-Bcc, and Authentication-Results that name our host
- * (RFC 8601 5), in any case and with blanks before the colon. All other bytes
- * leave as they came.
+ * (RFC 8601 5), in any case and with blanks before the colon; a line "From "
+ * of a mailbox file (RFC 4155) before the first field; and what the caller
+ * wants left out. All other bytes leave as they came.
  *
  * A line that is neither a field nor the continuation of one ends the header
  * without an empty line: an empty line is put before it, so that added fields
@@ -58,8 +59,9 @@ struct header_field {
 };
 
 struct header_ops {
-	/* Each field that stays, before it is put out. May be NULL. */
-	void (*field)(void *arg, const struct header_field *);
+	/* Each field that stays, before it is put out; false leaves it out,
+	 * too. May be NULL. */
+	bool (*field)(void *arg, const struct header_field *);
 	/*
 	 * The header is over (not called when too_big): fields put in out, each
 	 * with CRLF, become its last. May be NULL.
@@ -76,6 +78,7 @@ struct header {
 	struct buf pend;            /* field so far, then the line so far */
 	size_t line;                /* where that line begins in pend */
 	size_t total;               /* bytes of the section taken */
+	bool mbox;                  /* that line is the mark of a mailbox */
 	bool done;                  /* the rest is body */
 	bool headless;              /* there was no header */
 	bool broken;                /* fields, then a line that is none */

@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
-static void
+static bool
 on_field(void *arg, const struct header_field *f)
 {
 	(void)arg;
@@ -20,6 +20,7 @@ on_field(void *arg, const struct header_field *f)
 	    f->value[-1] != ':' || f->raw[f->raw_len - 1] != '\n' ||
 	    f->id == HEADER_BCC || f->id == HEADER_RESENT_BCC)
 		abort();
+	return true;
 }
 
 static void

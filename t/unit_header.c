@@ -18,10 +18,11 @@
 struct told {
 	char fields[1024];
 	const char *add; /* appended at the end; NULL: nothing */
+	enum header_id drop; /* left out; HEADER_OTHER: nothing */
 	unsigned ends;
 };
 
-static void
+static bool
 on_field(void *arg, const struct header_field *f)
 {
 	struct told *t = arg;
@@ -35,6 +36,7 @@ on_field(void *arg, const struct header_field *f)
 	if (n < sizeof(t->fields) - 100)
 		snprintf(t->fields + n, sizeof(t->fields) - n, "%.*s %d|",
 		    (int)(f->name_len < 60 ? f->name_len : 60), f->name, f->id);
+	return t->drop == HEADER_OTHER || t->drop != f->id;
 }
 
 static void
@@ -123,6 +125,23 @@ static const struct {
 	  0 },
 	{ "ours with a final dot",
 	  "Authentication-Results: mail.example.org.; none\r\n\r\n", "\r\n", "", 0 },
+	{ "ours in quotes, with backslashes",
+	  "Authentication-Results: \"mail\\.example\\.or\\g\"; none\r\n\r\n", "\r\n",
+	  "", 0 },
+	{ "another in quotes, with a backslash first",
+	  "Authentication-Results: \"\\xmail.example.org\"; none\r\n\r\n", NULL,
+	  "Authentication-Results 1|", 0 },
+	{ "quote not closed",
+	  "Authentication-Results: \"mail.example.org\r\n\r\n", "\r\n", "", 0 },
+	{ "a backslash without quotes",
+	  "Authentication-Results: mail\\.example.org; none\r\n\r\n", NULL,
+	  "Authentication-Results 1|", 0 },
+	{ "ours with an old version",
+	  "Authentication-Results: mail.example.org/1; none\r\n\r\n", "\r\n", "",
+	  0 },
+	{ "ours on lines of its own, behind a comment",
+	  "Authentication-Results:\r\n (a\r\n b)\r\n mail.example.org\r\n ; none\r\n"
+	  "\r\n", "\r\n", "", 0 },
 	{ "ours alone", "Authentication-Results: mail.example.org\r\n\r\n", "\r\n",
 	  "", 0 },
 	{ "blank before the colon",
@@ -162,8 +181,34 @@ static const struct {
 	{ "8-bit in the name", "\xc3\xa4: x\r\n", "\r\n\xc3\xa4: x\r\n", "",
 	  HEADLESS },
 	{ "DEL in the name", "A\x7f: x\r\n", "\r\nA\x7f: x\r\n", "", HEADLESS },
+
+	/* the mark of a mailbox file */
 	{ "mbox line", "From ann Mon Nov  3 09:05:01 2025\r\nTo: x\r\n\r\n",
-	  "\r\nFrom ann Mon Nov  3 09:05:01 2025\r\nTo: x\r\n\r\n", "", HEADLESS },
+	  "To: x\r\n\r\n", "To 0|", 0 },
+	{ "mbox line, quoted",
+	  ">>From a@b Mon Nov  3 09:05:01 2025\r\nTo: x\r\n\r\n", "To: x\r\n\r\n",
+	  "To 0|", 0 },
+	{ "mbox line before a Bcc only", "From a 9:05\r\nBcc: x\r\n\r\ny", "\r\ny",
+	  "", 0 },
+	{ "mbox line before a field without end", "From a 9:05\r\nTo: x",
+	  "To: x\r\n", "To 0|", 0 },
+	{ "without a time it is text", "From ann\r\nTo: x\r\n\r\n",
+	  "\r\nFrom ann\r\nTo: x\r\n\r\n", "", HEADLESS },
+	{ "mbox line before text", "From 9:05 on\r\nwe meet\r\nTo: x\r\n",
+	  "\r\nFrom 9:05 on\r\nwe meet\r\nTo: x\r\n", "", HEADLESS },
+	{ "mbox line and an empty one", "From 9:05 on\r\n\r\nTo: x\r\n",
+	  "\r\nFrom 9:05 on\r\n\r\nTo: x\r\n", "", HEADLESS },
+	{ "mbox line and a fold", "From a 9:05\r\n x\r\nTo: y\r\n",
+	  "\r\nFrom a 9:05\r\n x\r\nTo: y\r\n", "", HEADLESS },
+	{ "two mbox lines", "From a 9:05\r\nFrom a 9:05\r\nTo: x\r\n",
+	  "\r\nFrom a 9:05\r\nFrom a 9:05\r\nTo: x\r\n", "", HEADLESS },
+	{ "nothing else", "From a 9:05\r\n", "\r\nFrom a 9:05\r\n", "", HEADLESS },
+	{ "nothing else, not ended", "From a 9:05", "\r\nFrom a 9:05", "",
+	  HEADLESS },
+	{ "mbox line behind a field", "To: x\r\nFrom a 9:05\r\n",
+	  "To: x\r\n\r\nFrom a 9:05\r\n", "To 0|", BROKEN },
+	{ "From with a blank is a field", "From : a 9:05\r\n\r\n", NULL, "From 4|",
+	  0 },
 	{ "text behind fields", "To: x\r\nHello\r\nBcc: y\r\n",
 	  "To: x\r\n\r\nHello\r\nBcc: y\r\n", "To 0|", BROKEN },
 	{ "text behind Bcc", "Bcc: x\r\nHello\r\n", "\r\nHello\r\n", "", BROKEN },
@@ -282,6 +327,24 @@ added_fields_stand_in_the_header(void **state)
 }
 
 static void
+the_caller_leaves_out_what_it_wants(void **state)
+{
+	static const char in[] = "To: x\r\nSender: a\r\n b\r\nsender : c\r\n"
+				 "Subject: y\r\n\r\nSender: d\r\n";
+	struct told t = { .drop = HEADER_SENDER };
+	struct buf out = { 0 };
+	struct header h;
+
+	(void)state;
+	run(&h, &t, in, sizeof(in) - 1, 5, 0, &out);
+	buf_add(&out, "", 1);
+	assert_string_equal((char *)buf_head(&out),
+	    "To: x\r\nSubject: y\r\n\r\nSender: d\r\n");
+	assert_int_equal(h.count[HEADER_SENDER], 2);
+	buf_clear(&out);
+}
+
+static void
 counts(void **state)
 {
 	static const char in[] = "From: a\r\nFrom: b\r\nBcc: c\r\nDate: d\r\n"
@@ -321,6 +384,8 @@ limit(void **state)
 		{ "a name behind fields", "To: x\r\n", 'a', 5000, TOO_BIG, false },
 		{ "a long text is no header", "Hello ", 'a', 5000, HEADLESS, true },
 		{ "a text in one word", "", 'a', 5000, HEADLESS, true },
+		{ "like a mailbox file", "From 9:05 ", 'a', 5000, HEADLESS, true },
+		{ "behind such a line", "From 9:05\r\n", 'a', 5000, HEADLESS, true },
 		{ "just below", "X: ", 'a', 1000 - 3 - 4, 0, true },
 		{ "one byte above", "X: ", 'a', 1000 - 3 - 3, TOO_BIG, false },
 	};
@@ -415,6 +480,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(table),
 		cmocka_unit_test(added_fields_stand_in_the_header),
+		cmocka_unit_test(the_caller_leaves_out_what_it_wants),
 		cmocka_unit_test(counts),
 		cmocka_unit_test(limit),
 		cmocka_unit_test(a_megabyte_is_bounded),
