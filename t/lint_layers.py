@@ -51,7 +51,7 @@ DOORS["event2/*"] = DOORS["event*.h"]
 PURE = ("submitd/smtp_addr", "submitd/smtp_param", "submitd/smtp_reply",
         "submitd/dotline", "submitd/header", "submitd/received",
         "submitd/backoff", "submitd/dsn", "submitd/base64",
-        "submitd/proxyhdr", "submitd/idn",
+        "submitd/proxyhdr", "submitd/idn", "submitd/mailbox", "submitd/shown",
         "submitd/conntable", "submitd/smtp_client", "auth/policy",
         "auth/throttle")
 IMPURE_HEADERS = ("sys/socket.h", "sys/stat.h", "sys/time.h", "sys/un.h",
