@@ -1,7 +1,7 @@
 /*
  * The decision: the ladder of each phase.  Contract in policy.h; the rules
- * are in tlsreq.c, mapreply.c and relayright.c, the orders of look-ups in
- * walk.c.
+ * are in tlsreq.c, mapreply.c, relayright.c and authorcheck.c, the orders of
+ * look-ups in walk.c.
  */
 #include "policy.h"
 
@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "authorcheck.h"
 #include "mapreply.h"
 #include "policy_int.h"
 #include "relayright.h"
@@ -408,6 +409,8 @@ policy_decide(enum policy_phase phase, const struct policy_facts *facts,
 	verdict->key[0] = verdict->relay_as[0] = '\0';
 	verdict->nsteps = 0;
 	verdict->steps_lost = false;
+	verdict->author = 0;
+	verdict->add_sender = false;
 	switch (phase) {
 	case POLICY_CONNECT:
 		if (options->delay_checks == POLICY_DELAY_NONE)
@@ -421,6 +424,9 @@ policy_decide(enum policy_phase phase, const struct policy_facts *facts,
 		break;
 	case POLICY_RCPT:
 		decide_rcpt(&c);
+		break;
+	case POLICY_HEADERS:
+		authorcheck(&c);
 		break;
 	case POLICY_TLS_SERVER:
 		tlsreq_server(&c);
@@ -472,6 +478,8 @@ policy_why_name(enum policy_why why)
 		[POLICY_WHY_SENDER_LOOKUP] = "sender_lookup",
 		[POLICY_WHY_RCPT_NO_DOMAIN] = "rcpt_no_domain",
 		[POLICY_WHY_LIMIT] = "limit",
+		[POLICY_WHY_AUTHOR] = "author",
+		[POLICY_WHY_AUTHOR_FIELD] = "author_field",
 	};
 
 	return names[why];
@@ -508,6 +516,7 @@ policy_rule_name(enum policy_rule rule)
 		[POLICY_RULE_SENDER] = "sender",
 		[POLICY_RULE_FROM] = "from",
 		[POLICY_RULE_SPAM] = "spam",
+		[POLICY_RULE_AUTHOR] = "author",
 	};
 
 	return names[rule];
@@ -525,4 +534,17 @@ policy_met_name(enum policy_met met)
 	};
 
 	return names[met];
+}
+
+const char *
+policy_author_field_name(enum policy_author_field field)
+{
+	static const char *const names[POLICY_AUTHOR_FIELDS] = {
+		[POLICY_AUTHOR_FROM] = "From",
+		[POLICY_AUTHOR_SENDER] = "Sender",
+		[POLICY_AUTHOR_RESENT_FROM] = "Resent-From",
+		[POLICY_AUTHOR_RESENT_SENDER] = "Resent-Sender",
+	};
+
+	return names[field];
 }

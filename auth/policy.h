@@ -20,6 +20,8 @@
  *	POLICY_MAIL         at each MAIL; asks the TLS      + user, how, auth_ssf,
  *	                    requirement again               sender
  *	POLICY_RCPT         at each RCPT                    + rcpt
+ *	POLICY_HEADERS      when the header of a message    user, authors
+ *	                    is there
  *	POLICY_TLS_SERVER   relay side, after the handshake server_*, verify,
  *	                    with the smarthost (or without  cipher_bits, cert_*,
  *	                    one)                            cn_*
@@ -42,6 +44,7 @@ enum policy_phase {
 	POLICY_TLS,
 	POLICY_MAIL,
 	POLICY_RCPT,
+	POLICY_HEADERS,
 	POLICY_TLS_SERVER,
 	POLICY_TLS_RCPT,
 	POLICY_TRY_TLS,
@@ -86,6 +89,23 @@ enum policy_user_auth {
 
 #define POLICY_NO_TLS (-1) /* cipher_bits of a session without TLS */
 
+/* The fields that name authors. */
+enum policy_author_field {
+	POLICY_AUTHOR_FROM,
+	POLICY_AUTHOR_SENDER,
+	POLICY_AUTHOR_RESENT_FROM,
+	POLICY_AUTHOR_RESENT_SENDER,
+	POLICY_AUTHOR_FIELDS /* number of them */
+};
+
+/* A mailbox in one of them; or, with an empty address, what is wrong with the
+ * field, as a person is told. */
+struct policy_author {
+	enum policy_author_field field;
+	const char *wrong; /* NULL: nothing */
+	const char *address;
+};
+
 struct policy_facts {
 	/* The connection, for client phases. */
 	const char *client_name; /* confirmed name without final dot, or
@@ -126,6 +146,17 @@ struct policy_facts {
 	const char *rcpt;
 
 	unsigned int map_relays; /* POLICY_RELAYS_* */
+
+	/* Whom the header names. */
+	const struct policy_author *authors;
+	size_t nauthors;
+};
+
+/* What is demanded of the authors in the header. */
+enum policy_from_header {
+	POLICY_FROM_REQUIRE, /* the user owns them all */
+	POLICY_FROM_SENDER,  /* he does, or there is a Sender that he owns */
+	POLICY_FROM_OFF
 };
 
 /* Connect and MAIL rules are asked at RCPT. */
@@ -163,6 +194,7 @@ struct policy_options {
 
 	/* Ours: user who must own the sender of what the map lets relay. */
 	const char *map_relay_user;
+	enum policy_from_header from_header;
 };
 
 enum policy_found { POLICY_FOUND, POLICY_ABSENT, POLICY_TEMPFAIL };
@@ -212,6 +244,8 @@ enum policy_why {
 	POLICY_WHY_SENDER_LOOKUP,  /* ownership not known for now; 451 4.3.0 */
 	POLICY_WHY_RCPT_NO_DOMAIN, /* a user's recipient without domain */
 	POLICY_WHY_LIMIT, /* not by this function: queue and auth count */
+	POLICY_WHY_AUTHOR,         /* a mailbox of the header is not owned */
+	POLICY_WHY_AUTHOR_FIELD,   /* a field that can't tell whose mail it is */
 };
 
 /* The rules, for the ladder. */
@@ -243,6 +277,7 @@ enum policy_rule {
 	POLICY_RULE_SENDER,
 	POLICY_RULE_FROM,
 	POLICY_RULE_SPAM,
+	POLICY_RULE_AUTHOR, /* its key is an address, its value the field */
 	POLICY_RULE_MAX
 };
 
@@ -288,6 +323,11 @@ struct policy_verdict {
 	 */
 	char relay_as[POLICY_KEY_SIZE + 4];
 
+	/* POLICY_HEADERS */
+	size_t author;   /* refused: which of facts.authors is at fault */
+	bool add_sender; /* allowed, if a Sender of the user's stands there in
+			    place of what does now */
+
 	size_t nsteps;
 	bool steps_lost; /* there were more than POLICY_STEPS_MAX */
 	struct policy_step steps[POLICY_STEPS_MAX];
@@ -303,5 +343,7 @@ const char *policy_decision_name(enum policy_decision);
 const char *policy_why_name(enum policy_why);
 const char *policy_rule_name(enum policy_rule);
 const char *policy_met_name(enum policy_met);
+/* "From", "Sender"... */
+const char *policy_author_field_name(enum policy_author_field);
 
 #endif

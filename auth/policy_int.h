@@ -1,7 +1,7 @@
 /*
  * What the files of the decision share: the context of one decision, and the
  * functions that record rules and make verdicts.  For policy.c, walk.c,
- * tlsreq.c, mapreply.c and relayright.c only.
+ * tlsreq.c, mapreply.c, relayright.c and authorcheck.c only.
  */
 #ifndef AUTH_POLICY_INT_H
 #define AUTH_POLICY_INT_H

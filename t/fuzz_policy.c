@@ -124,6 +124,8 @@ set_options(struct policy_options *o, const char *letters)
 	o->unqualified_relays = strchr(letters, 'u') != NULL;
 	o->anonymous_mail = strchr(letters, 'a') != NULL;
 	o->verified_passes = strchr(letters, 'v') != NULL;
+	o->from_header = strchr(letters, 'S') != NULL ? POLICY_FROM_SENDER
+						      : POLICY_FROM_REQUIRE;
 	if (strchr(letters, 'w') != NULL)
 		o->local_domains = local;
 	if (strchr(letters, 'R') != NULL)
@@ -143,6 +145,8 @@ gives_right(const struct policy_options *o)
 static void
 set_facts(struct policy_facts *f, char *line[LINES])
 {
+	static struct policy_author author[2];
+
 	f->client_name = f->server_name = line[1];
 	f->client_addr = f->server_addr = line[2];
 	f->resolve = (enum policy_resolve)(strlen(line[2]) % 4);
@@ -154,6 +158,11 @@ set_facts(struct policy_facts *f, char *line[LINES])
 	f->user = line[7][0] != '\0' ? line[7] : NULL;
 	f->how = POLICY_BY_PASSWORD;
 	f->sender = line[8];
+	author[0] = (struct policy_author){ POLICY_AUTHOR_FROM, NULL, line[8] };
+	author[1] = (struct policy_author){ POLICY_AUTHOR_SENDER,
+		line[9][0] != '\0' ? NULL : "is missing", line[9] };
+	f->authors = author;
+	f->nauthors = 2;
 	f->rcpt = line[9];
 }
 

@@ -765,6 +765,196 @@ ladders_decide(void **state)
 	}
 }
 
+/* clang-format off */
+static const struct {
+	const char *name;
+	const char *user; /* NULL: relays by the map */
+	struct policy_options o;
+	const char *authors; /* "field:address;", "field!" if it is no good */
+	enum policy_why why;
+	size_t author;
+	bool add_sender;
+} headers[] = {
+	/* require */
+	{ .name = "his own", .user = "ann", .authors = "From:ann@example.org;" },
+	{ .name = "two of his own", .user = "ann",
+	  .authors = "From:ann@example.org;From:a.b@example.org;" },
+	{ .name = "of another", .user = "ann", .authors = "From:bo@example.org;",
+	  .why = POLICY_WHY_AUTHOR },
+	{ .name = "the second is of another", .user = "ann",
+	  .authors = "From:ann@example.org;From:bo@example.org;",
+	  .why = POLICY_WHY_AUTHOR, .author = 1 },
+	{ .name = "a Sender of his own does not help", .user = "ann",
+	  .authors = "Sender:ann@example.org;From:bo@example.org;",
+	  .why = POLICY_WHY_AUTHOR, .author = 1 },
+	{ .name = "Sender of another", .user = "ann",
+	  .authors = "From:ann@example.org;Sender:bo@example.org;",
+	  .why = POLICY_WHY_AUTHOR, .author = 1 },
+	{ .name = "Resent-From of another", .user = "ann",
+	  .authors = "From:ann@example.org;Resent-From:bo@example.org;",
+	  .why = POLICY_WHY_AUTHOR, .author = 1 },
+	{ .name = "Resent-Sender of another", .user = "ann",
+	  .authors = "From:ann@example.org;Resent-Sender:bo@example.org;",
+	  .why = POLICY_WHY_AUTHOR, .author = 1 },
+	{ .name = "nothing told", .user = "ann", .authors = "From!",
+	  .why = POLICY_WHY_AUTHOR_FIELD },
+	{ .name = "nothing told by Sender", .user = "ann",
+	  .authors = "From:ann@example.org;Sender!",
+	  .why = POLICY_WHY_AUTHOR_FIELD, .author = 1 },
+	{ .name = "the store fails", .user = "ann",
+	  .authors = "From:ann@example.org;From:later@example.org;",
+	  .why = POLICY_WHY_SENDER_LOOKUP, .author = 1 },
+	{ .name = "nobody named", .user = "ann", .authors = "" },
+
+	/* who relays by the map alone */
+	{ .name = "the map: anybody", .authors = "From:bo@example.org;" },
+	{ .name = "the map as a user: his own",
+	  .o = { .map_relay_user = "ann" }, .authors = "From:ann@example.org;" },
+	{ .name = "the map as a user: of another",
+	  .o = { .map_relay_user = "ann" }, .authors = "From:bo@example.org;",
+	  .why = POLICY_WHY_AUTHOR },
+
+	/* sender */
+	{ .name = "sender: his own", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:ann@example.org;" },
+	{ .name = "sender: of another", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:bo@example.org;", .add_sender = true },
+	{ .name = "sender: one of another", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:bo@example.org;From:ann@example.org;",
+	  .add_sender = true },
+	{ .name = "sender: of another, with a Sender of his own", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:bo@example.org;Sender:ann@example.org;" },
+	{ .name = "sender: of another, with a Sender of another", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:bo@example.org;Sender:ed@example.org;",
+	  .add_sender = true },
+	{ .name = "sender: his own, with a Sender of another", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:ann@example.org;Sender:ed@example.org;",
+	  .add_sender = true },
+	{ .name = "sender: nothing told", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER }, .authors = "From!",
+	  .add_sender = true },
+	{ .name = "sender: nothing told, with a Sender of his own", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From!Sender:ann@example.org;" },
+	{ .name = "sender: nothing told by Sender", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:ann@example.org;Sender!", .add_sender = true },
+	{ .name = "sender: one Sender of two is no good", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:bo@example.org;Sender:ann@example.org;Sender!",
+	  .add_sender = true },
+	{ .name = "sender: who resends is not looked at", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:ann@example.org;Resent-From:bo@example.org;" },
+	{ .name = "sender: the store fails", .user = "ann",
+	  .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:later@example.org;", .why = POLICY_WHY_SENDER_LOOKUP },
+	{ .name = "sender: the map", .o = { .from_header = POLICY_FROM_SENDER },
+	  .authors = "From:bo@example.org;" },
+
+	/* off */
+	{ .name = "off", .user = "ann", .o = { .from_header = POLICY_FROM_OFF },
+	  .authors = "From:bo@example.org;Sender!" },
+};
+/* clang-format on */
+
+/* Reads such a list; its texts are cut out of a copy. */
+static size_t
+read_authors(char *text, struct policy_author *out)
+{
+	size_t n = 0, i;
+
+	for (; *text != '\0'; n++) {
+		size_t name = strcspn(text, ":!");
+
+		for (i = 0; i < POLICY_AUTHOR_FIELDS; i++) {
+			const char *field = policy_author_field_name(
+			    (enum policy_author_field)i);
+
+			if (strlen(field) == name &&
+			    strncmp(field, text, name) == 0)
+				break;
+		}
+		assert_true(i < POLICY_AUTHOR_FIELDS);
+		out[n].field = (enum policy_author_field)i;
+		out[n].wrong = text[name] == '!' ? "is no good" : NULL;
+		out[n].address = "";
+		text += name + 1;
+		if (out[n].wrong != NULL)
+			continue;
+		out[n].address = text;
+		text += strcspn(text, ";");
+		*text++ = '\0';
+	}
+	return n;
+}
+
+static void
+headers_decide(void **state)
+{
+	struct fake fake = { .owned = "ann ann@example.org;"
+				      "ann a.b@example.org;" };
+	struct policy_author authors[8];
+
+	(void)state;
+	for (size_t i = 0; i < N(headers); i++) {
+		char *text = strdup(headers[i].authors);
+		struct policy_facts f = { .user = headers[i].user,
+			.authors = authors };
+
+		assert_non_null(text);
+		f.nauthors = read_authors(text, authors);
+		decide(POLICY_HEADERS, &f, &headers[i].o, &fake);
+		if (verdict.why != headers[i].why ||
+		    verdict.author != headers[i].author ||
+		    verdict.add_sender != headers[i].add_sender)
+			fail_msg("%s: %s, %zu, %d", headers[i].name,
+			    policy_why_name(verdict.why), verdict.author,
+			    verdict.add_sender);
+		if ((verdict.decision == POLICY_ALLOW) !=
+			(verdict.why == POLICY_WHY_OK) ||
+		    verdict.code != 0 || verdict.key[0] != '\0')
+			fail_msg("%s: %d", headers[i].name, verdict.decision);
+		free(text);
+	}
+}
+
+/* The ladder names each address, and the one that decides in any case. */
+static void
+headers_are_told(void **state)
+{
+	static struct policy_author authors[100];
+	static const struct policy_options none = { 0 };
+	struct fake fake = { .owned = "ann ann@example.org;" };
+	struct policy_facts f = { .user = "ann",
+		.authors = authors,
+		.nauthors = N(authors) };
+	const struct policy_step *last;
+
+	(void)state;
+	for (size_t i = 0; i < N(authors); i++)
+		authors[i].address = "ann@example.org";
+	authors[99].address = "bo@example.org";
+	authors[99].field = POLICY_AUTHOR_SENDER;
+	decide(POLICY_HEADERS, &f, &none, &fake);
+	assert_int_equal(verdict.author, 99);
+	assert_true(verdict.steps_lost);
+	assert_int_equal(verdict.nsteps, POLICY_STEPS_MAX);
+	assert_string_equal(verdict.steps[0].key, "ann@example.org");
+	assert_string_equal(verdict.steps[0].value, "From");
+	last = &verdict.steps[verdict.nsteps - 1];
+	assert_int_equal(last->rule, POLICY_RULE_AUTHOR);
+	assert_int_equal(last->met, POLICY_MET_REFUSE);
+	assert_string_equal(last->key, "bo@example.org");
+	assert_string_equal(last->value, "Sender");
+}
+
 /* Replies that are the map's own have a code, ours have none. */
 static void
 codes_are_for_the_map_only(void **state)
@@ -939,6 +1129,8 @@ main(void)
 		cmocka_unit_test(requirements_are_judged),
 		cmocka_unit_test(malformed_requirements_fail_closed),
 		cmocka_unit_test(ladders_decide),
+		cmocka_unit_test(headers_decide),
+		cmocka_unit_test(headers_are_told),
 		cmocka_unit_test(codes_are_for_the_map_only),
 		cmocka_unit_test(the_ladder_is_told),
 		cmocka_unit_test(long_facts_are_harmless),
