@@ -739,6 +739,11 @@ answer_unknown(struct ipc *p, const struct ipc_in *in)
 		v.on = VERDICT_MAIL;
 		ipc_send(p, M_VERDICT, in->sid, &v);
 		break;
+	case M_HEADERS:
+		v.txn = in->m->headers.txn;
+		v.on = VERDICT_HEADERS;
+		ipc_send(p, M_VERDICT, in->sid, &v);
+		break;
 	default:
 		v.txn = in->m->rcpt.txn;
 		v.on = VERDICT_RCPT;
@@ -833,8 +838,10 @@ on_question(struct ipc *p, const struct ipc_in *in)
 	else if (in->type == M_MAIL) {
 		take_helo(s, in->m->mail.helo);
 		authd_on_mail(s, &in->m->mail);
-	} else
+	} else if (in->type == M_RCPT)
 		authd_on_rcpt(s, &in->m->rcpt);
+	else
+		authd_on_headers(s, &in->m->headers);
 }
 
 /* Front has answered the client itself. */
@@ -866,6 +873,7 @@ static const struct ipc_rule front_rules[] = {
 	{ M_AUTH_CANCEL, on_auth_cancel },
 	{ M_MAIL, on_question },
 	{ M_RCPT, on_question },
+	{ M_HEADERS, on_question },
 	{ M_SESSION_CLOSE, on_session_close },
 	{ 0, NULL },
 };

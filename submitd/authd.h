@@ -284,6 +284,10 @@ enum store_rc authd_user_get(const char *name, struct store_user *);
  * STORE_NONE: the user is not there any more. */
 enum store_rc authd_limits_get(const char *sender, int64_t user_id,
     int64_t device, const struct userlimit **);
+/* An address that this user owns, or a pattern (addrowner.h); "" if he has none
+ * or the store can't say. NULL: whose addresses one may use who relays by the
+ * map. */
+void authd_own_address(const char *user, char out[STORE_ADDRESS_MAX + 1]);
 
 /* Is the user still there and not disabled?  Yes, if the store can't say. */
 bool authd_user_stands(const char *name);
@@ -341,6 +345,7 @@ bool authd_judge_session(struct authd_session *);
 
 void authd_on_mail(struct authd_session *, const struct m_mail *);
 void authd_on_rcpt(struct authd_session *, const struct m_rcpt *);
+void authd_on_headers(struct authd_session *, const struct m_headers *);
 void authd_txn_clear(struct authd_txn *);
 
 #endif

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "addrowner.h"
 #include "authd.h"
+#include "authors.h"
 #include "facts.h"
 #include "log.h"
 
@@ -85,12 +87,18 @@ auth_of(const struct store_user *u)
 	return POLICY_AUTH_BOTH;
 }
 
-static void
-decide(const struct authd_session *s, enum policy_phase phase,
-    const struct who *w, const char *rcpt, struct policy_verdict *v)
+static struct policy_options
+options_now(void)
 {
-	const struct policy_options options =
-	    facts_options(A.setup->conf.map_relay_user);
+	const struct conf *c = &A.setup->conf;
+
+	return facts_options(
+	    c->map_relay_user, (enum policy_from_header)c->from_header);
+}
+
+static struct policy_facts
+facts_of(const struct authd_session *s, const struct who *w)
+{
 	const struct authd_facts *f = &s->facts;
 	const struct policy_facts facts = {
 		.client_name = f->map_name,
@@ -109,10 +117,20 @@ decide(const struct authd_session *s, enum policy_phase phase,
 		.auth_mech =
 		    s->user[0] != '\0' ? sasl_mech_name(s->mech) : NULL,
 		.sender = s->txn.from,
-		.rcpt = rcpt,
 		.map_relays = A.map_relays,
 	};
 
+	return facts;
+}
+
+static void
+decide(const struct authd_session *s, enum policy_phase phase,
+    const struct who *w, const char *rcpt, struct policy_verdict *v)
+{
+	const struct policy_options options = options_now();
+	struct policy_facts facts = facts_of(s, w);
+
+	facts.rcpt = rcpt;
 	policy_decide(phase, &facts, &options, &authd_policy_store, v);
 }
 
@@ -136,9 +154,11 @@ is_refusal(const struct policy_verdict *v)
 	    v->decision == POLICY_REFUSE_TEMP;
 }
 
+/* rcpt and author: NULL if it is not about them. */
 static void
 log_decision(const struct authd_session *s, const char *phase,
-    const struct who *w, const char *rcpt, const struct policy_verdict *v)
+    const struct who *w, const char *rcpt, const char *author,
+    const struct policy_verdict *v)
 {
 	int level = v->decision == POLICY_ALLOW ? LOG_DEBUG : LOG_INFO;
 	char steps[POLICY_STEPS_MAX * 32];
@@ -147,24 +167,42 @@ log_decision(const struct authd_session *s, const char *phase,
 		return;
 	steps_text(v, steps, sizeof(steps));
 	log_event(level, s->sid, 0, "decision",
-	    "phase=%s result=%s why=%s addr=%s user=%s from=%s to=%s key=%s "
-	    "code=%d text=%s steps=%s",
+	    "phase=%s result=%s why=%s addr=%s user=%s from=%s to=%s "
+	    "author=%s key=%s code=%d text=%s steps=%s",
 	    phase, policy_decision_name(v->decision), policy_why_name(v->why),
-	    s->facts.client_addr, w->name, s->txn.from, rcpt,
+	    s->facts.client_addr, w->name, s->txn.from, rcpt, author,
 	    v->key[0] != '\0' ? v->key : NULL, v->code,
 	    v->text[0] != '\0' ? v->text : NULL, steps);
+}
+
+/* What a refusal is about; author is NULL before POLICY_HEADERS. */
+static void
+reply_args(const struct authd_session *s, const struct who *w,
+    const struct policy_author *author, const struct policy_verdict *v,
+    struct facts_reply_args *args)
+{
+	char own[STORE_ADDRESS_MAX + 1] = "";
+	const struct facts_about about = { .sender = s->txn.from,
+		.reason = w->user.reason,
+		.author = author,
+		.own = own };
+
+	if (v->why == POLICY_WHY_AUTHOR)
+		authd_own_address(w->name, own);
+	facts_reply_args(v->why, &about, args);
 }
 
 static void
 remember(struct authd_session *s, enum decision_phase phase,
     const struct who *w, const char *rcpt, const struct policy_verdict *v)
 {
+	struct facts_reply_args args;
 	struct facts_reply_said said;
 
-	if (is_refusal(v))
-		facts_said(v,
-		    facts_reply_arg(v->why, s->txn.from, w->user.reason),
-		    &said);
+	if (is_refusal(v)) {
+		reply_args(s, w, NULL, v, &args);
+		facts_said(v, &args, &said);
+	}
 	authd_remember(s, phase, v, &said, rcpt);
 }
 
@@ -213,7 +251,7 @@ authd_judge_session(struct authd_session *s)
 		if (v.why == POLICY_WHY_LOOKUP)
 			return false;
 		if (v.decision != POLICY_ALLOW)
-			log_decision(s, phases[i].name, &w, NULL, &v);
+			log_decision(s, phases[i].name, &w, NULL, NULL, &v);
 		if (v.decision != POLICY_ALLOW)
 			remember(s, phases[i].told, &w, "", &v);
 		if (is_refusal(&v)) {
@@ -239,19 +277,29 @@ cut(char out[AUTHD_NAME_MAX + 1], const char *name)
 
 static void
 answer(const struct authd_session *s, uint32_t txn, enum verdict_on on,
-    bool allow, enum smtp_reply reply, const char *text, const char *user)
+    enum smtp_reply reply)
+{
+	const struct m_verdict m = { .txn = txn,
+		.on = (uint8_t)on,
+		.reply = (uint16_t)reply };
+
+	ipc_send(s->front->ipc, M_VERDICT, s->sid, &m);
+}
+
+/* The command is accepted; m has what else is to be said. */
+static void
+answer_yes(const struct authd_session *s, enum verdict_on on,
+    enum smtp_reply reply, const char *user, struct m_verdict m)
 {
 	char name[AUTHD_NAME_MAX + 1];
-	struct m_verdict m = { .txn = txn,
-		.on = (uint8_t)on,
-		.allow = allow,
-		.reply = (uint16_t)reply,
-		.esc = "",
-		.text = text,
-		.user = name,
-		.priority = s->txn.opt.priority };
 
 	cut(name, user);
+	m.txn = s->txn.number;
+	m.on = (uint8_t)on;
+	m.allow = 1;
+	m.reply = (uint16_t)reply;
+	m.user = name;
+	m.priority = s->txn.opt.priority;
 	ipc_send(s->front->ipc, M_VERDICT, s->sid, &m);
 }
 
@@ -270,14 +318,30 @@ answer_code(const struct authd_session *s, uint32_t txn, enum verdict_on on,
 }
 
 static void
+refuse_row(const struct authd_session *s, enum verdict_on on,
+    enum smtp_reply reply, const char *a, const char *b)
+{
+	const struct m_verdict m = { .txn = s->txn.number,
+		.on = (uint8_t)on,
+		.reply = (uint16_t)reply,
+		.text = a,
+		.more = b };
+
+	ipc_send(s->front->ipc, M_VERDICT, s->sid, &m);
+}
+
+static void
 refuse(const struct authd_session *s, enum verdict_on on, const struct who *w,
     const struct policy_verdict *v)
 {
-	if (v->code != 0)
+	struct facts_reply_args args;
+
+	if (v->code != 0) {
 		answer_code(s, s->txn.number, on, v->code, v->esc, v->text);
-	else
-		answer(s, s->txn.number, on, false, facts_reply(v->why),
-		    facts_reply_arg(v->why, s->txn.from, w->user.reason), "");
+		return;
+	}
+	reply_args(s, w, NULL, v, &args);
+	refuse_row(s, on, facts_reply(v->why), args.a, args.b);
 }
 
 /* ---- what queue is told ---- */
@@ -324,12 +388,13 @@ grant(struct authd_session *s, const struct who *w, const char *relay_as,
 }
 
 static void
-send_envelope(const struct authd_session *s)
+send_envelope(const struct authd_session *s, enum policy_from_header headers)
 {
 	const struct m_envelope m = { .txn = s->txn.number,
 		.from = s->txn.from,
 		.size = s->txn.size,
-		.opt = s->txn.opt };
+		.opt = s->txn.opt,
+		.headers = headers != POLICY_FROM_OFF };
 
 	ipc_send(A.queue, M_ENVELOPE, s->sid, &m);
 }
@@ -380,12 +445,16 @@ remember_down(struct authd_session *s, enum verdict_on on, const char *rcpt)
 	const struct policy_verdict v = { .decision = POLICY_REFUSE_TEMP,
 		.why = POLICY_WHY_LOOKUP,
 		.code = smtp_reply_code(R_AUTH_DOWN) };
+	static const enum decision_phase phases[] = {
+		[VERDICT_MAIL] = DECISION_MAIL,
+		[VERDICT_RCPT] = DECISION_RCPT,
+		[VERDICT_HEADERS] = DECISION_HEADERS,
+	};
 	struct facts_reply_said said = { .code = v.code };
 
 	snprintf(
 	    said.esc, sizeof(said.esc), "%s", smtp_reply_status(R_AUTH_DOWN));
-	authd_remember(s, on == VERDICT_MAIL ? DECISION_MAIL : DECISION_RCPT,
-	    &v, &said, rcpt);
+	authd_remember(s, phases[on], &v, &said, rcpt);
 }
 
 /* What stops a command before the policy is asked; true if it was answered. */
@@ -399,12 +468,12 @@ stopped(struct authd_session *s, enum verdict_on on, const char *rcpt,
 		return true;
 	}
 	if (A.queue == NULL) {
-		answer(s, s->txn.number, on, false, R_QUEUE_DOWN, "", "");
+		answer(s, s->txn.number, on, R_QUEUE_DOWN);
 		return true;
 	}
 	if (!authd_store_ready() || !s->judged || !identify(s, w)) {
 		remember_down(s, on, rcpt);
-		answer(s, s->txn.number, on, false, R_AUTH_DOWN, "", "");
+		answer(s, s->txn.number, on, R_AUTH_DOWN);
 		return true;
 	}
 	return false;
@@ -436,7 +505,7 @@ limits_of(struct authd_session *s, enum verdict_on on, const char *rcpt,
 	    authd_limits_get(v->relay_as, user, device, limits) == STORE_OK)
 		return true;
 	remember_down(s, on, rcpt);
-	answer(s, s->txn.number, on, false, R_AUTH_DOWN, "", "");
+	answer(s, s->txn.number, on, R_AUTH_DOWN);
 	return false;
 }
 
@@ -461,9 +530,9 @@ is_too_big(struct authd_session *s, const struct userlimit *l)
 	if (max == LIMIT_NONE || s->txn.size <= (uint64_t)max)
 		return false;
 	snprintf(text, sizeof(text), "%lld", (long long)max);
-	facts_said_reply(R_TOO_BIG, text, &said);
+	facts_said_reply(R_TOO_BIG, text, "", &said);
 	authd_remember(s, DECISION_MAIL, &v, &said, "");
-	answer(s, s->txn.number, VERDICT_MAIL, false, R_TOO_BIG, text, "");
+	refuse_row(s, VERDICT_MAIL, R_TOO_BIG, text, "");
 	return true;
 }
 
@@ -471,6 +540,8 @@ void
 authd_on_mail(struct authd_session *s, const struct m_mail *m)
 {
 	const struct userlimit *limits;
+	const struct policy_options options = options_now();
+	enum policy_from_header headers;
 	struct policy_verdict v;
 	struct who w;
 
@@ -479,7 +550,7 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 		return;
 	if (!lacks_login(s, &w, &v))
 		decide(s, POLICY_MAIL, &w, NULL, &v);
-	log_decision(s, "mail", &w, NULL, &v);
+	log_decision(s, "mail", &w, NULL, NULL, &v);
 	if (is_refusal(&v)) {
 		remember(s, DECISION_MAIL, &w, "", &v);
 		refuse(s, VERDICT_MAIL, &w, &v);
@@ -491,12 +562,14 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 	keep_flags(&v, &s->txn.flags, &s->txn.note);
 	clamp_priority(s, &w);
 	s->txn.open = true;
+	headers = facts_from_header(&options, w.name);
 	ipc_hold(A.queue);
 	grant(s, &w, v.relay_as, limits);
-	send_envelope(s);
+	send_envelope(s, headers);
 	remember(s, DECISION_MAIL, &w, "", &v);
 	ipc_flush(A.queue);
-	answer(s, m->txn, VERDICT_MAIL, true, R_MAIL_OK, "", v.relay_as);
+	answer_yes(s, VERDICT_MAIL, R_MAIL_OK, v.relay_as,
+	    (struct m_verdict){ .headers = (uint8_t)headers });
 }
 
 static void
@@ -515,8 +588,8 @@ accept_rcpt(struct authd_session *s, const struct who *w,
 	send_rcpt(s, m, flags, note);
 	ipc_flush(A.queue);
 	free(note);
-	answer(
-	    s, s->txn.number, VERDICT_RCPT, true, R_RCPT_OK, "", v->relay_as);
+	answer_yes(s, VERDICT_RCPT, R_RCPT_OK, v->relay_as,
+	    (struct m_verdict){ .more = "" });
 }
 
 void
@@ -527,18 +600,18 @@ authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 	struct who w;
 
 	if (!s->txn.open || m->txn != s->txn.number) {
-		answer(s, m->txn, VERDICT_RCPT, false,
-		    s->txn.lost ? R_QUEUE_DOWN : R_ORDER_MAIL, "", "");
+		answer(s, m->txn, VERDICT_RCPT,
+		    s->txn.lost ? R_QUEUE_DOWN : R_ORDER_MAIL);
 		return;
 	}
 	if (s->txn.rcpts >= A.setup->conf.max_recipients) {
-		answer(s, m->txn, VERDICT_RCPT, false, R_RCPT_TOO_MANY, "", "");
+		answer(s, m->txn, VERDICT_RCPT, R_RCPT_TOO_MANY);
 		return;
 	}
 	if (stopped(s, VERDICT_RCPT, m->to, &w))
 		return;
 	decide(s, POLICY_RCPT, &w, m->to, &v);
-	log_decision(s, "rcpt", &w, m->to, &v);
+	log_decision(s, "rcpt", &w, m->to, NULL, &v);
 	if (is_refusal(&v)) {
 		remember(s, DECISION_RCPT, &w, m->to, &v);
 		refuse(s, VERDICT_RCPT, &w, &v);
@@ -546,4 +619,72 @@ authd_on_rcpt(struct authd_session *s, const struct m_rcpt *m)
 	}
 	if (limits_of(s, VERDICT_RCPT, m->to, &w, &v, &limits))
 		accept_rcpt(s, &w, m, &v, limits);
+}
+
+/* ---- the header ---- */
+
+static void
+refuse_headers(struct authd_session *s, const struct who *w,
+    const struct policy_author *author, const struct policy_verdict *v)
+{
+	struct facts_reply_args args;
+	struct facts_reply_said said;
+
+	reply_args(s, w, author, v, &args);
+	facts_said(v, &args, &said);
+	authd_remember(s, DECISION_HEADERS, v, &said, "");
+	refuse_row(s, VERDICT_HEADERS, facts_reply(v->why), args.a, args.b);
+}
+
+static void
+accept_headers(
+    struct authd_session *s, const struct who *w, struct policy_verdict *v)
+{
+	const struct m_txn ok = { .txn = s->txn.number };
+	char own[STORE_ADDRESS_MAX + 1] = "";
+	const char *from = s->txn.from; /* owned, or refused at MAIL */
+	struct m_verdict m = { .more = "" };
+
+	if (v->add_sender) {
+		if (from[0] == '\0')
+			authd_own_address(w->name, own);
+		m.more = facts_new_sender(from, own);
+		facts_sender_text(from, own, v->text, sizeof(v->text));
+	}
+	ipc_hold(A.queue);
+	authd_remember(s, DECISION_HEADERS, v, NULL, "");
+	ipc_send(A.queue, M_HEADERS_OK, s->sid, &ok);
+	ipc_flush(A.queue);
+	answer_yes(s, VERDICT_HEADERS, R_DATA_GO, "", m);
+}
+
+void
+authd_on_headers(struct authd_session *s, const struct m_headers *m)
+{
+	static struct policy_author authors[AUTHORS_MAX + 1];
+	const struct policy_options options = options_now();
+	struct policy_facts facts;
+	struct policy_verdict v;
+	struct who w;
+	int n = authors_read(m->authors.p, m->authors.len, authors,
+	    sizeof(authors) / sizeof(authors[0]));
+
+	if (!s->txn.open || m->txn != s->txn.number || n == -1) {
+		answer(s, m->txn, VERDICT_HEADERS,
+		    s->txn.lost ? R_QUEUE_DOWN : R_TEMP);
+		return;
+	}
+	if (stopped(s, VERDICT_HEADERS, "", &w))
+		return;
+	facts = facts_of(s, &w);
+	facts.authors = authors;
+	facts.nauthors = (size_t)n;
+	policy_decide(
+	    POLICY_HEADERS, &facts, &options, &authd_policy_store, &v);
+	log_decision(s, "headers", &w, NULL,
+	    is_refusal(&v) ? authors[v.author].address : NULL, &v);
+	if (is_refusal(&v))
+		refuse_headers(s, &w, &authors[v.author], &v);
+	else
+		accept_headers(s, &w, &v);
 }

@@ -173,7 +173,7 @@ static void
 judge(const struct authd_relay *r, enum policy_phase phase, const char *name,
     uint32_t n, const char *rcpt, uint64_t sid)
 {
-	const struct policy_options options = facts_options("");
+	const struct policy_options options = facts_options("", POLICY_FROM_OFF);
 	const struct policy_facts facts = facts_of(r, rcpt);
 	struct m_server_verdict m = {
 		.id = r->id, .n = n, .esc = "", .text = "", .ruled = ""

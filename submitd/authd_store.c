@@ -11,6 +11,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "addrowner.h"
 #include "auth/certowner.h"
 #include "authd.h"
 #include "facts.h"
@@ -569,12 +570,28 @@ owns(void *arg, const char *user, const char *address)
 		return *known;
 	rc = authd_user_get(user, &u);
 	if (rc == STORE_OK)
-		rc = store_user_owns(A.store, u.id, address, &yes);
+		rc = addrowner_owns(A.store, u.id, address,
+		    A.setup->conf.plus_addressing, &yes);
 	if (!fine(rc))
 		return -1;
 	yes = rc == STORE_OK && yes;
 	memo_put(&A.owned, key, &yes, sizeof(yes));
 	return yes;
+}
+
+void
+authd_own_address(const char *user, char out[STORE_ADDRESS_MAX + 1])
+{
+	struct store_user u;
+	enum store_rc rc;
+
+	out[0] = '\0';
+	if (user == NULL)
+		user = A.setup->conf.map_relay_user;
+	rc = authd_user_get(user, &u);
+	if (rc == STORE_OK)
+		rc = addrowner_first(A.store, u.id, out);
+	fine(rc);
 }
 
 const struct policy_store authd_policy_store = { access_lookup, owns, NULL };

@@ -115,6 +115,8 @@ static const struct key keys[] = {
 	{ K(help_url), TEXT("", FRONT) },
 
 	{ K(map_relay_user), TEXT("", AUTH) },
+	{ K(from_header), NUM(T_ENUM, "require", 0, 0, AUTH), .words = "require sender off" },
+	{ K(plus_addressing), NUM(T_BOOL, "no", 0, 1, AUTH) },
 
 	{ K(scram_iterations), NUM(T_INT, "32768", 4096, 65536, AUTH | STORE) },
 	{ K(mechanisms), TEXT("", AUTH | STORE) },

@@ -77,6 +77,8 @@ struct conf {
 	/* whose addresses one may send as who relays by the access map alone;
 	 * "": anybody's */
 	char *map_relay_user;
+	int64_t from_header;	  /* enum policy_from_header (auth/policy.h) */
+	bool plus_addressing;	  /* ann+x@ belongs to the owner of ann@ */
 
 	/* logins */
 	int64_t scram_iterations;

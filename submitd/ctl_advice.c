@@ -106,6 +106,15 @@ static const struct row rows[] = {
 	  "%s is no address of %u; add it with \"submitctl address add %u "
 	  "%s\", or send as one that is." },
 
+	{ 'r', NULL, "author", NULL,
+	  "%k, which the header of the mail names in %v, is no address of %u; "
+	  "add it with \"submitctl address add %u %k\", or say \"from_header = "
+	  "sender\" to let users name others and add a Sender." },
+	{ 'r', NULL, "author_field", NULL,
+	  "A field of the header can't tell whose mail it is (%t), so it could "
+	  "show anybody's address; the mail program must write it as RFC 5322 "
+	  "says, or \"from_header = sender\" lets it be and adds a Sender." },
+
 	/* the mail */
 	{ 'r', NULL, NULL, "from",
 	  "The entry \"%k %v\" refuses mail from %s; delete it, or add one "
@@ -168,6 +177,9 @@ static const struct row rows[] = {
 	{ 'a', NULL, NULL, "from_relay",
 	  "The entry \"%k %v\" lets this sender relay; deleting it would stop "
 	  "that." },
+	{ 'a', "headers", NULL, NULL,
+	  "Mail of %u may name these authors; a text \"Sender: ADDRESS\" above "
+	  "says what the server adds." },
 	{ 'a', "mail", NULL, NULL,
 	  "Nothing refuses it so far; the recipients decide." },
 	{ 'a', NULL, NULL, NULL,

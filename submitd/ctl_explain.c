@@ -84,6 +84,7 @@ const struct ctl_column ctl_explain_columns[] = {
 	{ "entries", "Entries of the access map for it", CTL_TABLE, entry_columns },
 	{ "from", "From", CTL_TEXT, NULL },
 	{ "to", "To", CTL_TEXT, NULL },
+	{ "header_from", "From in the header", CTL_TEXT, NULL },
 	{ "decision", "Decision", CTL_TEXT, NULL },
 	{ "relay_as", "Relays as", CTL_TEXT, NULL },
 	{ "code", "Code", CTL_NUMBER, NULL },
@@ -382,6 +383,8 @@ explained(enum policy_phase phase, const struct ctl_facts *c,
 	add_text(o, "issuer", f->cert_issuer);
 	add_text(o, "from", f->sender);
 	add_text(o, "to", f->rcpt);
+	if (phase == POLICY_HEADERS)
+		add_text(o, "header_from", c->header_from);
 	return o;
 }
 
@@ -428,14 +431,15 @@ static int
 decide_all(const struct ctl *ctl, const struct ctl_facts *c, json_t *out)
 {
 	static const enum policy_phase phases[] = { POLICY_CONNECT, POLICY_TLS,
-		POLICY_MAIL, POLICY_RCPT };
+		POLICY_MAIL, POLICY_RCPT, POLICY_HEADERS };
 	struct policy_verdict v;
 	int status;
 	size_t i;
 
 	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
-		if (phases[i] == POLICY_RCPT && c->f.rcpt == NULL)
-			break;
+		if ((phases[i] == POLICY_RCPT && c->f.rcpt == NULL) ||
+		    (phases[i] == POLICY_HEADERS && c->f.authors == NULL))
+			continue;
 		if ((status = decide(ctl, phases[i], c, &v, out)) != 0)
 			return status;
 		if (is_refusal(&v))

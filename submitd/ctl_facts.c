@@ -12,6 +12,7 @@
 #include <strings.h>
 #include <sysexits.h>
 
+#include "addrowner.h"
 #include "facts.h"
 #include "mem.h"
 #include "store/access.h"
@@ -32,6 +33,7 @@ static const struct {
 	{ "tls_client", POLICY_TLS, SIDE_CLIENT, false },
 	{ "mail", POLICY_MAIL, SIDE_CLIENT, false },
 	{ "rcpt", POLICY_RCPT, SIDE_CLIENT, true },
+	{ "headers", POLICY_HEADERS, SIDE_CLIENT, false },
 	{ "tls_server", POLICY_TLS_SERVER, SIDE_SERVER, false },
 	{ "tls_rcpt", POLICY_TLS_RCPT, SIDE_SERVER, true },
 	{ "try_tls", POLICY_TRY_TLS, SIDE_SERVER, false },
@@ -51,7 +53,7 @@ ctl_facts_phase(
 	}
 	return ctl_usage(ctl,
 	    "\"%s\" is no phase, expected connect, tls_client, mail, rcpt, "
-	    "tls_server, tls_rcpt, try_tls or srv_features",
+	    "headers, tls_server, tls_rcpt, try_tls or srv_features",
 	    word);
 }
 
@@ -332,6 +334,20 @@ take_user(const struct ctl *ctl, struct ctl_facts *c)
 	return 0;
 }
 
+/* What belongs to the user, or to the one of the map. */
+static int
+take_own(const struct ctl *ctl, struct ctl_facts *c)
+{
+	const char *name = c->user.id != 0 ? c->user.name
+					   : ctl->conf.map_relay_user;
+	struct store_user u;
+	enum store_rc rc = store_user_get(ctl->st, name, &u);
+
+	if (rc == STORE_OK)
+		rc = addrowner_first(ctl->st, u.id, c->own);
+	return rc == STORE_OK || rc == STORE_NONE ? 0 : ctl_store_fail(ctl, rc);
+}
+
 /* With or without its angle brackets. */
 static char *
 take_address(const struct ctl *ctl, const char *opt)
@@ -345,6 +361,28 @@ take_address(const struct ctl *ctl, const char *opt)
 	if (n >= 2 && text[0] == '<' && text[n - 1] == '>')
 		return xstrndup(text + 1, n - 2);
 	return xstrdup(text);
+}
+
+/* The value of a From field; without the option there is none to be asked. */
+static void
+take_authors(const struct ctl *ctl, struct ctl_facts *c)
+{
+	const char *value = ctl_opt(ctl, "--header-from");
+	const struct header_field field = { .id = HEADER_FROM,
+		.value = value,
+		.value_len = value != NULL ? strlen(value) : 0 };
+	int n;
+
+	c->header_from = value;
+	if (value == NULL)
+		return;
+	authors_add(&c->authors, &field);
+	authors_end(&c->authors);
+	c->author = xcalloc(c->authors.n, sizeof(*c->author));
+	n = authors_read(buf_head(&c->authors.list), c->authors.list.len,
+	    c->author, c->authors.n);
+	c->f.authors = c->author;
+	c->f.nauthors = n > 0 ? (size_t)n : 0;
 }
 
 static int
@@ -367,10 +405,12 @@ ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 	if ((status = take_client(ctl, c)) != 0 ||
 	    (status = take_server(ctl, c)) != 0 ||
 	    (status = take_tls(ctl, c)) != 0 ||
-	    (status = take_user(ctl, c)) != 0)
+	    (status = take_user(ctl, c)) != 0 ||
+	    (status = take_own(ctl, c)) != 0)
 		return status;
 	c->f.sender = c->sender = take_address(ctl, "--from");
 	c->f.rcpt = c->rcpt = take_address(ctl, "--rcpt");
+	take_authors(ctl, c);
 	rc = store_access_list(ctl->st, NULL, note_relay, &c->f.map_relays);
 	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);
 }
@@ -385,6 +425,8 @@ ctl_facts_clear(struct ctl_facts *c)
 	free(c->sender);
 	free(c->rcpt);
 	free(c->verify);
+	authors_clear(&c->authors);
+	free(c->author);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -392,6 +434,7 @@ ctl_facts_clear(struct ctl_facts *c)
 
 struct asked {
 	struct store *st;
+	bool plus;
 	enum store_rc rc; /* the first failure */
 };
 
@@ -423,7 +466,7 @@ owns(void *arg, const char *user, const char *address)
 	enum store_rc rc;
 
 	if ((rc = store_user_get(a->st, user, &u)) == STORE_OK)
-		rc = store_user_owns(a->st, u.id, address, &yes);
+		rc = addrowner_owns(a->st, u.id, address, a->plus, &yes);
 	if (rc == STORE_OK || rc == STORE_NONE)
 		return yes;
 	failed(a, rc);
@@ -446,6 +489,8 @@ check_facts(
 		    phases[i].word);
 	if (phases[i].rcpt && c->f.rcpt == NULL)
 		return ctl_usage(ctl, "phase %s needs --rcpt", phases[i].word);
+	if (phase == POLICY_HEADERS && c->f.authors == NULL)
+		return ctl_usage(ctl, "phase headers needs --header-from");
 	return 0;
 }
 
@@ -454,8 +499,9 @@ ctl_facts_decide(const struct ctl *ctl, enum policy_phase phase,
     const struct ctl_facts *c, struct policy_verdict *v)
 {
 	const struct policy_options options =
-	    facts_options(ctl->conf.map_relay_user);
-	struct asked asked = { ctl->st, STORE_OK };
+	    facts_options(ctl->conf.map_relay_user,
+		(enum policy_from_header)ctl->conf.from_header);
+	struct asked asked = { ctl->st, ctl->conf.plus_addressing, STORE_OK };
 	const struct policy_store store = { lookup, owns, &asked };
 	struct policy_facts f = c->f;
 	int status;
@@ -523,19 +569,28 @@ ctl_facts_verdict(enum policy_phase phase, const struct ctl_facts *c,
 {
 	bool refused = v->decision == POLICY_REFUSE_PERM ||
 	    v->decision == POLICY_REFUSE_TEMP;
+	const char *sender = c->sender != NULL ? c->sender : "";
+	const struct facts_about about = { .sender = sender,
+		.reason = c->user.reason,
+		.author = phase == POLICY_HEADERS ? &c->author[v->author] : NULL,
+		.own = c->own };
+	struct facts_reply_args args;
 	struct facts_reply_said said = { 0 };
 
-	if (refused)
-		facts_said(v,
-		    facts_reply_arg(v->why, c->sender != NULL ? c->sender : "",
-			c->user.reason),
-		    &said);
+	if (refused) {
+		facts_reply_args(v->why, &about, &args);
+		facts_said(v, &args, &said);
+	} else if (v->add_sender) {
+		facts_sender_text(sender, c->own, said.text, sizeof(said.text));
+	} else {
+		snprintf(said.text, sizeof(said.text), "%s", v->text);
+	}
 	return json_pack("{s:s, s:s, s:o, s:o, s:o, s:s, s:o, s:o, s:o}",
 	    "phase", ctl_facts_phase_name(phase), "decision",
 	    policy_decision_name(v->decision), "code",
 	    refused ? json_integer(said.code) : json_null(), "enhanced",
 	    text_or_null(said.esc), "text",
-	    text_or_null(refused ? said.text : v->text), "why",
+	    text_or_null(said.text), "why",
 	    policy_why_name(v->why), "key", text_or_null(v->key), "relay_as",
 	    text_or_null(v->relay_as), "ladder", ladder(v));
 }

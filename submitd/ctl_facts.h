@@ -7,6 +7,7 @@
 #define SUBMITD_CTL_FACTS_H
 
 #include "auth/policy.h"
+#include "authors.h"
 #include "ctl.h"
 
 /* Options that ctl_facts_take() knows, for the table of a verb. */
@@ -17,7 +18,7 @@
 	    { "--bits", true }, { "--cert-subject", true },                    \
 	    { "--cert-issuer", true }, { "--cn", true },                       \
 	    { "--cn-issuer", true }, { "--user", true }, { "--by", true },     \
-	    { "--from", true },                                                \
+	    { "--from", true }, { "--header-from", true },                     \
 	{                                                                      \
 		"--rcpt", true                                                 \
 	}
@@ -27,7 +28,7 @@
 	" [--server-name NAME] [--server-addr ADDR]"                           \
 	" [--verify WORD] [--bits N] [--cert-subject DN] [--cert-issuer DN]"   \
 	" [--cn CN] [--cn-issuer CN] [--user NAME [--by cert|password|both]]"  \
-	" [--from ADDRESS] [--rcpt ADDRESS]"
+	" [--from ADDRESS] [--rcpt ADDRESS] [--header-from VALUE]"
 
 /* The members of f point into the command line and to what is below. */
 struct ctl_facts {
@@ -40,6 +41,11 @@ struct ctl_facts {
 	/* With --cert: a file was examined, and whose device it is (or 0). */
 	bool of_file;
 	int64_t file_device;
+	struct authors authors; /* of --header-from; f.authors point into it */
+	struct policy_author *author;
+	const char *header_from; /* --header-from, NULL without */
+	/* an address or pattern of who would send, "" if there is none */
+	char own[STORE_ADDRESS_MAX + 1];
 };
 
 /* A phase by its word: "connect", "tls_client", ... 0 or EX_USAGE. */

@@ -79,48 +79,96 @@ facts_reply(enum policy_why why)
 		return R_AUTH_DOWN;
 	case POLICY_WHY_RCPT_NO_DOMAIN:
 		return R_RCPT_UNQUALIFIED;
+	case POLICY_WHY_AUTHOR:
+		return R_AUTHOR_NOT_OWNED;
+	case POLICY_WHY_AUTHOR_FIELD:
+		return R_AUTHOR_FIELD;
 	default:
 		return R_TEMP;
 	}
 }
 
-const char *
-facts_reply_arg(enum policy_why why, const char *sender, const char *reason)
+/* What a user may use, as he is told. */
+static void
+own_text(const char *own, char *out, size_t size)
 {
-	if (why == POLICY_WHY_SENDER)
-		return sender;
-	if (why == POLICY_WHY_SUSPENDED)
-		return reason[0] != '\0' ? reason : "no reason was given";
-	return "";
+	if (own[0] == '\0')
+		snprintf(out, size, "no address yet");
+	else if (own[0] == '@')
+		snprintf(out, size, "any address of %s", own + 1);
+	else
+		snprintf(out, size, "<%s>", own);
 }
 
 /* The sentence of a reply's first line, without its codes. */
 static void
-reply_text(enum smtp_reply id, const char *arg, char *out, size_t size)
+reply_text(enum smtp_reply id, const char *a, const char *b, char *out,
+    size_t size)
 {
 	char reply[SMTP_REPLY_MAX];
 	size_t skip = strlen("530 ") + strlen(smtp_reply_status(id)) + 1;
 
-	smtp_reply_format(reply, sizeof(reply), id, arg, NULL);
+	smtp_reply_format(reply, sizeof(reply), id, a, b);
 	reply[strcspn(reply, "\r\n")] = '\0';
 	snprintf(out, size, "%s", strlen(reply) > skip ? reply + skip : "");
 }
 
 void
-facts_said_reply(
-    enum smtp_reply id, const char *arg, struct facts_reply_said *said)
+facts_said_reply(enum smtp_reply id, const char *a, const char *b,
+    struct facts_reply_said *said)
 {
 	said->code = smtp_reply_code(id);
 	snprintf(said->esc, sizeof(said->esc), "%s", smtp_reply_status(id));
-	reply_text(id, arg, said->text, sizeof(said->text));
+	reply_text(id, a, b, said->text, sizeof(said->text));
 }
 
 void
-facts_said(const struct policy_verdict *v, const char *arg,
+facts_reply_args(enum policy_why why, const struct facts_about *about,
+    struct facts_reply_args *args)
+{
+	const struct policy_author *author = about->author;
+
+	args->a[0] = args->b[0] = '\0';
+	if (why == POLICY_WHY_SENDER)
+		snprintf(args->a, sizeof(args->a), "%s", about->sender);
+	else if (why == POLICY_WHY_SUSPENDED)
+		snprintf(args->a, sizeof(args->a), "%s",
+		    about->reason[0] != '\0' ? about->reason
+					     : "no reason was given");
+	else if (why == POLICY_WHY_AUTHOR) {
+		snprintf(args->a, sizeof(args->a), "<%s> in the %s field",
+		    author->address, policy_author_field_name(author->field));
+		own_text(about->own, args->b, sizeof(args->b));
+	} else if (why == POLICY_WHY_AUTHOR_FIELD) {
+		snprintf(args->a, sizeof(args->a), "%s",
+		    policy_author_field_name(author->field));
+		snprintf(args->b, sizeof(args->b), "%s", author->wrong);
+	}
+}
+
+const char *
+facts_new_sender(const char *sender, const char *own)
+{
+	if (sender[0] != '\0')
+		return sender;
+	return own[0] != '@' && own[0] != '*' ? own : "";
+}
+
+void
+facts_sender_text(const char *sender, const char *own, char *out, size_t size)
+{
+	const char *added = facts_new_sender(sender, own);
+
+	snprintf(out, size, "%s%s", added[0] != '\0' ? "Sender: " : "", added);
+}
+
+void
+facts_said(const struct policy_verdict *v, const struct facts_reply_args *args,
     struct facts_reply_said *said)
 {
 	if (v->code == 0) {
-		facts_said_reply(facts_reply(v->why), arg, said);
+		facts_said_reply(
+		    facts_reply(v->why), args->a, args->b, said);
 		return;
 	}
 	said->code = v->code;
@@ -129,7 +177,7 @@ facts_said(const struct policy_verdict *v, const char *arg,
 }
 
 struct policy_options
-facts_options(const char *map_relay_user)
+facts_options(const char *map_relay_user, enum policy_from_header from)
 {
 	/*
 	 * All else is off.  Without these two a To entry that refuses would
@@ -140,9 +188,17 @@ facts_options(const char *map_relay_user)
 		.skip = true,
 		.map_relay_user =
 		    map_relay_user[0] != '\0' ? map_relay_user : NULL,
+		.from_header = from,
 	};
 
 	return o;
+}
+
+enum policy_from_header
+facts_from_header(const struct policy_options *o, const char *user)
+{
+	return user != NULL || o->map_relay_user != NULL ? o->from_header
+							 : POLICY_FROM_OFF;
 }
 
 unsigned
@@ -256,6 +312,6 @@ facts_forbids_login(struct policy_verdict *v)
 	v->code = smtp_reply_code(R_AUTH_MECHANISM);
 	snprintf(
 	    v->esc, sizeof(v->esc), "%s", smtp_reply_status(R_AUTH_MECHANISM));
-	reply_text(R_AUTH_MECHANISM, "", v->text, sizeof(v->text));
+	reply_text(R_AUTH_MECHANISM, "", "", v->text, sizeof(v->text));
 	return true;
 }

@@ -34,25 +34,49 @@ struct facts_reply_said {
 	char text[SMTP_REPLY_MAX]; /* without code and enhanced code */
 };
 
-/* The argument of that reply: the sender that is not owned, or why the user is
- * suspended (empty: nobody said why); "" for all others. */
-const char *facts_reply_arg(
-    enum policy_why, const char *sender, const char *reason);
+/* Of what the reply to a refusal can be about. */
+struct facts_about {
+	const char *sender; /* of the envelope */
+	const char *reason; /* of a suspension; "": nobody said why */
+	const struct policy_author *author; /* POLICY_HEADERS, NULL else */
+	const char *own; /* an address of the user, or a pattern, or "" */
+};
 
-/* A row of the reply table with its argument. */
-void facts_said_reply(
-    enum smtp_reply, const char *arg, struct facts_reply_said *);
+/* The arguments of a reply. */
+struct facts_reply_args {
+	char a[400], b[400]; /* "" without */
+};
+
+void facts_reply_args(
+    enum policy_why, const struct facts_about *, struct facts_reply_args *);
+
+/* The Sender that a message gets: the sender of its envelope, or, if that is
+ * null, an address that the user owns; "" if that is a pattern or none. */
+const char *facts_new_sender(const char *sender, const char *own);
+/* That as a text of the verdict; empty without. */
+void facts_sender_text(
+    const char *sender, const char *own, char *out, size_t size);
+
+/* A row of the reply table with its arguments. */
+void facts_said_reply(enum smtp_reply, const char *a, const char *b,
+    struct facts_reply_said *);
 
 /* The reply to a verdict that refuses, whoever has its words. */
-void facts_said(
-    const struct policy_verdict *, const char *arg, struct facts_reply_said *);
+void facts_said(const struct policy_verdict *, const struct facts_reply_args *,
+    struct facts_reply_said *);
 
 /*
  * The options of the decision in this server: blocklist_recipients and skip
  * are on, nothing else (submitd.8, Access map).  map_relay_user as in the
  * configuration, "" for none; it must outlive the options.
  */
-struct policy_options facts_options(const char *map_relay_user);
+struct policy_options facts_options(
+    const char *map_relay_user, enum policy_from_header);
+
+/* What is demanded of the authors in the header of this user's mail; NULL:
+ * who relays by the map alone. */
+enum policy_from_header facts_from_header(
+    const struct policy_options *, const char *user);
 
 /* Srv_Features: the letters that mean something here, as bits.  Of letters
  * that contradict each other the last one counts. */

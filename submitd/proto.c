@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "auth/pace.h"
+#include "authors.h"
 #include "digest.h"
 #include "store/limit.h"
 
@@ -15,7 +16,7 @@ struct field {
 	uint32_t max;    /* of an integer, or bytes of a string or blob */
 };
 
-struct header {
+struct packet {
 	uint16_t type, zero16;
 	uint32_t zero32;
 	uint64_t sid;
@@ -27,6 +28,7 @@ enum {
 	PATH_MAX_LEN = 320, /* a mailbox: 64 + 1 + 255 */
 	TEXT_MAX = 1024,
 	DECISION_RESULT_MAX = 4, /* enum policy_decision */
+	HEADERS_RULE_MAX = 2,    /* enum policy_from_header */
 	LADDER_LEN = 4095,       /* ladder.h */
 	RULED_LEN = 6521,        /* ruled.h */
 	SASL_MAX = 12288,        /* RFC 4954 section 4 */
@@ -135,16 +137,21 @@ FIELDS(f_rcpt) = {
 	F(U32, m_rcpt, txn, NUM_MAX),
 	F(STR, m_rcpt, to, PATH_MAX_LEN),
 	RCPT_OPTIONS(m_rcpt), { 0 } };
+FIELDS(f_headers) = {
+	F(U32, m_headers, txn, NUM_MAX),
+	F(BLOB, m_headers, authors, AUTHORS_LIST_MAX), { 0 } };
 FIELDS(f_verdict) = {
 	F(U32, m_verdict, txn, NUM_MAX),
-	F(U8, m_verdict, on, VERDICT_RCPT),
+	F(U8, m_verdict, on, VERDICT_HEADERS),
 	F(U8, m_verdict, allow, 1),
 	F(U16, m_verdict, reply, NUM_MAX),
 	F(U16, m_verdict, code, 599),
 	F(STR, m_verdict, esc, 12),
 	F(STR, m_verdict, text, TEXT_MAX),
+	F(STR, m_verdict, more, TEXT_MAX),
 	F(STR, m_verdict, user, NAME_MAX_LEN),
-	F(U8, m_verdict, priority, PRIORITY_MAX), { 0 } };
+	F(U8, m_verdict, priority, PRIORITY_MAX),
+	F(U8, m_verdict, headers, HEADERS_RULE_MAX), { 0 } };
 FIELDS(f_pam_check) = {
 	F(U32, m_pam_check, ticket, NUM_MAX),
 	F(U8, m_pam_check, how, PAM_BY_SASLAUTHD),
@@ -170,7 +177,8 @@ FIELDS(f_envelope) = {
 	F(U32, m_envelope, txn, NUM_MAX),
 	F(STR, m_envelope, from, PATH_MAX_LEN),
 	F(U64, m_envelope, size, 0),
-	MAIL_OPTIONS(m_envelope), { 0 } };
+	MAIL_OPTIONS(m_envelope),
+	F(U8, m_envelope, headers, 1), { 0 } };
 FIELDS(f_envelope_rcpt) = {
 	F(U32, m_envelope_rcpt, txn, NUM_MAX),
 	F(STR, m_envelope_rcpt, to, PATH_MAX_LEN),
@@ -202,7 +210,7 @@ FIELDS(f_throttle_answer) = {
 	F(U32, m_throttle_answer, pace_ms, NUM_MAX), { 0 } };
 FIELDS(f_decision) = {
 	F(U32, m_decision, txn, NUM_MAX),
-	F(U8, m_decision, phase, DECISION_RCPT),
+	F(U8, m_decision, phase, DECISION_HEADERS),
 	F(U8, m_decision, result, DECISION_RESULT_MAX),
 	F(STR, m_decision, why, 32),
 	F(U16, m_decision, code, 599),
@@ -238,6 +246,7 @@ FIELDS(f_submit) = {
 	F(U8, m_submit, body_kind, BODY_BINARYMIME),
 	F(U8, m_submit, in_file, 1),
 	F(U8, m_submit, has_id, 1),
+	F(U8, m_submit, own_author, 1),
 	F(BLOB, m_submit, digest, DIGEST_LEN),
 	F(BLOB, m_submit, body, BODY_INLINE_MAX), { 0 } };
 FIELDS(f_submitted) = {
@@ -332,6 +341,7 @@ static const struct {
 	[M_AUTH_CANCEL] = { "AUTH_CANCEL", f_empty, false },
 	[M_MAIL] = { "MAIL", f_mail, false },
 	[M_RCPT] = { "RCPT", f_rcpt, false },
+	[M_HEADERS] = { "HEADERS", f_headers, false },
 	[M_SESSION_CLOSE] = { "SESSION_CLOSE", f_empty, false },
 	[M_SESSION_FACTS] = { "SESSION_FACTS", f_session_facts, false },
 	[M_AUTH_CHALLENGE] = { "AUTH_CHALLENGE", f_auth_challenge, false },
@@ -344,6 +354,7 @@ static const struct {
 	[M_GRANT] = { "GRANT", f_grant, false },
 	[M_ENVELOPE] = { "ENVELOPE", f_envelope, false },
 	[M_ENVELOPE_RCPT] = { "ENVELOPE_RCPT", f_envelope_rcpt, false },
+	[M_HEADERS_OK] = { "HEADERS_OK", f_txn, false },
 	[M_DECISION] = { "DECISION", f_decision, false },
 	[M_ALARM] = { "ALARM", f_alarm, false },
 	[M_THROTTLE_ASK] = { "THROTTLE_ASK", f_throttle_ask, false },
@@ -472,7 +483,7 @@ size_t
 proto_pack(enum msg_type type, uint64_t sid, const void *msg,
     unsigned char *out, size_t size)
 {
-	struct header h = { .type = (uint16_t)type, .sid = sid };
+	struct packet h = { .type = (uint16_t)type, .sid = sid };
 	struct writer w = { .out = out, .size = size };
 	const struct field *f;
 
@@ -561,7 +572,7 @@ proto_unpack(const unsigned char *in, size_t len, enum msg_type *type,
 	struct reader r = { .in = in, .left = len };
 	const struct field *f;
 	const void *p;
-	struct header h;
+	struct packet h;
 
 	*why = "packet too short";
 	if ((p = take(&r, sizeof(h))) == NULL)

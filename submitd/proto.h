@@ -78,6 +78,7 @@ enum msg_type {
 	M_AUTH_CANCEL,
 	M_MAIL,
 	M_RCPT,
+	M_HEADERS, /* whom the header of the message names */
 	M_SESSION_CLOSE, /* also front to queue, auth to queue */
 
 	/* auth to front */
@@ -96,6 +97,7 @@ enum msg_type {
 	M_GRANT,
 	M_ENVELOPE,
 	M_ENVELOPE_RCPT,
+	M_HEADERS_OK, /* the authors in the header may be named */
 	M_DECISION, /* for the history */
 
 	/* auth to queue: logins, against guessing; and the answer to both */
@@ -310,10 +312,22 @@ struct m_rcpt {
 	struct rcpt_options opt;
 };
 
-enum verdict_on { VERDICT_MAIL, VERDICT_RCPT };
+/*
+ * Asked when the header of a message is over, unless every author in it is the
+ * sender of the envelope, which auth knows to be owned.  Front could lie about
+ * what it read, here as there: it sees what its sessions send, and is believed
+ * about that.  What it can't do is send for another session.
+ */
+struct m_headers {
+	uint32_t txn;
+	struct blob authors; /* authors.h */
+};
 
-/* The answer to M_MAIL or M_RCPT.  With code 0 reply names a row of the reply
- * table; else code, esc and text are said, which come from the access map. */
+enum verdict_on { VERDICT_MAIL, VERDICT_RCPT, VERDICT_HEADERS };
+
+/* The answer to M_MAIL, M_RCPT or M_HEADERS.  With code 0 reply names a row of
+ * the reply table; else code, esc and text are said, which come from the access
+ * map. */
 struct m_verdict {
 	uint32_t txn;
 	uint8_t on;	/* enum verdict_on */
@@ -322,8 +336,12 @@ struct m_verdict {
 	uint16_t code;
 	const char *esc;
 	const char *text; /* also the argument of the row, where it has one */
+	const char *more; /* its second one; VERDICT_HEADERS that allows: what
+			     Sender must say, "" if it may stay as it is */
 	const char *user; /* who sends, when known ("" else) */
 	uint8_t priority; /* on MAIL: what the mail has, as far as allowed */
+	uint8_t headers;  /* VERDICT_MAIL: enum policy_from_header, whether
+			     M_HEADERS is to be asked */
 };
 
 /* ---- auth and pam ---- */
@@ -371,6 +389,8 @@ struct m_envelope {
 	const char *from;
 	uint64_t size; /* as declared, 0 if not */
 	struct mail_options opt;
+	uint8_t headers; /* nothing is accepted without M_HEADERS_OK, but mail
+			    whose authors are all `from` */
 };
 
 enum envelope_flag { ENVELOPE_DISCARD = 1, ENVELOPE_HOLD = 2 };
@@ -427,7 +447,8 @@ enum decision_phase {
 	DECISION_TLS,
 	DECISION_AUTH,
 	DECISION_MAIL,
-	DECISION_RCPT
+	DECISION_RCPT,
+	DECISION_HEADERS
 };
 
 /* What auth has decided and why.  With txn, and accepted: it belongs to the
@@ -463,7 +484,7 @@ struct m_data_open {
 	uint32_t rcpts; /* that auth has allowed */
 };
 
-struct m_txn { /* M_BODY_FILE, M_DATA_ABORT, M_BODY_FD */
+struct m_txn { /* M_BODY_FILE, M_DATA_ABORT, M_BODY_FD, M_HEADERS_OK */
 	uint32_t txn;
 };
 
@@ -481,6 +502,7 @@ struct m_submit {
 	uint8_t body_kind; /* enum body_kind: what it holds */
 	uint8_t in_file;  /* written and synced to the descriptor of M_BODY_FD */
 	uint8_t has_id;	  /* the client gave it a Message-ID */
+	uint8_t own_author; /* every author in its header is the sender */
 	struct blob digest; /* SHA-256 of what the client sent, or nothing */
 	struct blob body; /* else all of it */
 };
@@ -659,6 +681,7 @@ union msg {
 	struct m_auth_result auth_result;
 	struct m_mail mail;
 	struct m_rcpt rcpt;
+	struct m_headers headers;
 	struct m_verdict verdict;
 	struct m_pam_check pam_check;
 	struct m_token_check token_check;

@@ -84,6 +84,8 @@ struct queue_envelope {
 	char *from;
 	struct mail_options opt;
 	char *envid; /* in opt */
+	bool check_headers; /* auth must approve of the authors ... */
+	bool headers_ok;    /* ... and has, or they are all `from` */
 	struct queue_rcpt *rcpt;
 	size_t nrcpt, size;
 	struct queue_decisions decisions; /* why it was accepted */
@@ -261,8 +263,9 @@ void queue_sessions_clear(struct queue *);
 bool queue_has_open_txn(const struct queue *);
 /* Handles all that auths have sent. */
 void queue_read_auths(struct queue *);
-/* What auth allowed for the session and is not used yet, or NULL. */
-struct queue_envelope *queue_next_envelope(struct queue *, uint64_t sid);
+/* What auth allowed for this transaction of the session, or NULL. */
+struct queue_envelope *queue_envelope_of(
+    struct queue *, uint64_t sid, uint32_t txn);
 /* A part of the group's transaction. */
 enum mailq_rc queue_submission_apply(
     struct queue *, struct queue_submission *);

@@ -6,7 +6,9 @@
  * belong to the front whose socket the message came on. Front says how many
  * recipients it was allowed: if they are not all there yet, what auth sent
  * before it answered front is read first (the sockets have no order of their
- * own).
+ * own). The same goes for the authors that the header names: auth must have
+ * approved, unless front says that all are the sender it was allowed (front is
+ * believed about what it read, there as here: proto.h).
  *
  * Whatever a front says about a body is checked: the size of the bytes sent
  * or of the file, and the limit. A descriptor stays open in front after the
@@ -231,11 +233,15 @@ need_session(struct queue *q, uint64_t sid)
 }
 
 struct queue_envelope *
-queue_next_envelope(struct queue *q, uint64_t sid)
+queue_envelope_of(struct queue *q, uint64_t sid, uint32_t txn)
 {
 	struct queue_session *s = find_session(q, sid);
 
-	return s != NULL ? s->next : NULL;
+	if (s != NULL && s->next != NULL && s->next->txn == txn)
+		return s->next;
+	if (s != NULL && s->open != NULL && s->open->env->txn == txn)
+		return s->open->env;
+	return NULL;
 }
 
 static void
@@ -273,6 +279,7 @@ on_envelope(struct ipc *ipc, const struct ipc_in *in)
 	s->next->envid = xstrdup(m->opt.envid);
 	s->next->opt = m->opt;
 	s->next->opt.envid = s->next->envid;
+	s->next->check_headers = m->headers != 0;
 	TAILQ_INIT(&s->next->decisions);
 }
 
@@ -304,10 +311,22 @@ on_envelope_rcpt(struct ipc *ipc, const struct ipc_in *in)
 	};
 }
 
+static void
+on_headers_ok(struct ipc *ipc, const struct ipc_in *in)
+{
+	const struct queue_peer *p = ipc_arg(ipc);
+	struct queue_envelope *e =
+	    queue_envelope_of(p->q, in->sid, in->m->txn.txn);
+
+	if (e != NULL)
+		e->headers_ok = true;
+}
+
 const struct ipc_rule queue_auth_rules[] = {
 	{ M_GRANT, on_grant },
 	{ M_ENVELOPE, on_envelope },
 	{ M_ENVELOPE_RCPT, on_envelope_rcpt },
+	{ M_HEADERS_OK, on_headers_ok },
 	{ M_DECISION, queue_on_decision },
 	{ M_ALARM, queue_on_alarm },
 	{ M_THROTTLE_ASK, queue_on_throttle_ask },
@@ -564,6 +583,28 @@ is_sane(
 	return m->in_file ? m->body.len == 0 : m->body.len == m->size;
 }
 
+/* Whether its header may name the authors that it names. */
+static bool
+is_approved(const struct queue_envelope *e, const struct m_submit *m)
+{
+	return !e->check_headers || e->headers_ok ||
+	    (m->own_author && e->from[0] != '\0');
+}
+
+/* The session that submits, when auth's word on the header was read. */
+static struct queue_session *
+submitting_session(const struct queue_peer *front, const struct ipc_in *in)
+{
+	const struct m_submit *m = &in->m->submit;
+	struct queue_session *s = session_of(front, in);
+	const struct queue_txn *t = open_of(s, m->txn);
+
+	if (t == NULL || is_approved(t->env, m))
+		return s;
+	queue_read_auths(front->q); /* which may end the session, too */
+	return find_session(front->q, in->sid);
+}
+
 static bool
 all_discarded(const struct queue_envelope *e)
 {
@@ -610,11 +651,11 @@ on_submit(struct ipc *ipc, const struct ipc_in *in)
 {
 	struct queue_peer *p = ipc_arg(ipc);
 	const struct m_submit *m = &in->m->submit;
-	struct queue_session *s = session_of(p, in);
+	struct queue_session *s = submitting_session(p, in);
 	struct queue_txn *t = open_of(s, m->txn);
 	struct queue_submission *sub;
 
-	if (t == NULL || !is_sane(p->q, t, m)) {
+	if (t == NULL || !is_sane(p->q, t, m) || !is_approved(t->env, m)) {
 		not_allowed(p, in->sid, proto_name(in->type));
 		if (t != NULL)
 			txn_abort(p->q, s);

@@ -60,6 +60,7 @@ phase_name(uint8_t phase)
 		[DECISION_AUTH] = "auth",
 		[DECISION_MAIL] = "mail",
 		[DECISION_RCPT] = "rcpt",
+		[DECISION_HEADERS] = "headers",
 	};
 
 	return names[phase];
@@ -213,12 +214,6 @@ keep(struct queue *q, const struct decision *d)
 		queue_history_failed(q);
 }
 
-static bool
-is_of(const struct queue_envelope *e, uint32_t txn)
-{
-	return e != NULL && txn != 0 && e->txn == txn;
-}
-
 void
 queue_on_decision(struct ipc *ipc, const struct ipc_in *in)
 {
@@ -233,8 +228,10 @@ queue_on_decision(struct ipc *ipc, const struct ipc_in *in)
 		keep(p->q, &d);
 		return;
 	}
-	e = queue_next_envelope(p->q, in->sid);
-	if (!is_of(e, m->txn) || e->ndecisions == QUEUE_DECISIONS_MAX)
+	e = queue_envelope_of(p->q, in->sid, m->txn);
+	if (e == NULL ||
+	    (e->ndecisions >= QUEUE_DECISIONS_MAX &&
+		m->phase != DECISION_HEADERS))
 		return;
 	c = copy(&d);
 	TAILQ_INSERT_TAIL(&e->decisions, c, link);

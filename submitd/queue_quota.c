@@ -302,7 +302,7 @@ remember(struct queue *q, const struct queue_session *s,
 {
 	struct facts_reply_said said;
 
-	facts_said_reply(r->reply, r->text, &said);
+	facts_said_reply(r->reply, r->text, "", &said);
 	queue_decision_limit(q, s, s->grant.sender->id, &said);
 }
 

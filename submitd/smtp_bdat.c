@@ -65,7 +65,7 @@ end_chunk(struct session *s)
 	}
 }
 
-/* It is known what becomes of the chunk; a large one needs a file. */
+/* It is known what becomes of the chunk so far; a large one needs a file. */
 void
 smtp_bdat_go(struct session *s)
 {
@@ -185,6 +185,8 @@ smtp_chunk_input(struct session *s, const void *p, size_t len)
 		n = feed(s, p, n);
 	session_earn_credit(s, n);
 	s->chunk.left -= n;
+	if (s->chunk.in_txn && smtp_headers_wait(s))
+		return n;
 	if (s->chunk.left == 0)
 		end_chunk(s);
 	return n;

@@ -89,9 +89,13 @@ add_missing(void *arg, struct buf *out)
 		buf_add(out, line, (size_t)snprintf(line, sizeof(line),
 		    "Message-ID: %s\r\n", id));
 	}
+	smtp_headers_end(s, out);
 }
 
-static const struct header_ops fixups = { .end = add_missing };
+static const struct header_ops fixups = {
+	.field = smtp_headers_field,
+	.end = add_missing,
+};
 
 static void
 add_received(struct session *s)
@@ -229,7 +233,8 @@ flush_file(struct session *s)
 {
 	struct txn *t = &s->txn;
 
-	if (!t->in_file || t->refuse != R_DATA_GO || t->out.len == 0)
+	if (!t->in_file || t->refuse != R_DATA_GO || t->out.len == 0 ||
+	    !t->headers_known)
 		return;
 	if (s->ops->body_write(s->arg, buf_head(&t->out), t->out.len) == -1) {
 		smtp_data_refuse(t, R_NO_SPACE);
@@ -254,16 +259,22 @@ void
 smtp_data_say_refused(struct session *s)
 {
 	struct txn *t = &s->txn;
-	enum smtp_reply why = t->refuse;
+	int code =
+	    t->refuse_code != 0 ? t->refuse_code : smtp_reply_code(t->refuse);
 	unsigned long long limit =
-	    why == R_HEADER_TOO_BIG ? HEADER_LIMIT : t->max_size;
-	bool counts = !t->told && smtp_reply_code(why) >= 500;
+	    t->refuse == R_HEADER_TOO_BIG ? HEADER_LIMIT : t->max_size;
+	bool counts = !t->told && code >= 500;
 	char number[24];
 
 	snprintf(number, sizeof(number), "%llu", limit);
 	t->told = true;
-	session_reply(s, why,
-	    t->refuse_text != NULL ? t->refuse_text : number, NULL);
+	if (t->refuse_code != 0)
+		session_custom(
+		    s, code, str_of(t->refuse_more), str_of(t->refuse_text));
+	else
+		session_reply(s, t->refuse,
+		    t->refuse_text != NULL ? t->refuse_text : number,
+		    str_of(t->refuse_more));
 	if (t->complete)
 		smtp_txn_end(s);
 	session_enter(s, ST_COMMAND);
@@ -315,7 +326,8 @@ submit(struct session *s)
 	struct m_submit m = { .txn = t->number,
 		.body_kind = kind_of(t),
 		.in_file = t->in_file,
-		.has_id = t->header.count[HEADER_MESSAGE_ID] > 0 };
+		.has_id = t->header.count[HEADER_MESSAGE_ID] > 0,
+		.own_author = t->own_author };
 	unsigned char digest[DIGEST_LEN];
 
 	if (t->digest != NULL) {
@@ -339,6 +351,24 @@ submit(struct session *s)
 		session_enter(s, ST_SUBMIT_WAIT);
 }
 
+/* All has come, and is known: keep it. */
+static void
+store(struct session *s)
+{
+	struct txn *t = &s->txn;
+
+	if (t->refuse == R_DATA_GO && !t->in_file &&
+	    t->out.len > BODY_INLINE_MAX) {
+		smtp_data_ask_file(s);
+		if (t->refuse == R_DATA_GO)
+			return;
+	}
+	if (t->refuse != R_DATA_GO)
+		smtp_data_say_refused(s);
+	else
+		submit(s);
+}
+
 void
 smtp_data_finish(struct session *s)
 {
@@ -349,14 +379,8 @@ smtp_data_finish(struct session *s)
 		header_finish(&t->header, &t->out);
 		judge(s);
 	}
-	if (t->refuse != R_DATA_GO)
-		smtp_data_say_refused(s);
-	else if (!t->in_file && t->out.len > BODY_INLINE_MAX) {
-		smtp_data_ask_file(s);
-		if (t->refuse != R_DATA_GO)
-			smtp_data_say_refused(s);
-	} else
-		submit(s);
+	if (!smtp_headers_wait(s))
+		store(s);
 }
 
 size_t
@@ -380,29 +404,21 @@ smtp_data_input(struct session *s, const void *p, size_t len)
 
 	if (t->dots.done)
 		smtp_data_finish(s);
-	else if (!t->in_file && t->out.len > BODY_INLINE_MAX)
+	else if (!smtp_headers_wait(s) && t->headers_known && !t->in_file &&
+	    t->out.len > BODY_INLINE_MAX)
 		smtp_data_ask_file(s);
 	return n;
 }
 
-/* After an answer of queue in the middle of the message. */
-static void
-go_on(struct session *s)
+void
+smtp_data_go_on(struct session *s)
 {
-	if (s->txn.bdat)
+	if (s->txn.complete)
+		store(s);
+	else if (s->txn.bdat)
 		smtp_bdat_go(s);
 	else
 		session_enter(s, ST_DATA);
-}
-
-static void
-refuse_and_go_on(struct session *s, enum smtp_reply why)
-{
-	smtp_data_refuse(&s->txn, why);
-	if (s->txn.complete)
-		smtp_data_say_refused(s);
-	else
-		go_on(s);
 }
 
 void
@@ -414,10 +430,7 @@ smtp_data_file(struct session *s, const struct m_txn *m)
 		return;
 	t->in_file = true;
 	flush_file(s);
-	if (t->complete)
-		submit(s);
-	else
-		go_on(s);
+	smtp_data_go_on(s);
 }
 
 /* Queue has no file for the body: the transaction is over with its reply, the
@@ -430,7 +443,8 @@ smtp_data_no_file(struct session *s, const struct m_submitted *m)
 	if (m->txn != t->number)
 		return;
 	t->qid = 0; /* nothing is left to abort */
-	refuse_and_go_on(s, (enum smtp_reply)m->reply);
+	smtp_data_refuse(t, (enum smtp_reply)m->reply);
+	smtp_data_go_on(s);
 }
 
 void
@@ -457,7 +471,8 @@ smtp_data_queue_gone(struct session *s)
 	switch (s->state) {
 	case ST_DATA_WAIT:
 		if (t->bdat) {
-			refuse_and_go_on(s, R_QUEUE_DOWN);
+			smtp_data_refuse(t, R_QUEUE_DOWN);
+			smtp_data_go_on(s);
 			break;
 		}
 		/* fall through */
@@ -468,10 +483,12 @@ smtp_data_queue_gone(struct session *s)
 		break;
 	case ST_DATA:
 	case ST_CHUNK:
+	case ST_HEADERS_WAIT:
 		smtp_data_refuse(t, R_QUEUE_DOWN);
 		break;
 	case ST_FILE_WAIT:
-		refuse_and_go_on(s, R_QUEUE_DOWN);
+		smtp_data_refuse(t, R_QUEUE_DOWN);
+		smtp_data_go_on(s);
 		break;
 	default:
 		break; /* DATA or BDAT will be refused */

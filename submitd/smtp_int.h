@@ -2,6 +2,7 @@
 #ifndef SUBMITD_SMTP_INT_H
 #define SUBMITD_SMTP_INT_H
 
+#include "authors.h"
 #include "digest.h"
 #include "dotline.h"
 #include "header.h"
@@ -24,6 +25,7 @@
  *	ST_DATA_WAIT	queue: may the message come
  *	ST_DATA		the message
  *	ST_CHUNK	bytes of BDAT, perhaps to be dropped
+ *	ST_HEADERS_WAIT	auth: may the header name these authors
  *	ST_FILE_WAIT	queue: a file for a large body
  *	ST_SUBMIT_WAIT	queue: the message is on disk
  *	ST_CLOSED	nothing more
@@ -40,6 +42,7 @@ enum state {
 	ST_DATA_WAIT,
 	ST_DATA,
 	ST_CHUNK,
+	ST_HEADERS_WAIT,
 	ST_FILE_WAIT,
 	ST_SUBMIT_WAIT,
 	ST_CLOSED
@@ -54,9 +57,11 @@ struct txn {
 	uint32_t rcpts;  /* accepted ones */
 	uint8_t body;    /* enum body_kind, as declared */
 	uint8_t priority;
-	bool has_priority; /* it was asked for */
-	bool utf8;         /* SMTPUTF8 was asked for */
-	bool lost;         /* queue forgot it */
+	bool has_priority;   /* it was asked for */
+	bool utf8;           /* SMTPUTF8 was asked for */
+	bool lost;           /* queue forgot it */
+	uint8_t from_header; /* enum policy_from_header */
+	char *from;          /* the sender, a str */
 
 	/* while the message comes */
 	bool bdat; /* in chunks: one has come */
@@ -70,10 +75,17 @@ struct txn {
 	bool in_file;
 	bool eightbit;
 	bool bare_header; /* of BODY_BINARYMIME: what no header may hold */
-	bool complete;    /* all of it has come */
-	bool told;        /* the client, that it is refused */
+	struct authors authors;
+	size_t header_end;  /* in out, until headers_known */
+	bool headers_known; /* nothing is demanded of its authors, or allowed */
+	bool own_author;    /* all are the sender */
+	bool complete;      /* all of the message has come */
+	bool told;          /* the client, that it is refused */
 	enum smtp_reply refuse; /* R_DATA_GO: nothing against it so far */
-	char *refuse_text; /* the argument of its reply, a str; NULL: a size */
+	/* the arguments of its reply, strs (NULL: a size); or with a code all of
+	 * it, with its enhanced code in refuse_more */
+	char *refuse_text, *refuse_more;
+	uint16_t refuse_code;
 };
 
 struct session {
@@ -235,6 +247,16 @@ void smtp_auth_result(struct session *, const struct m_auth_result *);
 void smtp_verdict(struct session *, const struct m_verdict *);
 void smtp_txn_end(struct session *);
 
+/* smtp_headers.c */
+/* As header_ops has it; arg is the session. */
+bool smtp_headers_field(void *arg, const struct header_field *);
+/* The header is over: adds what names the author to its fields in out. */
+void smtp_headers_end(struct session *, struct buf *out);
+/* With the header there: true when auth is asked, and must answer first. */
+bool smtp_headers_wait(struct session *);
+void smtp_headers_verdict(struct session *, const struct m_verdict *);
+void smtp_headers_auth_gone(struct session *);
+
 /* smtp_bdat.c */
 size_t smtp_chunk_input(struct session *, const void *, size_t);
 /* Goes on with the chunk, after an answer of queue. */
@@ -253,6 +275,8 @@ void smtp_data_ask_file(struct session *);
 size_t smtp_data_feed(struct session *, const void *, size_t);
 /* All of the message has come. */
 void smtp_data_finish(struct session *);
+/* After the answer of another role in the middle of the message. */
+void smtp_data_go_on(struct session *);
 void smtp_data_ready(struct session *, const struct m_data_ready *);
 size_t smtp_data_input(struct session *, const void *, size_t);
 void smtp_data_file(struct session *, const struct m_txn *);

@@ -22,7 +22,10 @@ smtp_txn_end(struct session *s)
 	header_clear(&t->header);
 	digest_free(&t->digest);
 	buf_clear(&t->out);
+	authors_clear(&t->authors);
+	free(t->from);
 	free(t->refuse_text);
+	free(t->refuse_more);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -50,6 +53,7 @@ ask_mail(struct session *s, const char *from, const struct mail_args *args)
 		s->txns = 1; /* 0 means: no transaction */
 	m.txn = s->txns;
 	s->txn.number = m.txn;
+	str_set(&s->txn.from, from);
 	s->txn.body = args->opt.body;
 	s->txn.utf8 = args->opt.utf8;
 	s->txn.priority = args->opt.priority;
@@ -169,7 +173,7 @@ say_verdict(struct session *s, const struct m_verdict *m)
 		say_priority(s, m->priority);
 	else if (code == 0) {
 		code = smtp_reply_code((enum smtp_reply)m->reply);
-		session_reply(s, (enum smtp_reply)m->reply, m->text, NULL);
+		session_reply(s, (enum smtp_reply)m->reply, m->text, m->more);
 	} else
 		session_custom(s, code, m->esc, m->text);
 	if (code >= 500)
@@ -179,10 +183,12 @@ say_verdict(struct session *s, const struct m_verdict *m)
 void
 smtp_verdict(struct session *s, const struct m_verdict *m)
 {
-	if (m->txn != s->txn.number)
+	if (m->txn != s->txn.number || m->on == VERDICT_HEADERS)
 		return;
 	if (m->allow && m->user[0] != '\0')
 		str_set(&s->user, m->user);
+	if (m->on == VERDICT_MAIL)
+		s->txn.from_header = m->headers;
 	if (m->on == VERDICT_RCPT)
 		s->txn.rcpts += m->allow;
 	else if (!m->allow)

@@ -162,8 +162,8 @@ X(R_LONG_LINE, 550, "5.6.0", "The message has a line of more than 998 bytes; let
 X(R_HEADER_TOO_BIG, 554, "5.6.0", "The header of the message is larger than the limit of %s bytes") \
 X(R_HEADER_BROKEN, 554, "5.6.0", "The header of the message has a line that is no field; an empty line must end the header") \
 X(R_HOPS, 554, "5.4.6", "The message has passed too many servers; it goes around in a loop") \
-X(R_FROM_NOT_OWNED, 550, "5.7.1", "You may not write <%s> in the From field; choose one of your own addresses or ask your administrator") \
-X(R_FROM_SYNTAX, 554, "5.6.0", "The %s field of the message is missing or is not valid") \
+X(R_AUTHOR_NOT_OWNED, 550, "5.7.1", "You may not write %s; your account may use %s; choose that in your mail program or ask your administrator") \
+X(R_AUTHOR_FIELD, 550, "5.6.0", "The %s field of the message %s; it must tell whose mail this is") \
 \
 /* Trouble of ours: the client keeps the message and tries again */ \
 X(R_TEMP, 451, "4.3.0", "Temporary failure here; try again in a few minutes") \

@@ -104,7 +104,7 @@ takes_message(enum state st)
 /*
  * A message has a credit of time that its bytes earn, at the lowest rate: what
  * comes faster saves up to data_timeout, for a pause. It stands still while
- * queue is waited for, and between the chunks of BDAT.
+ * queue or auth is waited for, and between the chunks of BDAT.
  */
 static void
 keep_credit(struct session *s, enum state next, int64_t now)
@@ -311,7 +311,7 @@ session_awaits_answer(const struct session *s)
 {
 	return s->state == ST_FACTS || s->state == ST_AUTH_WAIT ||
 	    s->state == ST_VERDICT || s->state == ST_DATA_WAIT ||
-	    s->state == ST_FILE_WAIT || s->state == ST_SUBMIT_WAIT;
+	    s->state == ST_HEADERS_WAIT || s->state == ST_FILE_WAIT || s->state == ST_SUBMIT_WAIT;
 }
 
 static void
@@ -523,6 +523,8 @@ session_from_auth(struct session *s, enum msg_type type, const union msg *m)
 		smtp_auth_result(s, &m->auth_result);
 	else if (type == M_VERDICT && s->state == ST_VERDICT)
 		smtp_verdict(s, &m->verdict);
+	else if (type == M_VERDICT && s->state == ST_HEADERS_WAIT)
+		smtp_headers_verdict(s, &m->verdict);
 }
 
 void
@@ -552,6 +554,10 @@ session_auth_gone(struct session *s)
 	case ST_FILE_WAIT:
 	case ST_SUBMIT_WAIT: /* queue has the envelope: let it come */
 		s->draining = true;
+		break;
+	case ST_HEADERS_WAIT:
+		s->draining = true;
+		smtp_headers_auth_gone(s);
 		break;
 	case ST_CONNECT:
 	case ST_TLS:

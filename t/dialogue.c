@@ -30,7 +30,10 @@
  * so; "evict"; "open", "known", "stranger PROGRESS" are looked at.
  *
  * The user ann has the password "secret" and owns ann@example.org; the
- * recipient no@example.net is refused with 550 5.7.1.
+ * recipient no@example.net is refused with 550 5.7.1. "from require|sender|
+ * off" is what auth demands of the authors in the header (require, if it is
+ * not said); "auth hangs" lets it never answer about them, "auth gone" lets it
+ * die.
  */
 #include <ctype.h>
 #include <stdarg.h>
@@ -38,6 +41,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "submitd/authors.h"
 #include "submitd/mem.h"
 #include "submitd/smtp_reply.h"
 #include "submitd/smtp_session.h"
@@ -62,6 +66,8 @@ static struct play {
 	int64_t now, deadline; /* ms; deadline 0: none */
 	bool auth_down;
 	bool no_auth;
+	bool auth_hangs; /* over a header */
+	uint8_t from_header;
 	int queue;
 	char cert[64];
 	struct m_session_facts facts;
@@ -151,6 +157,8 @@ verdict(uint32_t txn, uint8_t on, uint16_t reply, const char *text)
 		.reply = reply,
 		.esc = "",
 		.text = text,
+		.more = "",
+		.headers = P.from_header,
 		.user = P.user[0] != '\0' ? P.user : P.cert,
 		.priority = P.granted } };
 
@@ -228,6 +236,41 @@ auth_mail(const struct m_mail *m)
 	verdict(m->txn, VERDICT_MAIL, reply, m->from);
 }
 
+static void
+auth_headers(const struct m_headers *m)
+{
+	struct policy_author a[AUTHORS_MAX + 1];
+	union msg v = { .verdict = { .txn = m->txn, .on = VERDICT_HEADERS,
+		.allow = 1, .reply = R_DATA_GO, .esc = "", .text = "",
+		.more = "", .user = "" } };
+	int i, n = authors_read(m->authors.p, m->authors.len, a,
+	    AUTHORS_MAX + 1);
+	char text[400];
+
+	if (n < 1)
+		abort();
+	for (i = 0; i < n && v.verdict.allow; i++) {
+		if (a[i].wrong == NULL &&
+		    strcmp(a[i].address, "ann@example.org") == 0)
+			continue;
+		if (P.from_header == POLICY_FROM_SENDER) {
+			v.verdict.more = "ann@example.org";
+			continue;
+		}
+		v.verdict.allow = 0;
+		v.verdict.reply = a[i].wrong != NULL ? R_AUTHOR_FIELD
+						     : R_AUTHOR_NOT_OWNED;
+		snprintf(text, sizeof(text), "<%s> in the %s field",
+		    a[i].address, policy_author_field_name(a[i].field));
+		v.verdict.text = a[i].wrong != NULL
+		    ? policy_author_field_name(a[i].field)
+		    : text;
+		v.verdict.more =
+		    a[i].wrong != NULL ? a[i].wrong : "<ann@example.org>";
+	}
+	from_auth(M_VERDICT, &v);
+}
+
 static bool
 op_to_auth(void *arg, enum msg_type type, const void *m)
 {
@@ -239,7 +282,8 @@ op_to_auth(void *arg, enum msg_type type, const void *m)
 	case M_AUTH_START:
 	case M_AUTH_STEP:
 	case M_MAIL:
-	case M_RCPT: {
+	case M_RCPT:
+	case M_HEADERS: {
 		static unsigned char packet[PROTO_MAX];
 		size_t n = proto_pack(type, 1, m, packet, sizeof(packet));
 
@@ -263,7 +307,7 @@ answer_auth(void)
 	uint64_t sid;
 	size_t n = P.question.len;
 
-	if (n == 0 || n > sizeof(packet))
+	if (n == 0 || n > sizeof(packet) || P.auth_hangs)
 		return;
 	memcpy(packet, buf_head(&P.question), n);
 	buf_clear(&P.question);
@@ -276,6 +320,8 @@ answer_auth(void)
 	else if (type == M_MAIL) {
 		note_mail(&m.mail);
 		auth_mail(&m.mail);
+	} else if (type == M_HEADERS) {
+		auth_headers(&m.headers);
 	} else if (type == M_RCPT) {
 		note_rcpt(&m.rcpt);
 		verdict(m.rcpt.txn, VERDICT_RCPT,
@@ -487,7 +533,8 @@ run(void)
 		if (session_wants_input(P.s) && give > 0)
 			n = session_input(P.s, buf_head(&P.in), give);
 		buf_drop(&P.in, n);
-		moved = n > 0 || P.question.len > 0 || queue_asked != M_TYPE_COUNT;
+		moved = n > 0 || (P.question.len > 0 && !P.auth_hangs) ||
+		    queue_asked != M_TYPE_COUNT;
 		if (P.want_tls)
 			tls_up();
 		if (P.queue == QUEUE_DEAD)
@@ -693,8 +740,21 @@ directive(const char *d)
 {
 	const char *a;
 
-	if ((a = word(d, "auth")) != NULL)
+	if (word(d, "auth gone") != NULL) {
+		P.auth_hangs = false;
+		buf_clear(&P.question);
+		session_auth_gone(P.s);
+		run();
+	} else if (word(d, "auth hangs") != NULL)
+		P.auth_hangs = true;
+	else if (word(d, "auth") != NULL)
 		P.auth_down = true;
+	else if (word(d, "from require") != NULL)
+		P.from_header = POLICY_FROM_REQUIRE;
+	else if (word(d, "from sender") != NULL)
+		P.from_header = POLICY_FROM_SENDER;
+	else if (word(d, "from off") != NULL)
+		P.from_header = POLICY_FROM_OFF;
 	else if (word(d, "queue dead") != NULL) {
 		P.queue = QUEUE_DEAD;
 		session_queue_gone(P.s);

@@ -375,7 +375,7 @@ def map_relay_user(tap, scene):
         session.mail("bob@play.example")
         session.rcpt(BO)
         mark = scene.log.mark()
-        session.data(message("for-bob"))
+        session.data(message("for-bob", author="bob@play.example"))
         event = scene.log.wait(mark, ev="accepted")
         tap.equal(event["user"], "map:connect:127.0.0.1",
                   "map_relay_user: the name stays the entry's")

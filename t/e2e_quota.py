@@ -29,7 +29,8 @@ def send(scene, to, user="ann", password=PASSWORD, data=None, sender=FROM,
             if code != 250:
                 return code, text.decode()
         try:
-            code, text = session.data(data or message("q%d" % send.count))
+            code, text = session.data(data or message("q%d" % send.count,
+                                                       author=sender))
         except smtplib.SMTPDataError as e:
             code, text = e.args
         return code, text.decode()

@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "submitd/dotline.h"
-#include "submitd/mem.h"
+ba#include "submitd/mem.h"
 #include "submitd/smtp_reply.h"
 #include "submitd/smtp_session.h"
 
@@ -40,6 +39,7 @@ static struct {
 	uint8_t mode, declared, priority;
 	unsigned asked;
 	bool tls, closed;
+	uint8_t from_header; /* another with each MAIL */
 	int64_t now, step, due;
 	struct buf heard; /* what the client and queue hear */
 	struct buf body;
@@ -273,14 +273,27 @@ answer_auth(void)
 		m.verdict.txn = P.txn;
 		m.verdict.on = asked == M_MAIL ? VERDICT_MAIL : VERDICT_RCPT;
 		m.verdict.allow = !P.deny;
+		if (asked == M_MAIL)
+			P.from_header = (uint8_t)((P.from_header + 1) % 3);
 		m.verdict.reply = asked == M_MAIL ? R_MAIL_OK
 		    : P.deny                      ? R_RCPT_DENIED
 						  : R_RCPT_OK;
-		m.verdict.esc = m.verdict.text = "";
+		m.verdict.esc = m.verdict.text = m.verdict.more = "";
 		m.verdict.user = "ann";
+		m.verdict.headers = P.from_header;
 		m.verdict.priority = P.priority < PRIORITY_NORMAL + 3
 		    ? P.priority
 		    : PRIORITY_NORMAL + 3;
+		session_from_auth(P.s, M_VERDICT, &m);
+	} else if (asked == M_HEADERS) {
+		m.verdict.txn = P.txn;
+		m.verdict.on = VERDICT_HEADERS;
+		m.verdict.allow = P.from_header == POLICY_FROM_SENDER;
+		m.verdict.reply =
+		    m.verdict.allow ? R_DATA_GO : R_AUTHOR_NOT_OWNED;
+		m.verdict.esc = m.verdict.user = "";
+		m.verdict.text = "<x@example.org> in the From field";
+		m.verdict.more = "ann@example.org";
 		session_from_auth(P.s, M_VERDICT, &m);
 	}
 }

@@ -52,6 +52,7 @@ PURE = ("submitd/smtp_addr", "submitd/smtp_param", "submitd/smtp_reply",
         "submitd/dotline", "submitd/header", "submitd/received",
         "submitd/backoff", "submitd/dsn", "submitd/base64",
         "submitd/proxyhdr", "submitd/idn", "submitd/mailbox", "submitd/shown",
+        "submitd/authors",
         "submitd/conntable", "submitd/smtp_client", "auth/policy",
         "auth/throttle")
 IMPURE_HEADERS = ("sys/socket.h", "sys/stat.h", "sys/time.h", "sys/un.h",

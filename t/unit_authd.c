@@ -27,6 +27,7 @@
 #include "store/cert.h"
 #include "store/device.h"
 #include "submitd/authd.h"
+#include "submitd/mailbox.h"
 #include "submitd/log.h"
 #include "submitd/ruled.h"
 
@@ -487,6 +488,23 @@ rcpt(uint64_t sid, uint32_t txn, const char *to)
 	v = &next(R.front, M_VERDICT, sid)->verdict;
 	assert_int_equal(v->txn, txn);
 	assert_int_equal(v->on, VERDICT_RCPT);
+	return v;
+}
+
+/* The list of one author, as front sends it. */
+static const struct m_verdict *
+headers(uint64_t sid, uint32_t txn, const char *author)
+{
+	struct m_headers m = { .txn = txn };
+	const struct m_verdict *v;
+	char list[2 + 321] = { POLICY_AUTHOR_FROM, MAILBOX_OK };
+
+	snprintf(list + 2, sizeof(list) - 2, "%s", author);
+	m.authors = (struct blob){ list, strlen(author) + 3 };
+	ipc_send(R.front, M_HEADERS, sid, &m);
+	v = &next(R.front, M_VERDICT, sid)->verdict;
+	assert_int_equal(v->txn, txn);
+	assert_int_equal(v->on, VERDICT_HEADERS);
 	return v;
 }
 
@@ -1248,6 +1266,53 @@ senders_of_the_map(void **state)
 	assert_true(mail(SID(1), 2, "bob@example.org")->allow);
 	queued_grant(SID(1), 0, "map:connect:192.0.2.7", "map");
 	queued(M_ENVELOPE, SID(1));
+}
+
+/* Queue hears of it before front, and only of what is allowed. */
+static void
+authors_of_a_header(void **state)
+{
+	const struct m_verdict *v;
+
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	v = mail(SID(1), 1, "ann@example.org");
+	assert_true(v->allow);
+	assert_int_equal(v->headers, POLICY_FROM_REQUIRE);
+	queued(M_GRANT, SID(1));
+	assert_int_equal(queued(M_ENVELOPE, SID(1))->envelope.headers, 1);
+	v = headers(SID(1), 1, "bob@example.org");
+	assert_false(v->allow);
+	assert_int_equal(v->reply, R_AUTHOR_NOT_OWNED);
+	assert_string_equal(v->text, "<bob@example.org> in the From field");
+	assert_string_equal(v->more, "<ann@example.org>");
+	assert_int_equal(R.told.phase, DECISION_HEADERS);
+	v = headers(SID(1), 1, "ANN@example.org");
+	assert_true(v->allow);
+	assert_string_equal(v->more, "");
+	assert_int_equal(queued(M_HEADERS_OK, SID(1))->txn.txn, 1);
+	/* of no message, or of another */
+	assert_false(headers(SID(1), 2, "ann@example.org")->allow);
+	R.setup.conf.plus_addressing = true;
+	assert_true(headers(SID(1), 1, "ann+x@example.org")->allow);
+	queued(M_HEADERS_OK, SID(1));
+
+	R.setup.conf.from_header = POLICY_FROM_SENDER;
+	v = mail(SID(1), 3, "ann@example.org");
+	assert_int_equal(v->headers, POLICY_FROM_SENDER);
+	queued(M_GRANT, SID(1));
+	queued(M_ENVELOPE, SID(1));
+	v = headers(SID(1), 3, "bob@example.org");
+	assert_true(v->allow);
+	assert_string_equal(v->more, "ann@example.org");
+	queued(M_HEADERS_OK, SID(1));
+
+	R.setup.conf.from_header = POLICY_FROM_OFF;
+	v = mail(SID(1), 4, "ann@example.org");
+	assert_int_equal(v->headers, POLICY_FROM_OFF);
+	queued(M_GRANT, SID(1));
+	assert_int_equal(queued(M_ENVELOPE, SID(1))->envelope.headers, 0);
 }
 
 static void
@@ -2181,6 +2246,7 @@ main(void)
 		TEST(relay_by_the_map),
 		TEST(history_is_told),
 		TEST(features_of_a_client),
+		TEST(authors_of_a_header),
 		TEST(senders_of_the_map),
 		TEST(thrown_away_and_held),
 		TEST(queue_goes_away),

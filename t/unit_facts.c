@@ -60,6 +60,8 @@ static const struct {
 	{ POLICY_WHY_SENDER, 550 },
 	{ POLICY_WHY_SENDER_LOOKUP, 451 },
 	{ POLICY_WHY_RCPT_NO_DOMAIN, 554 },
+	{ POLICY_WHY_AUTHOR, 550 },
+	{ POLICY_WHY_AUTHOR_FIELD, 550 },
 };
 /* clang-format on */
 
@@ -153,6 +155,7 @@ static struct policy_verdict verdict;
 static void
 what_is_said(void **state)
 {
+	const struct facts_reply_args none = { "", "" };
 	struct facts_reply_said said;
 
 	(void)state;
@@ -162,27 +165,106 @@ what_is_said(void **state)
 	verdict.code = 554;
 	strcpy(verdict.esc, "5.7.26");
 	strcpy(verdict.text, "Not from here");
-	facts_said(&verdict, "", &said);
+	facts_said(&verdict, &none, &said);
 	assert_int_equal(said.code, 554);
 	assert_string_equal(said.esc, "5.7.26");
 	assert_string_equal(said.text, "Not from here");
+}
 
-	verdict.code = 0;
-	verdict.why = POLICY_WHY_SENDER;
-	facts_said(&verdict,
-	    facts_reply_arg(verdict.why, "bob@example.org", "no reason"),
-	    &said);
-	assert_int_equal(said.code, 550);
-	assert_string_equal(said.esc, "5.7.1");
-	assert_non_null(strstr(said.text, "<bob@example.org>"));
-	assert_null(strstr(said.text, "550"));
-	assert_null(strpbrk(said.text, "\r\n"));
-	assert_string_equal(
-	    facts_reply_arg(POLICY_WHY_SUSPENDED, "", "unpaid"), "unpaid");
-	assert_string_equal(facts_reply_arg(POLICY_WHY_SUSPENDED, "", ""),
-	    "no reason was given");
-	assert_string_equal(
-	    facts_reply_arg(POLICY_WHY_NOBODY, "x@y", "unpaid"), "");
+/* clang-format off */
+static const struct {
+	enum policy_why why;
+	const char *sender, *reason;
+	struct policy_author author;
+	const char *own, *a, *b;
+	int code;
+	const char *said; /* NULL: not looked at */
+} about[] = {
+	{ POLICY_WHY_SENDER, "bob@example.org", "", { 0 }, "", "bob@example.org", "", 550, "<bob@example.org>" },
+	{ POLICY_WHY_SUSPENDED, "", "unpaid", { 0 }, "", "unpaid", "", 550, "suspended: unpaid;" },
+	{ POLICY_WHY_SUSPENDED, "", "", { 0 }, "", "no reason was given", "", 550, NULL },
+	{ POLICY_WHY_NOBODY, "x@y", "unpaid", { 0 }, "a@b", "", "", 530, NULL },
+	{ POLICY_WHY_AUTHOR, "ann@x.example", "", { POLICY_AUTHOR_FROM, NULL, "boss@corp.example" }, "ann@x.example",
+	  "<boss@corp.example> in the From field", "<ann@x.example>", 550,
+	  "You may not write <boss@corp.example> in the From field; your account may use <ann@x.example>;" },
+	{ POLICY_WHY_AUTHOR, "", "", { POLICY_AUTHOR_RESENT_SENDER, NULL, "b@c.example" }, "@x.example",
+	  "<b@c.example> in the Resent-Sender field", "any address of x.example", 550, NULL },
+	{ POLICY_WHY_AUTHOR, "", "", { POLICY_AUTHOR_SENDER, NULL, "b@c.example" }, "",
+	  "<b@c.example> in the Sender field", "no address yet", 550, NULL },
+	{ POLICY_WHY_AUTHOR_FIELD, "", "", { POLICY_AUTHOR_FROM, "has a blank in an address", "" }, "ann@x.example",
+	  "From", "has a blank in an address", 550, "The From field of the message has a blank in an address;" },
+};
+/* clang-format on */
+
+static void
+what_replies_name(void **state)
+{
+	struct facts_reply_args args;
+	struct facts_reply_said said;
+
+	(void)state;
+	for (size_t i = 0; i < N(about); i++) {
+		const struct facts_about f = { about[i].sender,
+			about[i].reason, &about[i].author, about[i].own };
+
+		memset(&verdict, 0, sizeof(verdict));
+		verdict.decision = POLICY_REFUSE_PERM;
+		verdict.why = about[i].why;
+		facts_reply_args(about[i].why, &f, &args);
+		facts_said(&verdict, &args, &said);
+		if (strcmp(args.a, about[i].a) != 0 ||
+		    strcmp(args.b, about[i].b) != 0)
+			fail_msg("%zu: \"%s\" \"%s\"", i, args.a, args.b);
+		if (said.code != about[i].code ||
+		    strpbrk(said.text, "\r\n") != NULL ||
+		    strstr(said.text, "550") != NULL)
+			fail_msg("%zu: %d %s", i, said.code, said.text);
+		if (about[i].said != NULL &&
+		    strstr(said.text, about[i].said) == NULL)
+			fail_msg("%zu: %s", i, said.text);
+	}
+}
+
+/* The sender of the envelope, or else an address that is one. */
+static void
+new_senders(void **state)
+{
+	static const struct {
+		const char *sender, *own, *want, *text;
+	} rows[] = {
+		{ "ann@x.example", "zoe@x.example", "ann@x.example",
+		    "Sender: ann@x.example" },
+		{ "", "zoe@x.example", "zoe@x.example",
+		    "Sender: zoe@x.example" },
+		{ "", "@x.example", "", "" },
+		{ "", "*", "", "" },
+		{ "", "", "", "" },
+	};
+	char text[400];
+
+	(void)state;
+	for (size_t i = 0; i < N(rows); i++) {
+		assert_string_equal(
+		    facts_new_sender(rows[i].sender, rows[i].own),
+		    rows[i].want);
+		facts_sender_text(
+		    rows[i].sender, rows[i].own, text, sizeof(text));
+		assert_string_equal(text, rows[i].text);
+	}
+}
+
+static void
+what_headers_must_say(void **state)
+{
+	const struct policy_options map =
+	    facts_options("ann", POLICY_FROM_SENDER);
+	const struct policy_options none =
+	    facts_options("", POLICY_FROM_SENDER);
+
+	(void)state;
+	assert_int_equal(facts_from_header(&none, "bo"), POLICY_FROM_SENDER);
+	assert_int_equal(facts_from_header(&none, NULL), POLICY_FROM_OFF);
+	assert_int_equal(facts_from_header(&map, NULL), POLICY_FROM_SENDER);
 }
 
 static void
@@ -233,6 +315,9 @@ main(void)
 		cmocka_unit_test(replies_to_verdicts),
 		cmocka_unit_test(letters_of_srv_features),
 		cmocka_unit_test(what_is_said),
+		cmocka_unit_test(what_replies_name),
+		cmocka_unit_test(new_senders),
+		cmocka_unit_test(what_headers_must_say),
 		cmocka_unit_test(a_login_is_needed),
 		cmocka_unit_test(a_login_is_forbidden),
 	};

@@ -546,6 +546,59 @@ test_eightbit(void **state)
 	assert_int_equal(job(0)->kind, BODY_8BITMIME);
 }
 
+/* Auth asks for a look at the header: who has no word of it sends nothing. */
+static void
+test_headers(void **state)
+{
+	static const struct {
+		const char *from;
+		uint8_t check, own;
+		uint32_t ok; /* for this transaction */
+		bool accepted;
+	} rows[] = {
+		{ ANN, 0, 0, 0, true },
+		{ ANN, 1, 0, 0, false },
+		{ ANN, 1, 1, 0, true },
+		{ "", 1, 1, 0, false }, /* nobody's own */
+		{ ANN, 1, 0, 1, true },
+		{ "", 1, 0, 1, true },
+		{ ANN, 1, 0, 2, false }, /* of another message */
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t sid = RIG_SID(i + 1);
+		const struct m_envelope e = { .txn = 1,
+			.from = rows[i].from,
+			.headers = rows[i].check };
+		const struct m_envelope_rcpt to = { .txn = 1,
+			.to = BO,
+			.note = "" };
+		const struct m_txn ok = { .txn = rows[i].ok };
+		const struct m_submit m = { .txn = 1,
+			.size = 3,
+			.own_author = rows[i].own,
+			.body = { "x\r\n", 3 } };
+		unsigned n = rig.nsubmitted, accepted = rig.naccepted;
+
+		rig_grant(&rig, sid, "ann");
+		ipc_send(rig.auth, M_ENVELOPE, sid, &e);
+		rig.allowed[sid % RIG_SESSIONS].sid = sid;
+		rig.allowed[sid % RIG_SESSIONS].txn = 1;
+		rig.allowed[sid % RIG_SESSIONS].rcpts = 0;
+		rig_envelope_rcpt(&rig, sid, &to);
+		rig_data_open(&rig, sid, 1);
+		if (rows[i].ok != 0)
+			ipc_send(rig.auth, M_HEADERS_OK, sid, &ok);
+		ipc_send(rig.front, M_SUBMIT, sid, &m);
+		rig_wait(&rig, &rig.nsubmitted, n + 1);
+		if ((rig.naccepted > accepted) != rows[i].accepted)
+			fail_msg("row %zu", i);
+		if (!rows[i].accepted)
+			assert_int_equal(rig.submitted.reply, R_TEMP);
+	}
+}
+
 /* ---- the same mail again ---- */
 
 static const unsigned char digest_a[DIGEST_LEN] = "a",
@@ -1682,6 +1735,7 @@ main(void)
 		T(test_abort),
 		T(test_body_file_twice),
 		T(test_eightbit),
+		T(test_headers),
 		T(test_again),
 		T(test_again_whenever),
 		T(test_again_after_failure),

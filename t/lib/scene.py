@@ -27,9 +27,9 @@ BODY = ("Hello Bo,\r\n"
         "Ann\r\n").encode("utf-8")
 
 
-def message(token, body=BODY, more=""):
+def message(token, body=BODY, more="", author="Ann <ann@play.example>"):
     """A complete message whose subject is the token."""
-    return ("From: Ann <ann@play.example>\r\n"
+    return ("From: %s\r\n"
             "To: Bo <bo@example.net>\r\n"
             "Subject: %s\r\n"
             "Date: Fri, 13 Nov 2026 12:00:00 +0100\r\n"
@@ -38,7 +38,7 @@ def message(token, body=BODY, more=""):
             "Content-Type: text/plain; charset=utf-8\r\n"
             "Content-Transfer-Encoding: 8bit\r\n"
             "%s"
-            "\r\n" % (token, token, more)).encode() + body
+            "\r\n" % (author, token, token, more)).encode() + body
 
 
 def split_trace(data):
