@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-ba#include "submitd/mem.h"
+#include "auth/policy.h"
+#include "submitd/dotline.h"
+#include "submitd/mem.h"
 #include "submitd/smtp_reply.h"
 #include "submitd/smtp_session.h"
 

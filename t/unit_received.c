@@ -33,19 +33,19 @@ static const struct {
 	{ "SMTPUTF8 without login",
 	  { .ehlo = "laptop", .host = "mail.example.org", .id = "1", .date = DATE,
 	    .esmtp = true, .tls = true, .utf8 = true },
-	  "Received: from laptop by mail.example.org with UTF8SMTPS id 1;\r\n"
+	  "Received: from unknown by mail.example.org with UTF8SMTPS id 1;\r\n"
 	  "\t" DATE "\r\n" },
 	{ "priority (RFC 6710)",
 	  { .ehlo = "laptop", .host = "h.example", .id = "1", .date = DATE,
 	    .esmtp = true, .tls = true, .auth = true, .priority = "-9",
 	    .tls_cipher = "TLS_AES_256_GCM_SHA384" },
-	  "Received: from laptop by h.example with ESMTPSA id 1\r\n"
+	  "Received: from unknown by h.example with ESMTPSA id 1\r\n"
 	  "\ttls TLS_AES_256_GCM_SHA384 PRIORITY -9;\r\n"
 	  "\t" DATE "\r\n" },
 	{ "priority without TLS",
 	  { .ehlo = "laptop", .host = "h.example", .id = "1", .date = DATE,
 	    .esmtp = true, .priority = "0" },
-	  "Received: from laptop by h.example with ESMTP id 1 PRIORITY 0;\r\n"
+	  "Received: from unknown by h.example with ESMTP id 1 PRIORITY 0;\r\n"
 	  "\t" DATE "\r\n" },
 	{ "without login",
 	  { .ehlo = "laptop", .host = "mail.example.org", .id = "1", .date = DATE,
