@@ -7,12 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "logsock.h"
+
 enum { LINE_MAX_LEN = 2000 };
 
 static const char *log_role = "-";
 static int log_max = LOG_INFO;
 static int log_stderr = 1;
 static pid_t log_pid;
+static char signal_head[64]; /* of lines that signal handlers write */
 
 struct line {
 	char *out;
@@ -26,8 +29,10 @@ log_open(const char *role, int to_stderr, int max_level)
 	log_stderr = to_stderr;
 	log_max = max_level;
 	log_pid = getpid();
+	snprintf(signal_head, sizeof(signal_head), "%s[%d]: warning: ", role,
+	    (int)log_pid);
 	if (!to_stderr) /* now: a later chroot has no /dev/log */
-		openlog("submitd", LOG_PID | LOG_NDELAY, LOG_MAIL);
+		logsock_use(logsock_connect());
 }
 
 void
@@ -192,7 +197,7 @@ emit(int level, char *line, size_t len)
 	int n;
 
 	if (!log_stderr) {
-		syslog(level, "%s", line);
+		logsock_send(level, line);
 		return;
 	}
 	n = snprintf(all, sizeof(all), "%s[%d]: %s%.*s\n", log_role,
@@ -216,6 +221,25 @@ log_event(
 	n = vformat(line, sizeof(line), sid, qid, ev, fmt, &ap);
 	va_end(ap);
 	emit(level, line, n);
+}
+
+void
+log_signal(const char *line, size_t len)
+{
+	char all[sizeof(signal_head) + 512];
+	size_t n = strlen(signal_head);
+
+	if (!log_stderr) {
+		logsock_send_raw(line, len);
+		return;
+	}
+	if (len > sizeof(all) - n - 1)
+		len = sizeof(all) - n - 1;
+	memcpy(all, signal_head, n);
+	memcpy(all + n, line, len);
+	all[n + len] = '\n';
+	if (write(STDERR_FILENO, all, n + len + 1) == -1)
+		return;
 }
 
 void

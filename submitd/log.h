@@ -32,6 +32,9 @@ void log_event(int level, uint64_t sid, uint64_t qid, const char *ev,
 #define log_info(ev, ...) log_event(LOG_INFO, 0, 0, ev, __VA_ARGS__)
 #define log_debug(ev, ...) log_event(LOG_DEBUG, 0, 0, ev, __VA_ARGS__)
 
+/* For signal handlers: a warning, complete and escaped by the caller. */
+void log_signal(const char *line, size_t len);
+
 /* Logs ev=fatal with the text and ends the process with exit status code. */
 void log_fatal(int code, const char *fmt, ...)
     __attribute__((format(printf, 2, 3), noreturn));

@@ -24,7 +24,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <syslog.h>
 #include <unistd.h>
 
 #include "auth/pam.h"
@@ -116,7 +115,6 @@ child_begin(int in, int out)
 		sigaction(sig, &dfl, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	closelog(); /* modules use syslog(3), too */
 	in = fcntl(in != -1 ? in : null, F_DUPFD, OUT_FD + 1);
 	out = fcntl(out, F_DUPFD, OUT_FD + 1);
 	if (dup2(in, STDIN_FILENO) == -1 || dup2(null, STDOUT_FILENO) == -1 ||

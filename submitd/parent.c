@@ -27,6 +27,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "logsock.h"
 
 enum {
 	HEALTHY_MS = 10 * 1000,   /* after it a death counts as the first */
@@ -152,12 +153,14 @@ on_gone(struct ipc *i, const char *why)
 static void on_ready(struct ipc *, const struct ipc_in *);
 static void on_refused(struct ipc *, const struct ipc_in *);
 static void on_repair(struct ipc *, const struct ipc_in *);
+static void on_log_lost(struct ipc *, const struct ipc_in *);
 
 static const struct ipc_rule rules[] = {
 	{ M_READY, on_ready },
 	{ M_REFUSED, on_refused },
 	{ M_REPAIR, on_repair },
 	{ M_REHASH, parent_rehash_take },
+	{ M_LOG_LOST, on_log_lost },
 	{ 0, NULL },
 };
 
@@ -561,6 +564,20 @@ on_repair(struct ipc *i, const struct ipc_in *in)
 {
 	(void)i, (void)in;
 	parent_run_store();
+}
+
+/* A role can't reach the log daemon any more; silent while nobody is there:
+ * it asks again. */
+static void
+on_log_lost(struct ipc *i, const struct ipc_in *in)
+{
+	int fd = logsock_connect();
+
+	(void)in;
+	if (fd == -1)
+		return;
+	ipc_send_fd(i, M_LOG, 0, NULL, fd);
+	close(fd);
 }
 
 static void

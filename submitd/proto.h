@@ -64,12 +64,14 @@ enum msg_type {
 	M_START,  /* all is given: go (queue, resolver: also after a reload) */
 	M_DRAIN,  /* finish what runs, take nothing new, leave */
 	M_ROLE,	  /* to queue, for `submitctl status`: a role came or went */
+	M_LOG,	  /* a socket to the log daemon, after M_LOG_LOST */
 
 	/* role to parent */
 	M_READY,   /* locked in and serving */
 	M_REFUSED, /* cannot serve with what was given */
 	M_REPAIR,  /* auth: users.db has a hot journal */
 	M_REHASH,  /* auth: a password has old records; then to store */
+	M_LOG_LOST, /* the log daemon was restarted: answer M_LOG */
 
 	/* front to auth */
 	M_SESSION,

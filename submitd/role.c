@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "log.h"
+#include "logsock.h"
 
 enum { PARENT_FD = 3, PEERS_AT_START = 256, PEM_FILE_MAX = 8 * 1024 * 1024 };
 
@@ -200,6 +201,22 @@ on_conf(struct ipc *p, const struct ipc_in *in)
 	ipc_send(p, M_READY, 0, NULL);
 }
 
+/* The log daemon was restarted: its socket is out of our reach. */
+static void
+ask_for_log(void)
+{
+	if (setup.parent != NULL)
+		ipc_send(setup.parent, M_LOG_LOST, 0, NULL);
+}
+
+static void
+on_log(struct ipc *p, const struct ipc_in *in)
+{
+	(void)p;
+	if (in->fd != -1)
+		logsock_use(in->fd);
+}
+
 static void
 on_other(struct ipc *p, const struct ipc_in *in)
 {
@@ -226,6 +243,7 @@ static const struct ipc_rule rules[] = {
 	{ M_ROLE, on_other },
 	{ M_TABLE, on_other },
 	{ M_REHASH, on_other },
+	{ M_LOG, on_log },
 	{ 0, NULL },
 };
 
@@ -291,6 +309,7 @@ role_main(const struct role_ops *o)
 		ipc_flush_wait(setup.parent);
 		return EX_CONFIG;
 	}
+	logsock_set_lost(ask_for_log);
 	ipc_send(setup.parent, M_READY, 0, NULL);
 	event_base_dispatch(setup.base);
 	return 0;

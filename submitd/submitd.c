@@ -33,6 +33,19 @@ usage(void)
 	exit(EX_USAGE);
 }
 
+/* Nothing of a terminal, or of whatever parent inherited, stays with a role. */
+static void
+drop_descriptors(bool keep_stderr)
+{
+	int null = open("/dev/null", O_RDWR);
+
+	if (null == -1 || dup2(null, STDIN_FILENO) == -1 ||
+	    dup2(null, STDOUT_FILENO) == -1 ||
+	    (!keep_stderr && dup2(null, STDERR_FILENO) == -1))
+		exit(EX_OSERR);
+	close_range(4, ~0U, 0); /* 3 is parent's */
+}
+
 static int
 run_role(const char *name, bool to_stderr)
 {
@@ -53,6 +66,7 @@ run_role(const char *name, bool to_stderr)
 		fprintf(stderr, "submitd: -x is for submitd's own use\n");
 		return EX_USAGE;
 	}
+	drop_descriptors(to_stderr);
 	log_open(role_name(role), to_stderr, LOG_INFO);
 	return role_main(all[role]);
 }

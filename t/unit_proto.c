@@ -293,7 +293,7 @@ static void
 test_descriptors(void **state)
 {
 	static const enum msg_type with[] = { M_PEM, M_LISTEN, M_TABLE,
-		M_PEER, M_BODY_FD, M_JOB_BODY };
+		M_PEER, M_LOG, M_BODY_FD, M_JOB_BODY };
 	unsigned n = 0;
 	size_t i;
 	int t;
