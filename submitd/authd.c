@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/scram.h"
 #include "authd.h"
 #include "facts.h"
 #include "log.h"
@@ -1017,6 +1018,8 @@ auth_preload(struct role_setup *s, char *err, size_t errlen)
 	A.wants_sha1 = cfg.sha1;
 	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		snprintf(err, errlen, "no random numbers");
+	else if (scram_preload() == -1)
+		snprintf(err, errlen, "OpenSSL can't be used");
 	else if ((A.cache = passcache_new(random, PASSCACHE_MAX)) == NULL)
 		snprintf(err, errlen, "no memory");
 	else if (sasl_global_init(&cfg, err, errlen) == 0)
@@ -1054,7 +1057,6 @@ auth_drain(struct role_setup *s)
 
 const struct role_ops auth_ops = {
 	.role = ROLE_AUTH,
-	.box = { .no_new_process = true },
 	.preload = auth_preload,
 	.start = auth_start,
 	.peer = auth_peer,

@@ -41,6 +41,7 @@ struct key {
 };
 
 enum { FILE_LIMIT = 1024 * 1024 }; /* bytes of a configuration */
+enum { PORT_DNS = 53, PORT_IMPLICIT = 465, PORT_STARTTLS = 587 };
 enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 #define DAY ((int64_t)24 * HOUR)
 #define KIB ((int64_t)1024)
@@ -778,6 +779,27 @@ conf_set_pairs(
 		p = value + strlen(value) + 1;
 	}
 	return 0;
+}
+
+uint16_t
+conf_smarthost_port(const struct conf *c)
+{
+	if (c->smarthost_port != 0)
+		return (uint16_t)c->smarthost_port;
+	return c->smarthost_tls == SMARTHOST_IMPLICIT ? PORT_IMPLICIT
+						      : PORT_STARTTLS;
+}
+
+uint16_t
+conf_resolver_port(const struct conf *c)
+{
+	const char *at = strchr(c->resolver, '@');
+	int64_t port;
+
+	if (at == NULL || parse_number(T_INT, at + 1, &port) == -1 ||
+	    port < 1 || port > 65535)
+		return PORT_DNS;
+	return (uint16_t)port;
 }
 
 char *

@@ -27,6 +27,9 @@ enum password_backend { BACKEND_STORE, BACKEND_PAM, BACKEND_SASLAUTHD };
 enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 enum long_lines { LONG_LINES_ACCEPT, LONG_LINES_REJECT };
 
+/* What front may add to a message of max_message_size. */
+enum { CONF_HEADER_SLACK = 64 * 1024 };
+
 struct conf {
 	/* who we are, where we listen */
 	char *hostname;		   /* default: this machine's name */
@@ -160,6 +163,10 @@ char *conf_cert_path(const struct conf *, const char *file);
  * 0 or -1. */
 int conf_split_listen(const char *text, char *host, size_t hostlen,
     uint16_t *port);
+
+/* The TCP port of the smarthost, and of the DNS servers. */
+uint16_t conf_smarthost_port(const struct conf *);
+uint16_t conf_resolver_port(const struct conf *);
 
 /* Line of the file that set key last; 0 if the default holds. */
 int conf_line(const char *key);

@@ -677,7 +677,6 @@ front_preload(struct role_setup *s, char *err, size_t errlen)
 {
 	F.setup = s;
 	limit_send_buffers(s);
-	tzset(); /* the zone's file is out of reach later */
 	take_conf(&s->conf);
 	F.tls = tls_server_new(
 	    &s->pem[PEM_SERVER_CERT], &s->pem[PEM_SERVER_KEY], err, errlen);
@@ -757,7 +756,6 @@ front_drain(struct role_setup *s)
 
 const struct role_ops front_ops = {
 	.role = ROLE_FRONT,
-	.box = { .chroot = true, .no_new_process = true },
 	.preload = front_preload,
 	.start = front_start,
 	.peer = front_peer,

@@ -25,9 +25,12 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "callfilter.h"
 #include "clock.h"
+#include "landlock.h"
 #include "log.h"
 #include "logsock.h"
+#include "sandbox.h"
 
 enum {
 	HEALTHY_MS = 10 * 1000,   /* after it a death counts as the first */
@@ -118,8 +121,10 @@ run_role(const struct proc *p, int fd)
 		NULL };
 	char *env[4] = { NULL };
 	int n = 0;
-	static const char *const kept[] = {
-		"TZ=", "ASAN_OPTIONS=", "UBSAN_OPTIONS="
+	static const char *const kept[] = { "TZ=",
+#ifdef SANITIZED
+		"ASAN_OPTIONS=", "UBSAN_OPTIONS="
+#endif
 	};
 	size_t i, j;
 	sigset_t none;
@@ -580,6 +585,15 @@ on_log_lost(struct ipc *i, const struct ipc_in *in)
 	close(fd);
 }
 
+/* What a filter killed can't say so itself, or would lie. */
+static void
+log_violation(const struct proc *p)
+{
+	log_warn("sandbox", "role=%s instance=%u pid=%d action=%s error=%s",
+	    role_name(p->role), p->instance, (int)p->pid, "killed",
+	    "made a system call that its role never makes");
+}
+
 static void
 log_death(const struct proc *p, int status)
 {
@@ -590,6 +604,8 @@ log_death(const struct proc *p, int status)
 	    "role=%s instance=%u pid=%d state=gone %s=%d", role_name(p->role),
 	    p->instance, (int)p->pid, WIFSIGNALED(status) ? "signal" : "exit",
 	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		log_violation(p);
 }
 
 static void
@@ -713,6 +729,26 @@ close_all(void)
 	unlink(P.given->conf.control_socket);
 }
 
+/* What holds the roles, for whoever wonders later. */
+static void
+note_start(void)
+{
+	int abi = landlock_abi();
+
+	log_info("start", "version=%s landlock=%d seccomp=%s", PACKAGE_VERSION,
+	    abi, callfilter_is_built_in() ? "yes" : "no");
+	if (abi == 0)
+		log_warn("sandbox", "note=%s",
+		    "this kernel has no Landlock: files are guarded by users "
+		    "only");
+	if (!callfilter_is_built_in())
+		log_warn("sandbox", "note=%s",
+		    "built without system-call filters: not for use");
+	if (geteuid() != 0)
+		log_info(
+		    "start", "note=%s", "not root: all roles share this user");
+}
+
 int
 parent_main(const struct parent_options *opt)
 {
@@ -729,9 +765,7 @@ parent_main(const struct parent_options *opt)
 	}
 	log_open(
 	    "parent", opt->log_to_stderr, log_level(P.given->conf.log_level));
-	if (geteuid() != 0)
-		log_info(
-		    "start", "note=%s", "not root: all roles share this user");
+	note_start();
 	P.base = event_base_new();
 	if (P.base == NULL || watch_signals() == -1 ||
 	    getrandom(&P.next_instance, sizeof(P.next_instance), 0) == -1) {
@@ -741,6 +775,7 @@ parent_main(const struct parent_options *opt)
 	P.map.timer =
 	    event_new(P.base, -1, EV_TIMEOUT, parent_map_on_timer, NULL);
 	parent_map_watch();
+	parent_dns_watch();
 	start_proc(new_proc(ROLE_STORE, NULL));
 	start_proc(new_proc(ROLE_QUEUE, NULL));
 	start_proc(new_proc(ROLE_RESOLVER, NULL));

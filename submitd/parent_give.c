@@ -53,14 +53,12 @@ give_big_pem(const struct proc *p, enum pem_kind kind, const struct buf *b)
 		close(fd);
 }
 
-static void
-give_pem(const struct proc *p, enum pem_kind kind)
+void
+parent_give_bytes(
+    const struct proc *p, enum pem_kind kind, const struct buf *b)
 {
-	const struct buf *b = &given_of(p)->pem[kind];
 	struct m_pem m = { .kind = (uint8_t)kind };
 
-	if (b->len == 0)
-		return;
 	if (b->len > PEM_BY_MESSAGE_MAX) {
 		give_big_pem(p, kind, b);
 		return;
@@ -68,6 +66,15 @@ give_pem(const struct proc *p, enum pem_kind kind)
 	m.data.p = buf_head(b);
 	m.data.len = b->len;
 	ipc_send(p->ipc, M_PEM, 0, &m);
+}
+
+static void
+give_pem(const struct proc *p, enum pem_kind kind)
+{
+	const struct buf *b = &given_of(p)->pem[kind];
+
+	if (b->len > 0)
+		parent_give_bytes(p, kind, b);
 }
 
 static void
@@ -85,7 +92,8 @@ give_files(const struct proc *p)
 		give_pem(p, PEM_SMARTHOST_PASSWORD);
 		give_pem(p, PEM_CLIENT_CERT);
 		give_pem(p, PEM_CLIENT_KEY);
-	}
+	} else if (p->role == ROLE_RESOLVER)
+		parent_dns_give(p);
 }
 
 static void

@@ -107,6 +107,13 @@ void parent_give_news_all(void);
 void parent_table_give(struct proc *);
 /* The process is dead: what it counted is forgotten. */
 void parent_table_back(struct proc *);
+/* The bytes of a file, whole, however many. */
+void parent_give_bytes(
+    const struct proc *, enum pem_kind, const struct buf *);
+
+/* parent_dns.c: resolv.conf and hosts */
+void parent_dns_watch(void);
+void parent_dns_give(const struct proc *); /* to the resolver */
 
 /* parent_map.c: the file of the access map */
 void parent_map_read(void);

@@ -160,6 +160,8 @@ enum pem_kind {
 	PEM_SMARTHOST_CA,
 	PEM_SMARTHOST_PASSWORD, /* not PEM: the bytes of the password */
 	PEM_OAUTH_KEY, /* PEM or JSON: whose tokens auth believes */
+	PEM_RESOLV_CONF, /* the texts of /etc/resolv.conf and /etc/hosts, */
+	PEM_HOSTS,	 /* also later, when they have changed */
 	PEM_KIND_COUNT
 };
 

@@ -28,6 +28,7 @@
 #include "control.h"
 #include "log.h"
 #include "mem.h"
+#include "sandbox.h"
 
 enum {
 	LOCK_POLL_MS = 100,
@@ -597,13 +598,12 @@ queue_other(struct role_setup *s, const struct ipc_in *in)
 	(void)s;
 	if (in->type == M_TABLE)
 		queue_conns_table(self, &in->m->table, in->fd);
-	else
+	else if (in->type == M_ROLE)
 		on_role(self, &in->m->role);
 }
 
 const struct role_ops queue_ops = {
 	.role = ROLE_QUEUE,
-	.box = { .no_new_process = true },
 	.preload = queue_preload,
 	.start = queue_start,
 	.peer = queue_peer_new,

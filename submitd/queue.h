@@ -43,8 +43,7 @@ enum {
 	QUEUE_BUCKETS = 1024,       /* of the hash tables */
 	QUEUE_SESSIONS_MAX = 65536, /* of one front */
 	QUEUE_RCPTS_MAX = 100000,   /* of one envelope */
-	QUEUE_DECISIONS_MAX = 8,    /* kept of one envelope */
-	QUEUE_HEADER_SLACK = 65536  /* what front may add to a message */
+	QUEUE_DECISIONS_MAX = 8     /* kept of one envelope */
 };
 
 /* The socket pair to a front, an auth or a relay. */

@@ -576,7 +576,7 @@ is_sane(
     const struct queue *q, const struct queue_txn *t, const struct m_submit *m)
 {
 	uint64_t max =
-	    (uint64_t)q->setup->conf.max_message_size + QUEUE_HEADER_SLACK;
+	    (uint64_t)q->setup->conf.max_message_size + CONF_HEADER_SLACK;
 
 	if (m->size > max || (m->in_file != 0) != t->in_file)
 		return false;

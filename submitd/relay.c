@@ -21,8 +21,6 @@
 #include "tls.h"
 
 enum {
-	PORT_STARTTLS = 587,
-	PORT_IMPLICIT = 465,
 	/* What comes this long after a failed attempt shares its reason. */
 	DOWN_MS = 1000,
 	/* A smarthost that serves some connections but refused one more is
@@ -426,9 +424,7 @@ relay_start(struct role_setup *s, char *err, size_t errlen)
 	    s->pem[PEM_SMARTHOST_PASSWORD].len);
 	relay.base = s->base;
 	relay.host = cf->smarthost_host;
-	relay.port = (uint16_t)cf->smarthost_port;
-	if (relay.port == 0)
-		relay.port = implicit ? PORT_IMPLICIT : PORT_STARTTLS;
+	relay.port = conf_smarthost_port(cf);
 	relay.timeout_ms = cf->smarthost_timeout;
 	relay.client.helo = cf->hostname;
 	relay.client.implicit_tls = implicit;
@@ -442,7 +438,6 @@ relay_start(struct role_setup *s, char *err, size_t errlen)
 
 const struct role_ops relay_ops = {
 	.role = ROLE_RELAY,
-	.box = { .chroot = true, .no_new_process = true },
 	.preload = relay_preload,
 	.start = relay_start,
 	.peer = relay_peer,

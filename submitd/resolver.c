@@ -4,9 +4,9 @@
  *
  * libunbound runs inside our own loop (its event interface): it needs neither
  * a thread nor a child, so that nothing escapes the lock-down.  It asks the
- * servers of resolv.conf, knows the hosts file and keeps the cache.  When
- * either file changes, questions go to a new context; the old one goes once
- * its last lookup has come back.
+ * servers of resolv.conf, knows the hosts file and keeps the cache.  Parent
+ * sends the text of both, at start and when one has changed: then questions go
+ * to a new context; the old one goes once its last lookup has come back.
  *
  * Every question is answered within RESOLVER_DEADLINE.  Each kind of question
  * has its own context and its own bound: strangers whose reverse names never
@@ -14,7 +14,6 @@
  * the smarthost's name by that.
  */
 #include <sys/queue.h>
-#include <sys/stat.h>
 
 #include <arpa/inet.h>
 
@@ -28,6 +27,7 @@
 
 #include "dnsmsg.h"
 #include "log.h"
+#include "netfiles.h"
 #include "role.h"
 
 #ifndef RESOLVER_DEADLINE
@@ -39,19 +39,9 @@ enum {
 	CLIENTS_MAX = 512, /* RESOLVE_CLIENT */
 	PTRS_MAX = 5,      /* names of an address that are confirmed */
 	ADDRS_MAX = 900,   /* bytes of addresses in one answer */
-	LOOK_AGAIN = 5,    /* s between looks at resolv.conf and hosts */
 	KINDS = RESOLVE_CLIENT + 1,
 	CLASS_IN = 1
 };
-
-struct file_mark { /* to notice that a file was changed or replaced */
-	ino_t ino;
-	off_t size;
-	struct timespec mtime;
-};
-
-static const char *const files[] = { "/etc/resolv.conf", "/etc/hosts" };
-enum { FILES = sizeof(files) / sizeof(files[0]) };
 
 /* One libunbound context. */
 struct dns {
@@ -93,8 +83,7 @@ struct asker {
 
 static struct role_setup *setup;
 static struct dns *dns[KINDS]; /* by enum resolve_kind */
-static struct file_mark marks[FILES];
-static time_t looked;
+static struct buf resolv_conf, hosts; /* their text */
 static TAILQ_HEAD(, question) questions = TAILQ_HEAD_INITIALIZER(questions);
 static TAILQ_HEAD(, asker) askers = TAILQ_HEAD_INITIALIZER(askers);
 static size_t in_flight[KINDS];
@@ -149,14 +138,36 @@ set_options(struct ub_ctx *ctx)
 	return rc;
 }
 
+static void
+add_server(void *ctx, const char *addr)
+{
+	int rc = ub_ctx_set_fwd(ctx, addr);
+
+	if (rc != 0)
+		log_warn("resolver", "server=%s error=%s", addr,
+		    ub_strerror(rc));
+}
+
+static void
+add_host(void *ctx, const char *name, const char *addr)
+{
+	char record[2 * NETFILES_NAME + 16];
+
+	snprintf(record, sizeof(record), "%s %s %s", name,
+	    strchr(addr, ':') != NULL ? "AAAA" : "A", addr);
+	if (ub_ctx_set_option(ctx, "local-data:", record) != 0)
+		log_debug("resolver", "host=%s error=%s", name, "not taken");
+}
+
 /* server: "ADDR" or "ADDR@PORT"; "" means what resolv.conf says. */
 static int
 set_servers(struct ub_ctx *ctx, const char *server)
 {
 	if (server[0] != '\0')
 		return ub_ctx_set_fwd(ctx, server);
-	/* resolv.conf(5): without the file the server is this machine */
-	if (ub_ctx_resolvconf(ctx, files[0]) != 0)
+	/* resolv.conf(5): without any the server is this machine */
+	if (netfiles_servers(buf_head(&resolv_conf), resolv_conf.len,
+		add_server, ctx) == 0)
 		return ub_ctx_set_fwd(ctx, "127.0.0.1");
 	return 0;
 }
@@ -184,9 +195,7 @@ dns_open(const char *server, char *err, size_t errlen)
 		ub_ctx_delete(ctx);
 		return NULL;
 	}
-	if (ub_ctx_hosts(ctx, files[1]) != 0)
-		log_debug(
-		    "resolver", "file=%s error=%s", files[1], "cannot be read");
+	netfiles_hosts(buf_head(&hosts), hosts.len, add_host, ctx);
 	for (i = 0; i < sizeof(zones) / sizeof(zones[0]); i++)
 		ub_ctx_zone_remove(ctx, zones[i]);
 	d = xcalloc(1, sizeof(*d));
@@ -216,42 +225,17 @@ use_servers(const char *server, char *err, size_t errlen)
 	return 0;
 }
 
-static void
-take_marks(struct file_mark *m)
+/* The text that parent has sent; false: it is the same as before. */
+static bool
+take_text(struct buf *to, const struct buf *from)
 {
-	struct stat st;
-	size_t i;
-
-	memset(m, 0, FILES * sizeof(*m));
-	for (i = 0; i < FILES; i++) {
-		if (stat(files[i], &st) == -1)
-			continue;
-		m[i].ino = st.st_ino;
-		m[i].size = st.st_size;
-		m[i].mtime = st.st_mtim;
-	}
-}
-
-static void
-look_at_files(void)
-{
-	struct file_mark fresh[FILES];
-	struct timespec now;
-	char err[256];
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec - looked < LOOK_AGAIN)
-		return;
-	looked = now.tv_sec;
-	take_marks(fresh);
-	if (memcmp(fresh, marks, sizeof(marks)) == 0)
-		return;
-	memcpy(marks, fresh, sizeof(marks));
-	if (use_servers(setup->conf.resolver, err, sizeof(err)) == -1)
-		log_warn("resolver", "error=%s", err);
-	else
-		log_info("resolver", "changed=%s",
-		    "resolv.conf or hosts, read again");
+	if (to->len == from->len &&
+	    (from->len == 0 ||
+		memcmp(buf_head(to), buf_head(from), from->len) == 0))
+		return false;
+	buf_clear(to);
+	buf_add(to, buf_head(from), from->len);
+	return true;
 }
 
 /* ---- questions ---- */
@@ -529,7 +513,6 @@ on_resolve(struct ipc *asker, const struct ipc_in *in)
 
 	if (answer_at_once(asker, in, numeric, addr))
 		return;
-	look_at_files();
 	q = question_new(asker, in, numeric ? addr : name);
 	if (q->kind == RESOLVE_CLIENT) {
 		begin_client(q);
@@ -576,16 +559,41 @@ static int
 resolver_start(struct role_setup *s, char *err, size_t errlen)
 {
 	setup = s;
-	take_marks(marks);
+	take_text(&resolv_conf, &s->pem[PEM_RESOLV_CONF]);
+	take_text(&hosts, &s->pem[PEM_HOSTS]);
 	return use_servers(s->conf.resolver, err, errlen);
 }
 
+/* M_PEM */
+static void
+resolver_other(struct role_setup *s, const struct ipc_in *in)
+{
+	enum pem_kind kind = (enum pem_kind)in->m->pem.kind;
+	char err[256];
+
+	if (in->type != M_PEM ||
+	    (kind != PEM_RESOLV_CONF && kind != PEM_HOSTS) ||
+	    !take_text(kind == PEM_HOSTS ? &hosts : &resolv_conf, &s->pem[kind]))
+		return;
+	if (use_servers(s->conf.resolver, err, sizeof(err)) == -1)
+		log_warn("resolver", "error=%s", err);
+	else
+		log_info("resolver", "changed=%s",
+		    kind == PEM_HOSTS ? "/etc/hosts" : "/etc/resolv.conf");
+}
+
+/* Landlock has locked the port of TCP; without it, this is the same rule. */
 static int
 resolver_reload(
     struct role_setup *s, const struct conf *next, char *err, size_t errlen)
 {
-	(void)s;
-	take_marks(marks);
+	if (conf_resolver_port(&s->conf) != conf_resolver_port(next)) {
+		snprintf(err, errlen,
+		    "resolver: \"%s\": the port can be changed by a restart "
+		    "only",
+		    next->resolver);
+		return -1;
+	}
 	return use_servers(next->resolver, err, errlen);
 }
 
@@ -599,9 +607,9 @@ resolver_drain(struct role_setup *s)
 
 const struct role_ops resolver_ops = {
 	.role = ROLE_RESOLVER,
-	.box = { .no_new_process = true },
 	.start = resolver_start,
 	.peer = resolver_peer,
 	.drain = resolver_drain,
 	.reload = resolver_reload,
+	.other = resolver_other,
 };

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "log.h"
 #include "logsock.h"
+#include "sandbox.h"
 
 enum { PARENT_FD = 3, PEERS_AT_START = 256, PEM_FILE_MAX = 8 * 1024 * 1024 };
 
@@ -149,14 +151,11 @@ lock_in(char *err, size_t errlen)
 	uid_t uid = geteuid();
 	gid_t gid = getegid();
 
-	if (ops->role == ROLE_STORE) /* writes what parent's user owns */
-		return 0;
-	if (uid == 0 &&
+	if (uid == 0 && ops->role != ROLE_STORE &&
 	    (ops->role == ROLE_PAM ? sandbox_user_or_root : sandbox_user)(
 		role_user(), &uid, &gid, err, errlen) == -1)
 		return -1;
-	return sandbox_enter(
-	    &ops->box, setup.conf.chroot_dir, uid, gid, err, errlen);
+	return sandbox_enter(ops->role, &setup.conf, uid, gid, err, errlen);
 }
 
 /* ---- while it runs ---- */
@@ -217,6 +216,19 @@ on_log(struct ipc *p, const struct ipc_in *in)
 		logsock_use(in->fd);
 }
 
+/* A file whose text has changed. */
+static void
+on_pem(struct ipc *p, const struct ipc_in *in)
+{
+	struct buf *b = &setup.pem[in->m->pem.kind];
+
+	(void)p;
+	buf_wipe(b);
+	if (read_pem(b, &in->m->pem, in->fd) == 0 && ops->other != NULL)
+		ops->other(&setup, in);
+	buf_wipe(b);
+}
+
 static void
 on_other(struct ipc *p, const struct ipc_in *in)
 {
@@ -243,6 +255,7 @@ static const struct ipc_rule rules[] = {
 	{ M_ROLE, on_other },
 	{ M_TABLE, on_other },
 	{ M_REHASH, on_other },
+	{ M_PEM, on_pem },
 	{ M_LOG, on_log },
 	{ 0, NULL },
 };
@@ -277,6 +290,7 @@ begin(char *err, size_t errlen)
 	if (take_setup(err, errlen) == -1)
 		return -1;
 	log_set_level(log_level(setup.conf.log_level));
+	tzset(); /* the zone's file is out of reach later */
 	if (ops->preload != NULL && ops->preload(&setup, err, errlen) == -1)
 		return -1;
 	if (lock_in(err, errlen) == -1 || ops->start(&setup, err, errlen) == -1)
@@ -298,6 +312,7 @@ role_main(const struct role_ops *o)
 	setup.role = o->role;
 	setup.table.fd[TABLE_ALL] = setup.table.fd[TABLE_REGION] = -1;
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a log or spool at its limit kills none */
 	signal(SIGINT, SIG_IGN); /* a terminal's ^C is for parent */
 	signal(SIGHUP, SIG_IGN);
 	signal(SIGTERM, SIG_IGN); /* parent says when, by M_DRAIN */

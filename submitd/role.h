@@ -11,7 +11,6 @@
 #include "conf.h"
 #include "ipc.h"
 #include "proto.h"
-#include "sandbox.h"
 
 struct event_base;
 
@@ -42,7 +41,6 @@ struct role_setup {
 
 struct role_ops {
 	enum role role;
-	struct sandbox box;
 	/* After the configuration is there and before the lock-down: load
 	 * what needs paths.  0, or -1 with a sentence for M_REFUSED. */
 	int (*preload)(struct role_setup *, char *err, size_t errlen);
@@ -57,7 +55,8 @@ struct role_ops {
 	 * 0, or -1 with a sentence: then nothing has changed. */
 	int (*reload)(struct role_setup *, const struct conf *, char *err,
 	    size_t errlen);
-	/* More messages from parent, or NULL. */
+	/* More messages from parent (M_ROLE, M_PEM), or NULL.  What M_PEM
+	 * brought is in pem[] as long as this runs. */
 	void (*other)(struct role_setup *, const struct ipc_in *);
 };
 

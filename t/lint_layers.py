@@ -42,15 +42,15 @@ DOORS = {
     "jansson.h": ("auth/jwt.c", "submitd/control.[ch]", "submitd/queue*.[ch]",
                   "submitd/submitctl.c", "submitd/ctl*.[ch]"),
     "unbound.h": ("submitd/resolver.c",),
-    "seccomp.h": ("submitd/sandbox.c",),
+    "seccomp.h": ("submitd/callfilter.c",),
     "systemd/*": ("submitd/parent*.c",),
     "idn2.h": ("submitd/idn.c",),
 }
 DOORS["event2/*"] = DOORS["event*.h"]
 
-PURE = ("submitd/smtp_addr", "submitd/smtp_param", "submitd/smtp_reply",
-        "submitd/dotline", "submitd/header", "submitd/received",
-        "submitd/backoff", "submitd/dsn", "submitd/base64",
+PURE = ("submitd/netfiles", "submitd/smtp_addr", "submitd/smtp_param",
+        "submitd/smtp_reply", "submitd/dotline", "submitd/header",
+        "submitd/received", "submitd/backoff", "submitd/dsn", "submitd/base64",
         "submitd/proxyhdr", "submitd/idn", "submitd/mailbox", "submitd/shown",
         "submitd/authors",
         "submitd/conntable", "submitd/smtp_client", "auth/policy",

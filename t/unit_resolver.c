@@ -117,6 +117,7 @@ static const struct row {
 static struct role_setup self;
 static struct ipc *peer;
 static pid_t dns_pid;
+static int dns_port;
 static bool left;
 
 struct got {
@@ -173,13 +174,15 @@ connect_peer(void)
 	return ipc_new(self.base, fd[1], peer_rules, peer_gone, NULL);
 }
 
-/* Starts dns.py with the records; returns its port. */
+/* Starts dns.py with the records; returns its port, which is free if 0 is
+ * asked for. */
 static int
-start_dns(const char *const *records, size_t n, pid_t *pid)
+start_dns(const char *const *records, size_t n, const char *addr, int port,
+    pid_t *pid)
 {
 	const char *src = getenv("srcdir");
-	char script[512], line[128], *argv[80];
-	int out[2], port = 0;
+	char script[512], line[128], addr_arg[64], port_arg[32], *argv[80];
+	int out[2];
 	size_t i;
 	FILE *fp;
 
@@ -187,9 +190,13 @@ start_dns(const char *const *records, size_t n, pid_t *pid)
 	    script, sizeof(script), "%s/t/lib/dns.py", src != NULL ? src : ".");
 	argv[0] = strdup("python3");
 	argv[1] = script;
+	snprintf(addr_arg, sizeof(addr_arg), "--addr=%s", addr);
+	snprintf(port_arg, sizeof(port_arg), "--port=%d", port);
+	argv[2] = addr_arg;
+	argv[3] = port_arg;
 	for (i = 0; i < n; i++)
-		argv[2 + i] = strdup(records[i]);
-	argv[2 + n] = NULL;
+		argv[4 + i] = strdup(records[i]);
+	argv[4 + n] = NULL;
 	assert_int_equal(pipe(out), 0);
 	if ((*pid = fork()) == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -202,12 +209,12 @@ start_dns(const char *const *records, size_t n, pid_t *pid)
 	close(out[1]);
 	fp = fdopen(out[0], "r");
 	if (fgets(line, sizeof(line), fp) == NULL ||
-	    sscanf(line, "LISTENING 127.0.0.1 %d", &port) != 1)
+	    sscanf(line, "LISTENING %*s %d", &port) != 1)
 		fail_msg("dns.py did not start");
 	fclose(fp);
 	free(argv[0]);
 	for (i = 0; i < n; i++)
-		free(argv[2 + i]);
+		free(argv[4 + i]);
 	return port;
 }
 
@@ -219,14 +226,28 @@ stop_dns(pid_t pid)
 }
 
 static char *
-server(int port)
+server(const char *addr, int port)
 {
-	return xasprintf("127.0.0.1@%d", port);
+	return xasprintf("%s@%d", addr, port);
+}
+
+/* A file's text, as parent sends it. */
+static void
+give_text(enum pem_kind kind, const char *text)
+{
+	const union msg m = { .pem = { .kind = (uint8_t)kind } };
+	const struct ipc_in in = { .type = M_PEM, .fd = -1, .m = &m };
+
+	buf_add(&self.pem[kind], text, strlen(text));
+	resolver_ops.other(&self, &in);
+	buf_wipe(&self.pem[kind]);
 }
 
 static int
 setup_all(void **state)
 {
+	static const char first[] = "192.168.7.1 printer.lan printer\n"
+				    "fd00::7:1 printer.lan # the same\n";
 	struct event_config *cfg = event_config_new();
 	char err[256];
 
@@ -235,9 +256,12 @@ setup_all(void **state)
 	event_config_set_flag(cfg, EVENT_BASE_FLAG_NOLOCK);
 	self.base = event_base_new_with_config(cfg);
 	event_config_free(cfg);
-	self.conf.resolver = server(start_dns(zone, COUNT(zone), &dns_pid));
+	dns_port = start_dns(zone, COUNT(zone), "127.0.0.1", 0, &dns_pid);
+	self.conf.resolver = server("127.0.0.1", dns_port);
+	buf_add(&self.pem[PEM_HOSTS], first, strlen(first));
 	if (resolver_ops.start(&self, err, sizeof(err)) == -1)
 		fail_msg("%s", err);
+	buf_wipe(&self.pem[PEM_HOSTS]); /* as role.c does */
 	peer = connect_peer();
 	return 0;
 }
@@ -380,6 +404,50 @@ asker_goes_away(void **state)
 	assert_int_equal(got[0].id, 3);
 }
 
+static void
+expect_addrs(const char *name, enum resolve_status status, const char *addrs)
+{
+	ngot = 0;
+	ask(peer, 1, RESOLVE_HOST, name);
+	wait_for(1);
+	assert_int_equal(got[0].status, status);
+	assert_string_equal(got[0].addrs, addrs);
+}
+
+/* The hosts file counts before the servers, and anew when it has changed. */
+static void
+hosts_file(void **state)
+{
+	struct dns *old = dns[RESOLVE_HOST];
+
+	(void)state;
+	expect_addrs("printer.lan", RESOLVE_OK, "fd00::7:1 192.168.7.1");
+	expect_addrs("printer", RESOLVE_OK, "192.168.7.1");
+	give_text(PEM_HOSTS, "192.168.7.2 printer.lan\n");
+	assert_ptr_not_equal(dns[RESOLVE_HOST], old);
+	expect_addrs("printer.lan", RESOLVE_OK, "192.168.7.2");
+	expect_addrs("mail.example.org", RESOLVE_OK, "2001:db8::1 192.0.2.1");
+	old = dns[RESOLVE_HOST];
+	give_text(PEM_HOSTS, "192.168.7.2 printer.lan\n");
+	assert_ptr_equal(dns[RESOLVE_HOST], old); /* nothing is new */
+	give_text(PEM_HOSTS, "");
+	expect_addrs("printer.lan", RESOLVE_FAIL, "");
+}
+
+/* Servers that can't be used are left out; the key goes before the file. */
+static void
+resolv_conf_file(void **state)
+{
+	struct dns *old = dns[RESOLVE_HOST];
+
+	(void)state;
+	give_text(PEM_RESOLV_CONF, "nameserver 192.0.2.53\n");
+	assert_ptr_not_equal(dns[RESOLVE_HOST], old);
+	expect_addrs("mail.example.org", RESOLVE_OK, "2001:db8::1 192.0.2.1");
+	give_text(PEM_RESOLV_CONF, "nameserver nonsense\n");
+	expect_addrs("mail.example.org", RESOLVE_OK, "2001:db8::1 192.0.2.1");
+}
+
 /* A reload asks the new server, though lookups of the old one are open. */
 static void
 reload(void **state)
@@ -394,7 +462,8 @@ reload(void **state)
 
 	(void)state;
 	ngot = 0;
-	next.resolver = server(start_dns(other, 1, &pid));
+	start_dns(other, 1, "127.0.0.2", dns_port, &pid);
+	next.resolver = server("127.0.0.2", dns_port);
 	ask(peer, 1, RESOLVE_HOST, "sick.example.org");
 	event_base_loop(self.base, EVLOOP_NONBLOCK);
 	assert_int_equal(
@@ -405,11 +474,18 @@ reload(void **state)
 	assert_string_equal(got[got[0].id == 2 ? 0 : 1].addrs, "198.51.100.1");
 
 	free(next.resolver);
-	next.resolver = xstrdup("not an address");
+	next.resolver = xasprintf("not an address@%d", dns_port);
 	old = dns[RESOLVE_HOST];
 	assert_int_equal(
 	    resolver_ops.reload(&self, &next, err, sizeof(err)), -1);
 	assert_non_null(strstr(err, "not an address"));
+	assert_ptr_equal(dns[RESOLVE_HOST], old);
+
+	free(next.resolver);
+	next.resolver = server("127.0.0.2", dns_port + 1);
+	assert_int_equal(
+	    resolver_ops.reload(&self, &next, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, "restart"));
 	assert_ptr_equal(dns[RESOLVE_HOST], old);
 	free(next.resolver);
 	stop_dns(pid);
@@ -443,6 +519,8 @@ main(void)
 		cmocka_unit_test(all_at_once),
 		cmocka_unit_test(bounded),
 		cmocka_unit_test(asker_goes_away),
+		cmocka_unit_test(hosts_file),
+		cmocka_unit_test(resolv_conf_file),
 		cmocka_unit_test(reload),
 		cmocka_unit_test(drain),
 	};

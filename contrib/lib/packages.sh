@@ -6,8 +6,8 @@
 # depend on nettle-dev, but its description for pkg-config does.
 PACKAGES_BUILD="autoconf automake gcc libc6-dev make pkg-config xz-utils
     libcmocka-dev libconfuse-dev libevent-dev libidn2-dev libjansson-dev
-    libpam0g-dev libsasl2-dev libsasl2-modules libsqlite3-dev libssl-dev
-    libunbound-dev nettle-dev"
+    libpam0g-dev libsasl2-dev libsasl2-modules libseccomp-dev libsqlite3-dev
+    libssl-dev libunbound-dev nettle-dev"
 # What the playground runs: programs that make certificates and send mail.
 PACKAGES_PLAY="ca-certificates msmtp openssl python3 util-linux"
 # More mail programs and judges of passwords, which only the tests run.

@@ -32,6 +32,8 @@ ROLES = ("front", "auth", "queue", "relay", "resolver")
 FIRST_UID = 64901  # the users of the roles, in the order of ROLES
 PR_SET_PDEATHSIG = 1
 SANITIZER = re.compile(r"(ERROR|WARNING): \w*Sanitizer|runtime error: ")
+SANDBOX = re.compile(r"ev=sandbox .*(syscall|action)=|signal=%d"
+                     % signal.SIGSYS)
 IN_NEW = 0x100 | 0x80  # IN_CREATE, IN_MOVED_TO
 
 
@@ -179,6 +181,7 @@ class Playground:
 
     wish_port = wish_tls_port = 0  # taken if free
     build = None  # a build directory other than build_dir()
+    breaks_rules = False  # the test makes roles do what they must not
 
     def __init__(self, tap=None, **keys):
         """keys change the configuration; None takes a key out."""
@@ -216,6 +219,9 @@ class Playground:
             for line in self.log.lines:
                 if SANITIZER.search(line):
                     self.tap.ok(False, "no sanitizer complains", line)
+                if SANDBOX.search(line) and not self.breaks_rules:
+                    self.tap.ok(False, "no role is refused a system call",
+                                line)
             if kind is not None or self.tap.failed:
                 for line in self.log.tail():
                     self.tap.note("log: " + line)
