@@ -137,7 +137,8 @@ static const struct call refused[] = {
 static const struct call sanitizers[] = {
 	{ C(open), EVERY }, { C(openat), EVERY }, { C(newfstatat), EVERY },
 	{ C(stat), EVERY }, { C(readlink), EVERY }, { C(readlinkat), EVERY },
-	{ C(access), EVERY }, { C(getcwd), EVERY }, { C(getdents64), EVERY },
+	{ C(access), EVERY }, { C(getcwd), EVERY },
+	{ C(getdents), EVERY }, { C(getdents64), EVERY },
 	{ C(mmap), EVERY }, { C(mprotect), EVERY }, { C(sigaltstack), EVERY },
 	{ C(prctl), EVERY }, { C(arch_prctl), EVERY }, { C(prlimit64), EVERY },
 	{ C(getrlimit), EVERY }, { C(sched_getaffinity), EVERY },

@@ -115,6 +115,20 @@ add_port(int set, uint16_t port)
 	return (int)syscall(SYS_landlock_add_rule, set, RULE_NET_PORT, &a, 0);
 }
 
+static uint64_t
+rights_of(enum landlock_rights rights)
+{
+	switch (rights) {
+	case LANDLOCK_READ:
+		return LANDLOCK_ACCESS_FS_READ_FILE;
+	case LANDLOCK_LIST:
+		return LANDLOCK_ACCESS_FS_READ_FILE |
+		    LANDLOCK_ACCESS_FS_READ_DIR;
+	default:
+		return FS_CHANGE;
+	}
+}
+
 static int
 add_rules(int set, const struct landlock *l, const struct ruleset_attr *a,
     const char **what)
@@ -123,9 +137,7 @@ add_rules(int set, const struct landlock *l, const struct ruleset_attr *a,
 	size_t i;
 
 	for (i = 0; a->fs != 0 && i < l->trees; i++) {
-		rights = l->tree[i].rights == LANDLOCK_CHANGE
-		    ? FS_CHANGE
-		    : LANDLOCK_ACCESS_FS_READ_FILE;
+		rights = rights_of(l->tree[i].rights);
 		*what = l->tree[i].path;
 		if (add_tree(set, l->tree[i].path, rights & a->fs) == -1)
 			return -1;

@@ -15,7 +15,8 @@ enum { LANDLOCK_TREES = 4, LANDLOCK_PORTS = 2 };
 
 enum landlock_rights {
 	LANDLOCK_READ,  /* read files */
-	LANDLOCK_CHANGE /* and list, make, write and remove them */
+	LANDLOCK_LIST,  /* and list directories */
+	LANDLOCK_CHANGE /* and make, write and remove files */
 };
 
 /* What is allowed; all else is not. */

@@ -209,6 +209,14 @@ limit_file_size(enum file_size size, const struct conf *cf)
 			    : (rlim_t)cf->max_message_size + CONF_HEADER_SLACK);
 }
 
+/* The search for leaks is made by a process that traces this one, and reads
+ * /proc. */
+#ifdef SANITIZED
+enum { PROCESSES = 64, DUMPABLE = 1, CHROOT = 0 };
+#else
+enum { PROCESSES = 0, DUMPABLE = 0, CHROOT = 1 };
+#endif
+
 static int
 set_limits(const struct box *box, const struct conf *cf)
 {
@@ -216,7 +224,7 @@ set_limits(const struct box *box, const struct conf *cf)
 	    limit(RLIMIT_CORE, 0) == -1 ||
 	    limit_file_size(box->file_size, cf) == -1)
 		return -1;
-	return box->modules ? 0 : limit(RLIMIT_NPROC, 0);
+	return box->modules ? 0 : limit(RLIMIT_NPROC, PROCESSES);
 }
 
 /* ---- the user ---- */
@@ -226,7 +234,7 @@ become(const struct box *box, const char *dir, uid_t uid, gid_t gid)
 {
 	if (setgroups(0, NULL) == -1)
 		return -1;
-	if (box->chroot && (chroot(dir) == -1 || chdir("/") == -1))
+	if (box->chroot && CHROOT && (chroot(dir) == -1 || chdir("/") == -1))
 		return -1;
 	if (setresgid(gid, gid, gid) == -1 || setresuid(uid, uid, uid) == -1)
 		return -1;
@@ -302,8 +310,8 @@ restrict_files(const struct box *box, const struct conf *cf, const char **what)
 		l.tree[l.trees++].rights = box->tree[i].rights;
 	}
 #ifdef SANITIZED
-	l.tree[l.trees].path = "/"; /* maps and symbols for reports */
-	l.tree[l.trees++].rights = LANDLOCK_READ;
+	l.tree[l.trees].path = "/"; /* with maps and symbols, for reports */
+	l.tree[l.trees++].rights = LANDLOCK_LIST;
 #endif
 	if (box->ports != NULL)
 		l.ports = box->ports(cf, l.connect);
@@ -328,7 +336,7 @@ sandbox_enter(enum role role, const struct conf *cf, uid_t uid, gid_t gid,
 	if (change_user(box, cf->chroot_dir, uid, gid) == -1)
 		goto fail;
 	step = "forbid to be traced";
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1)
+	if (prctl(PR_SET_DUMPABLE, DUMPABLE, 0, 0, 0) == -1)
 		goto fail;
 	step = "forbid new privileges";
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
