@@ -74,12 +74,14 @@ struct sasl_conv {
 	char detail[200];
 };
 
+enum { MECH_SECRET = 32 };
+
 /* What sasl_global_init() was given. */
 struct mech_global {
 	bool ready;
 	struct sasl_callbacks cb;
 	char fqdn[FQDN_MAX + 1];
-	unsigned char secret[32];
+	unsigned char *secret; /* MECH_SECRET bytes of secret.h */
 	unsigned iterations;
 	bool sha1;
 	struct sasl_shape shape[SASL_SHAPES_MAX];

@@ -42,7 +42,7 @@ place_of(const char *stem, const char *mech, uint32_t *place)
 
 	memcpy(text, mech, m);
 	memcpy(text + m, stem, n);
-	if (scram_hmac256(mech_global.secret, sizeof(mech_global.secret),
+	if (scram_hmac256(mech_global.secret, MECH_SECRET,
 		(const unsigned char *)text, m + n, tag) == -1)
 		return -1;
 	memcpy(place, tag, sizeof(*place));

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "mech.h"
+#include "secret.h"
 
 struct mech_global mech_global;
 
@@ -335,7 +336,7 @@ make_digest(struct sasl_conv *conv, const char *password, size_t len)
 	memcpy(text, what, sizeof(what));
 	memcpy(text + sizeof(what), conv->user, n);
 	memcpy(text + sizeof(what) + n, password, len);
-	if (scram_hmac256(mech_global.secret, sizeof(mech_global.secret), text,
+	if (scram_hmac256(mech_global.secret, MECH_SECRET, text,
 		all, tag) == 0) {
 		memcpy(&conv->digest, tag, sizeof(conv->digest));
 		conv->has_digest = true;
@@ -347,7 +348,7 @@ make_digest(struct sasl_conv *conv, const char *password, size_t len)
 static int
 hold(struct sasl_conv *conv, const char *password, size_t len)
 {
-	if ((conv->held = malloc(len)) == NULL)
+	if ((conv->held = secret_alloc(len)) == NULL)
 		return -1;
 	memcpy(conv->held, password, len);
 	conv->held_len = len;
@@ -357,9 +358,7 @@ hold(struct sasl_conv *conv, const char *password, size_t len)
 void
 mech_forget(struct sasl_conv *conv)
 {
-	if (conv->held != NULL)
-		explicit_bzero(conv->held, conv->held_len);
-	free(conv->held);
+	secret_free(conv->held);
 	conv->held = NULL;
 	conv->held_len = 0;
 }

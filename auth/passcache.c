@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "scram.h"
+#include "secret.h"
 
 #define TAG_LEN  32   /* octets of an HMAC */
 #define TEXT_MAX 9600 /* octets of user, NUL and password */
@@ -31,10 +32,11 @@ struct passcache {
 struct passcache *
 passcache_new(const unsigned char key[PASSCACHE_KEY_LEN], size_t max)
 {
-	struct passcache *pc = calloc(1, sizeof(*pc));
+	struct passcache *pc = secret_alloc(sizeof(*pc));
 
 	if (pc == NULL)
 		return NULL;
+	memset(pc, 0, sizeof(*pc));
 	memcpy(pc->key, key, sizeof(pc->key));
 	pc->max = max;
 	for (pc->buckets = 16; pc->buckets < max; pc->buckets *= 2)
@@ -53,8 +55,7 @@ passcache_free(struct passcache **pcp)
 		return;
 	passcache_wipe(pc);
 	free(pc->table);
-	explicit_bzero(pc, sizeof(*pc));
-	free(pc);
+	secret_free(pc);
 	*pcp = NULL;
 }
 

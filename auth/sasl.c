@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "mech.h"
+#include "secret.h"
 
 /* ---- once per process ---- */
 
@@ -141,7 +142,11 @@ sasl_global_init(const struct sasl_config *cfg, char *err, size_t errlen)
 	}
 	mech_global.cb = cfg->cb;
 	strcpy(mech_global.fqdn, cfg->fqdn);
-	memcpy(mech_global.secret, cfg->secret, sizeof(mech_global.secret));
+	if ((mech_global.secret = secret_alloc(MECH_SECRET)) == NULL) {
+		snprintf(err, errlen, "SASL: no memory");
+		return -1;
+	}
+	memcpy(mech_global.secret, cfg->secret, MECH_SECRET);
 	mech_global.iterations =
 	    cfg->iterations != 0 ? cfg->iterations : SCRAM_ITER_DEFAULT;
 	mech_global.sha1 = cfg->sha1;
@@ -156,7 +161,7 @@ sasl_global_init(const struct sasl_config *cfg, char *err, size_t errlen)
 void
 sasl_global_secret(const unsigned char secret[32])
 {
-	memcpy(mech_global.secret, secret, sizeof(mech_global.secret));
+	memcpy(mech_global.secret, secret, MECH_SECRET);
 }
 
 void
@@ -173,7 +178,8 @@ void
 sasl_global_done(void)
 {
 	sasl_done();
-	explicit_bzero(&mech_global, sizeof(mech_global));
+	secret_free(mech_global.secret);
+	memset(&mech_global, 0, sizeof(mech_global));
 }
 
 /* ---- a conversation ---- */

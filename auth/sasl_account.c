@@ -4,6 +4,7 @@
 
 #include "cryptpw.h"
 #include "sasl.h"
+#include "secret.h"
 
 int
 sasl_account_add(struct sasl_account *a, int64_t device, const char *record)
@@ -12,16 +13,11 @@ sasl_account_add(struct sasl_account *a, int64_t device, const char *record)
 
 	if (a->ncred >= SASL_CREDS_MAX || strlen(record) >= SASL_RECORD_MAX)
 		return -1;
-	/* not realloc(): it would leave an unwiped copy behind */
-	if ((grown = calloc(a->ncred + 1, sizeof(*grown))) == NULL)
+	grown = secret_realloc(a->cred, (a->ncred + 1) * sizeof(*grown));
+	if (grown == NULL)
 		return -1;
-	if (a->ncred > 0)
-		memcpy(grown, a->cred, a->ncred * sizeof(*grown));
 	grown[a->ncred].device = device;
 	strcpy(grown[a->ncred].record, record);
-	if (a->ncred > 0)
-		explicit_bzero(a->cred, a->ncred * sizeof(*grown));
-	free(a->cred);
 	a->cred = grown;
 	a->ncred++;
 	return 0;
@@ -30,9 +26,7 @@ sasl_account_add(struct sasl_account *a, int64_t device, const char *record)
 void
 sasl_account_clear(struct sasl_account *a)
 {
-	if (a->ncred > 0)
-		explicit_bzero(a->cred, a->ncred * sizeof(*a->cred));
-	free(a->cred);
+	secret_free(a->cred);
 	memset(a, 0, sizeof(*a));
 }
 

@@ -120,8 +120,11 @@ read_pem(const struct check *c, const char *key, const char *file, bool secret,
     enum pem_kind kind)
 {
 	char *path = conf_cert_path(&c->g->conf, file);
-	int rc = read_file(c, key, path, secret, &c->g->pem[kind]);
+	struct buf *out = &c->g->pem[kind];
+	int rc;
 
+	out->secret = pem_is_secret(kind);
+	rc = read_file(c, key, path, secret, out);
 	free(path);
 	return rc;
 }
@@ -194,7 +197,7 @@ add_ca_dir(const struct check *c, const char *dir)
 		    dir, strerror(errno));
 	while (rc == 0 && (e = readdir(d)) != NULL) {
 		path = xasprintf("%s/%s", dir, e->d_name);
-		one = (struct buf){ 0 };
+		one = (struct buf){ .secret = true };
 		if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
 			rc = read_file(c, "ca_path", path, false, &one);
 			if (rc == 0 && has_certificate(&one)) {

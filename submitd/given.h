@@ -10,6 +10,13 @@
 #include "conf.h"
 #include "proto.h"
 
+/*
+ * Private keys and the smarthost's password stay here as long as the set runs,
+ * since parent must be able to start a front or relay anew, when the files may
+ * be others already.  They lie in the memory of auth/secret.h, are wiped with
+ * the set, and parent cannot be traced or dumped.  It reads nothing from the
+ * network.
+ */
 struct given {
 	unsigned refs;
 	struct conf conf;

@@ -9,6 +9,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "auth/secret.h"
+
 static void *
 checked(void *p)
 {
@@ -107,7 +109,8 @@ buf_room(struct buf *b, size_t n)
 		want = b->size > 0 ? b->size : 256;
 		while (want - b->len < n)
 			want *= 2;
-		b->data = xrealloc(b->data, want);
+		b->data = b->secret ? checked(secret_realloc(b->data, want))
+				    : xrealloc(b->data, want);
 		b->size = want;
 	}
 	return b->data + b->len;
@@ -144,13 +147,19 @@ buf_head(const struct buf *b)
 void
 buf_clear(struct buf *b)
 {
-	free(b->data);
+	if (b->secret)
+		secret_free(b->data);
+	else
+		free(b->data);
 	*b = (struct buf){ 0 };
 }
 
 void
 buf_wipe(struct buf *b)
 {
-	freezero(b->data, b->size);
+	if (b->secret)
+		secret_free(b->data);
+	else
+		freezero(b->data, b->size);
 	*b = (struct buf){ 0 };
 }

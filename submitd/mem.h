@@ -6,6 +6,7 @@
 #ifndef SUBMITD_MEM_H
 #define SUBMITD_MEM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 void *xmalloc(size_t);
@@ -34,6 +35,7 @@ struct buf {
 	size_t len;  /* bytes in use, from data[off] on */
 	size_t off;  /* consumed bytes before them */
 	size_t size; /* allocated */
+	bool secret; /* in auth/secret.h's memory: to be set while empty */
 };
 
 void buf_add(struct buf *, const void *, size_t);

@@ -12,6 +12,7 @@
  */
 #include "parent_int.h"
 
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/wait.h>
 
@@ -25,20 +26,24 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "auth/secret.h"
 #include "callfilter.h"
 #include "clock.h"
 #include "landlock.h"
 #include "log.h"
 #include "logsock.h"
 #include "sandbox.h"
+#include "tlsmem.h"
 
 enum {
 	HEALTHY_MS = 10 * 1000,   /* after it a death counts as the first */
 	DELAY_MAX_MS = 60 * 1000, /* between restarts of one proc */
-	KILL_AFTER_MS = 5 * 1000  /* beyond the grace of a drain */
+	KILL_AFTER_MS = 5 * 1000, /* beyond the grace of a drain */
+	PARENT_SECRETS = 128 * 1024 /* bytes of memory for secrets */
 };
 
 struct parent P;
+static bool secrets_locked;
 
 static void start_proc(struct proc *);
 static void advance(void);
@@ -744,9 +749,25 @@ note_start(void)
 	if (!callfilter_is_built_in())
 		log_warn("sandbox", "note=%s",
 		    "built without system-call filters: not for use");
+	if (!secrets_locked)
+		log_warn("secrets", "locked=no note=%s",
+		    "RLIMIT_MEMLOCK is too small: keys and passwords can be "
+		    "swapped out");
 	if (geteuid() != 0)
 		log_info(
 		    "start", "note=%s", "not root: all roles share this user");
+}
+
+/* Before OpenSSL is used.  Who shares our user must not read our memory. */
+static void
+guard_secrets(void)
+{
+	secrets_locked =
+	    tlsmem_init() == 0 && secret_init(PARENT_SECRETS) == 0;
+#ifndef SANITIZED
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1)
+		secrets_locked = false;
+#endif
 }
 
 int
@@ -756,6 +777,7 @@ parent_main(const struct parent_options *opt)
 	int rc;
 
 	P.opt = opt;
+	guard_secrets();
 	TAILQ_INIT(&P.procs);
 	TAILQ_INIT(&P.sets);
 	STAILQ_INIT(&P.rehash);

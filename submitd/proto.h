@@ -165,6 +165,14 @@ enum pem_kind {
 	PEM_KIND_COUNT
 };
 
+/* Those that are kept in memory for secrets (auth/secret.h). */
+static inline bool
+pem_is_secret(enum pem_kind kind)
+{
+	return kind == PEM_SERVER_KEY || kind == PEM_CLIENT_KEY ||
+	    kind == PEM_SMARTHOST_PASSWORD;
+}
+
 struct m_pem {
 	uint8_t kind;	  /* enum pem_kind */
 	struct blob data; /* or, when a descriptor comes: the file's content */

@@ -32,7 +32,7 @@ struct relay relay;
 
 static struct role_setup *setup;
 static struct ipc *queue, *resolver;
-static struct buf password;
+static struct buf password = { .secret = true };
 
 static struct relay_jobs waiting = TAILQ_HEAD_INITIALIZER(waiting);
 static struct relay_conns idle = TAILQ_HEAD_INITIALIZER(idle);

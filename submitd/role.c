@@ -10,11 +10,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "auth/secret.h"
 #include "log.h"
 #include "logsock.h"
 #include "sandbox.h"
+#include "tlsmem.h"
 
-enum { PARENT_FD = 3, PEERS_AT_START = 256, PEM_FILE_MAX = 8 * 1024 * 1024 };
+enum {
+	PARENT_FD = 3,
+	PEERS_AT_START = 256,
+	PEM_FILE_MAX = 8 * 1024 * 1024,
+	ROLE_SECRETS = 64 * 1024 /* bytes of memory for secrets */
+};
 
 struct pending_peer {
 	enum role role;
@@ -26,6 +33,7 @@ static struct role_setup setup;
 static const struct role_ops *ops;
 static struct pending_peer peers[PEERS_AT_START];
 static size_t npeers;
+static bool leaving;
 
 static void
 refuse(const char *why)
@@ -48,6 +56,7 @@ read_pem(struct buf *out, const struct m_pem *m, int fd)
 	unsigned char piece[16384];
 	ssize_t n;
 
+	out->secret = pem_is_secret(m->kind);
 	buf_add(out, m->data.p, m->data.len);
 	if (fd == -1)
 		return 0;
@@ -263,6 +272,7 @@ static const struct ipc_rule rules[] = {
 void
 role_leave(struct role_setup *s)
 {
+	leaving = true;
 	event_base_loopbreak(s->base);
 }
 
@@ -303,12 +313,24 @@ begin(char *err, size_t errlen)
 	return 0;
 }
 
+/* Before OpenSSL is used.  Parent has warned if it does not work. */
+static void
+guard_secrets(void)
+{
+	if (ops->role != ROLE_FRONT && ops->role != ROLE_AUTH &&
+	    ops->role != ROLE_RELAY)
+		return;
+	if (tlsmem_init() == -1 || secret_init(ROLE_SECRETS) == -1)
+		log_debug("secrets", "role=%s locked=no", role_name(ops->role));
+}
+
 int
 role_main(const struct role_ops *o)
 {
 	char err[1024] = "";
 
 	ops = o;
+	guard_secrets();
 	setup.role = o->role;
 	setup.table.fd[TABLE_ALL] = setup.table.fd[TABLE_REGION] = -1;
 	signal(SIGPIPE, SIG_IGN);
@@ -326,6 +348,9 @@ role_main(const struct role_ops *o)
 	}
 	logsock_set_lost(ask_for_log);
 	ipc_send(setup.parent, M_READY, 0, NULL);
-	event_base_dispatch(setup.base);
+	/* Also wipes the buffer that keys have come in. */
+	ipc_drain(setup.parent);
+	if (!leaving) /* it may have said so by now */
+		event_base_dispatch(setup.base);
 	return 0;
 }

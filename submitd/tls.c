@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tlsmem.h"
+
 struct tls_ctx {
 	SSL_CTX *ssl;
 	bool client;
@@ -67,19 +69,41 @@ use_chain(SSL_CTX *ctx, const struct buf *pem)
 	return ok ? 0 : bad;
 }
 
+/* What a first signature prepares of the key lies beside it. */
+static void
+warm_up(EVP_PKEY *key)
+{
+	static const unsigned char text[1];
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	unsigned char sig[1024];
+	size_t len = sizeof(sig);
+
+	/* a key with a digest of its own (Ed25519) has nothing to prepare */
+	if (ctx != NULL &&
+	    EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, key) == 1)
+		EVP_DigestSign(ctx, sig, &len, text, sizeof(text));
+	EVP_MD_CTX_free(ctx);
+	ERR_clear_error();
+}
+
 static int
 use_key(SSL_CTX *ctx, const struct buf *pem)
 {
-	BIO *bio = reader(pem);
 	EVP_PKEY *key = NULL;
+	BIO *bio;
 	int ok;
 
+	tlsmem_guard(true);
+	bio = reader(pem);
 	ok = bio != NULL &&
 	    (key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL)) !=
 		NULL &&
 	    SSL_CTX_use_PrivateKey(ctx, key) == 1;
+	if (ok)
+		warm_up(key);
 	EVP_PKEY_free(key);
 	BIO_free(bio);
+	tlsmem_guard(false);
 	return ok ? 0 : -1;
 }
 

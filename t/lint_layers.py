@@ -32,7 +32,7 @@ DOORS = {
                "auth/saslauthd.c", "submitd/sasl_client.c"),
     "security/*": ("auth/pam.c",),
     "confuse.h": ("submitd/conf.c",),
-    "openssl/*": ("submitd/tls.c", "submitd/stream.c", "auth/cert.c",
+    "openssl/*": ("submitd/tls.c", "submitd/tlsmem.c", "submitd/stream.c", "auth/cert.c",
                   "auth/certfile.c", "auth/ca.c", "auth/scram.c",
                   "auth/jwt.c", "submitd/digest.c"),
     "crypt.h": ("auth/cryptpw.c",),
