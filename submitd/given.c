@@ -56,17 +56,23 @@ wrong(const struct check *c, const char *key, const char *fmt, ...)
 
 /* ---- files ---- */
 
+/* Memory for secrets is scarce: as much as the file has, and an end. */
 static int
 slurp(int fd, struct buf *out)
 {
+	size_t piece = 16384;
+	struct stat st;
 	void *room;
 	ssize_t n;
 
+	if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size < FILE_LIMIT)
+		piece = (size_t)st.st_size + 1;
 	for (;;) {
-		room = buf_room(out, 16384);
-		if ((n = read(fd, room, 16384)) <= 0)
+		room = buf_room(out, piece);
+		if ((n = read(fd, room, piece)) <= 0)
 			return n == 0 ? 0 : -1;
 		buf_grew(out, (size_t)n);
+		piece = piece > (size_t)n ? piece - (size_t)n : 16384;
 		if (out->len > FILE_LIMIT) {
 			errno = EFBIG;
 			return -1;

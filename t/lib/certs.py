@@ -1,6 +1,6 @@
 """Certificates for tests and for the playground, made by the openssl command.
 
-All keys are P-256, files of keys have mode 0600.
+All keys are P-256 if nothing else is asked for, files of keys have mode 0600.
 """
 
 import hashlib
@@ -61,7 +61,7 @@ class CA:
         openssl(*args)
         os.chmod(pair.key, 0o600)
 
-    def issue(self, file, name, san="", days=30):
+    def issue(self, file, name, san="", days=30, rsa=False):
         """A certificate from this CA, for servers and clients alike.
 
         san is text such as "DNS:localhost,IP:127.0.0.1"; negative days make a
@@ -69,8 +69,9 @@ class CA:
         """
         pair = Pair(self._path(file + ".pem"), self._path(file + ".key"))
         request, extensions = self._path(file + ".csr"), self._path(file + ".x")
-        openssl("req", "-new", "-newkey", "ec",
-                "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        kind = ("rsa:2048",) if rsa else \
+            ("ec", "-pkeyopt", "ec_paramgen_curve:P-256")
+        openssl("req", "-new", "-newkey", *kind, "-nodes",
                 "-subj", "/CN=" + name, "-keyout", pair.key, "-out", request)
         with open(extensions, "w", encoding="ascii") as f:
             f.write("basicConstraints=CA:FALSE\n"

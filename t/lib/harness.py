@@ -58,6 +58,12 @@ def program(name):
     return os.path.join(build_dir(), "submitd", name)
 
 
+def is_sanitized():
+    """Whether the programs were built with sanitizers."""
+    with open(program("submitd"), "rb") as f:
+        return b"__asan_init" in f.read()
+
+
 def can_bind(address, port):
     """Whether somebody could listen there now."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
