@@ -672,10 +672,7 @@ front_of(struct ipc *p, const struct ipc_in *in)
 
 	if (sid_instance(in->sid) == f->instance)
 		return f;
-	log_warn("peer", "role=front instance=%u error=%s", f->instance,
-	    "session id of another");
-	forget_front(f);
-	ipc_free(&p);
+	ipc_reject(p, "session id of another");
 	return NULL;
 }
 

@@ -64,7 +64,7 @@ struct ipc {
 	unsigned char *wait_data;
 
 	int depth; /* inside handlers: freeing waits */
-	bool dead;
+	bool dead, rejected;
 	const char *why_dead;
 };
 
@@ -80,6 +80,7 @@ static struct {
  * that receives again (ipc_drain) gets a buffer of the next depth. */
 enum { DEPTH_MAX = 3 };
 static unsigned char *rx[DEPTH_MAX];
+static void (*on_end)(int fd, bool rejected, const char *why);
 static int rx_depth;
 
 int
@@ -162,6 +163,8 @@ ipc_free(struct ipc **pp)
 	destroy(p);
 }
 
+static const char closed[] = "peer closed";
+
 /* The connection ends: the owner hears of it once, when no handler of this
  * ipc is running. */
 static void
@@ -171,6 +174,26 @@ fail(struct ipc *p, const char *why)
 		return;
 	p->dead = true;
 	p->why_dead = why;
+}
+
+void
+ipc_reject(struct ipc *p, const char *why)
+{
+	if (!p->dead)
+		p->rejected = true;
+	fail(p, why);
+}
+
+bool
+ipc_is_rejected(const struct ipc *p)
+{
+	return p->rejected;
+}
+
+void
+ipc_watch_ends(void (*fn)(int fd, bool rejected, const char *why))
+{
+	on_end = fn;
 }
 
 static bool
@@ -188,6 +211,8 @@ leave(struct ipc *p)
 	if (--p->depth > 0 || !p->dead)
 		return;
 	p->depth++; /* gone() may call ipc_free() */
+	if (p->gone != NULL && on_end != NULL)
+		on_end(p->fd, p->rejected, p->why_dead);
 	if (p->gone != NULL)
 		p->gone(p, p->why_dead);
 	destroy(p);
@@ -382,7 +407,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 		if (errno == EAGAIN || errno == ENOBUFS)
 			event_add(p->ev_write, NULL);
 		else
-			fail(p, "peer closed");
+			fail(p, closed);
 	}
 	if (p->was_congested && p->waiting_bytes <= HIGH_WATER / 2) {
 		p->was_congested = false;
@@ -403,6 +428,15 @@ take_fd(struct msghdr *mh)
 		return -1;
 	memcpy(&fd, CMSG_DATA(c), sizeof(fd));
 	return fd;
+}
+
+/* A packet of no bytes looks like the end. */
+static bool
+is_shut(int fd)
+{
+	struct pollfd pf = { .fd = fd, .events = POLLRDHUP };
+
+	return poll(&pf, 1, 0) == 1;
 }
 
 /* Receives one packet into buf: 1, 0 when none is there, -1 at the end (*why
@@ -432,8 +466,10 @@ receive(
 	*len = n > 0 ? (size_t)n : 0;
 	if (n > 0 && (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
 		return 1;
-	*why = n > 0 ? "packet cut or with more than one descriptor"
-		     : "peer closed";
+	if (n > 0)
+		*why = "packet cut or with more than one descriptor";
+	else
+		*why = n == 0 && !is_shut(p->fd) ? "empty packet" : closed;
 	if (*fd != -1)
 		close(*fd);
 	*fd = -1;
@@ -571,8 +607,10 @@ handle(struct ipc *p, int max)
 		explicit_bzero(data, len);
 	}
 	rx_depth--;
-	if (n == -1 || why != NULL)
+	if (why == closed)
 		fail(p, why);
+	else if (why != NULL)
+		ipc_reject(p, why);
 	empty = n != 1 || p->dead;
 	leave(p);
 	return empty;

@@ -38,6 +38,18 @@ struct ipc_rule {
  * log).  The ipc is freed right after this returns: forget it. */
 typedef void ipc_gone(struct ipc *, const char *why);
 
+/*
+ * For whoever has to know of all of them: called when a peer is gone, before
+ * its owner hears of it; rejected if it was dropped for what it sent.
+ */
+void ipc_watch_ends(void (*)(int fd, bool rejected, const char *why));
+
+/* From a handler: the peer may not say this.  The connection ends once the
+ * handler has returned, as after a malformed message. */
+void ipc_reject(struct ipc *, const char *why);
+/* In gone(): it was dropped for what it sent. */
+bool ipc_is_rejected(const struct ipc *);
+
 /* Takes fd.  rules ends with a NULL handler and outlives the ipc.  A NULL
  * base makes an end for the blocking calls below only. */
 struct ipc *ipc_new(struct event_base *, int fd, const struct ipc_rule *rules,

@@ -38,6 +38,7 @@
 enum {
 	HEALTHY_MS = 10 * 1000,   /* after it a death counts as the first */
 	DELAY_MAX_MS = 60 * 1000, /* between restarts of one proc */
+	LOG_EVERY_MS = 500,       /* sockets of the log for one proc */
 	KILL_AFTER_MS = 5 * 1000, /* beyond the grace of a drain */
 	PARENT_SECRETS = 128 * 1024 /* bytes of memory for secrets */
 };
@@ -109,6 +110,7 @@ free_proc(struct proc *p)
 	TAILQ_REMOVE(&P.procs, p, link);
 	if (p->again != NULL)
 		event_free(p->again);
+	parent_peers_forget(p);
 	ipc_free(&p->ipc);
 	free(p);
 }
@@ -154,8 +156,10 @@ on_gone(struct ipc *i, const char *why)
 {
 	struct proc *p = ipc_arg(i);
 
-	(void)why; /* SIGCHLD tells the rest */
-	p->ipc = NULL;
+	if (ipc_is_rejected(i))
+		log_warn("peer-dropped", "role=%s instance=%u error=%s",
+		    role_name(p->role), p->instance, why);
+	p->ipc = NULL; /* SIGCHLD tells the rest */
 	if (p->pid != 0)
 		kill(p->pid, SIGKILL);
 }
@@ -171,6 +175,7 @@ static const struct ipc_rule rules[] = {
 	{ M_REPAIR, on_repair },
 	{ M_REHASH, parent_rehash_take },
 	{ M_LOG_LOST, on_log_lost },
+	{ M_BAD_PEER, parent_on_bad_peer },
 	{ 0, NULL },
 };
 
@@ -185,6 +190,7 @@ start_proc(struct proc *p)
 	}
 	p->instance = P.next_instance++ & 0xffffff;
 	p->state = PROC_STARTING;
+	p->asked = 0;
 	p->refused[0] = '\0';
 	p->started_ms = clock_ms();
 	if ((p->pid = fork()) == -1) {
@@ -524,6 +530,18 @@ on_term(evutil_socket_t sig, short what, void *arg)
 
 /* ---- what a proc says, and how it ends ---- */
 
+/* Only who was asked may answer: a role could undo any reload. */
+static bool
+takes_answer(struct ipc *i, struct proc *p)
+{
+	if (p->asked == 0) {
+		ipc_reject(i, "an answer to nothing");
+		return false;
+	}
+	p->asked--;
+	return true;
+}
+
 static void
 on_ready(struct ipc *i, const struct ipc_in *in)
 {
@@ -531,6 +549,8 @@ on_ready(struct ipc *i, const struct ipc_in *in)
 
 	(void)in;
 	if (p->state == PROC_RUNNING) { /* a configuration was applied */
+		if (!takes_answer(i, p))
+			return;
 		if (p->ignore_answer)
 			p->ignore_answer = false;
 		else
@@ -561,6 +581,8 @@ on_refused(struct ipc *i, const struct ipc_in *in)
 {
 	struct proc *p = ipc_arg(i);
 
+	if (p->state == PROC_RUNNING && !takes_answer(i, p))
+		return;
 	snprintf(p->refused, sizeof(p->refused), "%s: %s", role_name(p->role),
 	    in->m->text.text);
 	if (p->state != PROC_RUNNING)
@@ -572,8 +594,13 @@ on_refused(struct ipc *i, const struct ipc_in *in)
 static void
 on_repair(struct ipc *i, const struct ipc_in *in)
 {
-	(void)i, (void)in;
-	parent_run_store();
+	const struct proc *p = ipc_arg(i);
+
+	(void)in;
+	if (p->role == ROLE_AUTH)
+		parent_run_store();
+	else
+		ipc_reject(i, "no business of this role");
 }
 
 /* A role can't reach the log daemon any more; silent while nobody is there:
@@ -581,10 +608,15 @@ on_repair(struct ipc *i, const struct ipc_in *in)
 static void
 on_log_lost(struct ipc *i, const struct ipc_in *in)
 {
-	int fd = logsock_connect();
+	struct proc *p = ipc_arg(i);
+	int64_t now = clock_ms();
+	int fd;
 
 	(void)in;
-	if (fd == -1)
+	if (p->log_ms != 0 && now - p->log_ms < LOG_EVERY_MS)
+		return;
+	p->log_ms = now;
+	if ((fd = logsock_connect()) == -1)
 		return;
 	ipc_send_fd(i, M_LOG, 0, NULL, fd);
 	close(fd);

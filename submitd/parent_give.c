@@ -37,6 +37,13 @@ parent_give_conf(const struct proc *p)
 	buf_clear(&pairs);
 }
 
+void
+parent_ask_conf(struct proc *p)
+{
+	parent_give_conf(p);
+	p->asked++;
+}
+
 /* A bundle that fits no message travels as a file in memory. */
 static void
 give_big_pem(const struct proc *p, enum pem_kind kind, const struct buf *b)
@@ -129,6 +136,12 @@ are_peers(const struct proc *a, const struct proc *b)
 		if (pairs[i][0] == a->role && pairs[i][1] == b->role)
 			return a->set == NULL || a->set == b->set;
 	return false;
+}
+
+bool
+parent_are_peers(const struct proc *a, const struct proc *b)
+{
+	return are_peers(a, b) || are_peers(b, a);
 }
 
 static void

@@ -33,6 +33,15 @@ struct proc {
 	struct table *table; /* front: its region, until it is dead */
 	uint32_t region;
 	bool ignore_answer; /* to a configuration that was taken back */
+	unsigned asked;     /* configurations it has still to answer */
+	int64_t log_ms;     /* when it asked for the log's socket last */
+
+	/* parent_peers.c */
+	unsigned complaints; /* about roles that are trusted more */
+	int64_t complaint_ms; /* of the first of these */
+	struct event *lost; /* it has closed a socket: does it live on? */
+	uint32_t lost_instance;
+
 	char refused[512];
 };
 
@@ -98,6 +107,8 @@ void parent_run_store(void); /* unless it runs already */
 /* parent_give.c: what a proc is told */
 void parent_give_setup(struct proc *); /* all it needs to start */
 void parent_give_conf(const struct proc *);
+/* To one that runs: it has to answer. */
+void parent_ask_conf(struct proc *);
 void parent_give_drain(struct proc *, int64_t grace_ms);
 /* To queue, for `submitctl status`: a proc has this state now, or is gone. */
 void parent_give_news(const struct proc *, bool gone);
@@ -114,6 +125,13 @@ void parent_give_bytes(
 /* parent_dns.c: resolv.conf and hosts */
 void parent_dns_watch(void);
 void parent_dns_give(const struct proc *); /* to the resolver */
+
+/* Whether they have a socket to each other. */
+bool parent_are_peers(const struct proc *, const struct proc *);
+
+/* parent_peers.c: what roles say of each other */
+ipc_handler parent_on_bad_peer;
+void parent_peers_forget(struct proc *);
 
 /* parent_map.c: the file of the access map */
 void parent_map_read(void);

@@ -17,7 +17,7 @@ apply_conf(enum role role)
 	struct proc *p = parent_find_role(role);
 
 	if (p != NULL && p->ipc != NULL)
-		parent_give_conf(p);
+		parent_ask_conf(p);
 }
 
 /* P.given is already the new one: parent_give_conf() sends it. */
@@ -108,7 +108,7 @@ parent_reload_undo(const char *why)
 		if (p->set != NULL || p->role == ROLE_STORE || p->ipc == NULL)
 			continue;
 		p->ignore_answer = p->state == PROC_RUNNING;
-		parent_give_conf(p);
+		parent_ask_conf(p);
 	}
 }
 

@@ -90,6 +90,11 @@ FIELDS(f_rehash) = {
 	F(STR, m_rehash, old, RECORD_LEN),
 	F(STR, m_rehash, sha256, RECORD_LEN),
 	F(STR, m_rehash, sha1, RECORD_LEN), { 0 } };
+FIELDS(f_bad_peer) = {
+	F(U8, m_bad_peer, role, ROLE_COUNT - 1),
+	F(U32, m_bad_peer, instance, NUM_MAX),
+	F(U8, m_bad_peer, rejected, 1),
+	F(STR, m_bad_peer, error, TEXT_MAX), { 0 } };
 FIELDS(f_session) = {
 	F(STR, m_session, client_addr, ADDR_MAX),
 	F(U16, m_session, client_port, NUM_MAX),
@@ -337,6 +342,7 @@ static const struct {
 	[M_REPAIR] = { "REPAIR", f_empty, false },
 	[M_REHASH] = { "REHASH", f_rehash, false },
 	[M_LOG_LOST] = { "LOG_LOST", f_empty, false },
+	[M_BAD_PEER] = { "BAD_PEER", f_bad_peer, false },
 	[M_SESSION] = { "SESSION", f_session, false },
 	[M_AUTH_START] = { "AUTH_START", f_auth_start, false },
 	[M_AUTH_STEP] = { "AUTH_STEP", f_auth_step, false },

@@ -72,6 +72,7 @@ enum msg_type {
 	M_REPAIR,  /* auth: users.db has a hot journal */
 	M_REHASH,  /* auth: a password has old records; then to store */
 	M_LOG_LOST, /* the log daemon was restarted: answer M_LOG */
+	M_BAD_PEER, /* a peer was dropped for what it sent, or is gone */
 
 	/* front to auth */
 	M_SESSION,
@@ -225,6 +226,13 @@ struct m_role {
 
 struct m_text { /* M_REFUSED, M_SESSION_KILL: a sentence */
 	const char *text;
+};
+
+struct m_bad_peer {
+	uint8_t role;
+	uint32_t instance;
+	uint8_t rejected;  /* for what it sent; else it has closed */
+	const char *error; /* what was wrong with it */
 };
 
 struct m_empty { /* M_READY, M_REPAIR, M_AUTH_CANCEL, ... */
@@ -683,6 +691,7 @@ union msg {
 	struct m_drain drain;
 	struct m_role role;
 	struct m_text text;
+	struct m_bad_peer bad_peer;
 	struct m_empty empty;
 	struct m_rehash rehash;
 	struct m_session session;

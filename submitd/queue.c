@@ -10,7 +10,6 @@
  *					got 4xx, results are tried again (warning)
  *	ev=result-refused qid= error=	a result can't be stored; the message is
  *					not sent again before a restart (warning)
- *	ev=peer-dropped role= instance= error=	it sent what it may not (warning)
  */
 #include "queue.h"
 
@@ -251,9 +250,7 @@ on_gone(struct ipc *ipc, const char *why)
 	struct queue_peer *p = ipc_arg(ipc);
 	struct queue *q = p->q;
 
-	if (strcmp(why, "peer closed") != 0)
-		log_warn("peer-dropped", "role=%s instance=%u error=%s",
-		    role_name(p->role), p->instance, why);
+	(void)why; /* role.c has logged it */
 	TAILQ_REMOVE(&q->peers, p, link);
 	if (p->role == ROLE_FRONT)
 		queue_front_gone(q, p->instance);

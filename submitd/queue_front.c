@@ -188,15 +188,25 @@ queue_has_open_txn(const struct queue *q)
 	return false;
 }
 
+/* The session a front's message is about, NULL if it has no say over it. */
+static struct queue_session *
+session_of(const struct queue_peer *front, const struct ipc_in *in)
+{
+	if (sid_instance(in->sid) == front->instance)
+		return find_session(front->q, in->sid);
+	ipc_reject(front->ipc, "session id of another");
+	return NULL;
+}
+
 static void
 on_session_close(struct ipc *ipc, const struct ipc_in *in)
 {
 	struct queue_peer *p = ipc_arg(ipc);
-	struct queue_session *s = find_session(p->q, in->sid);
+	struct queue_session *s = p->role == ROLE_FRONT
+	    ? session_of(p, in)
+	    : find_session(p->q, in->sid);
 
-	/* A front closes its own sessions only. */
-	if (s == NULL ||
-	    (p->role == ROLE_FRONT && sid_instance(in->sid) != p->instance))
+	if (s == NULL)
 		return;
 	session_free(p->q, s);
 	queue_leave_if_done(p->q);
@@ -348,20 +358,6 @@ queue_read_auths(struct queue *q)
 		if (p->role == ROLE_AUTH)
 			ipc_drain(p->ipc);
 	}
-}
-
-/* The session a front's message is about, NULL if it has no say over it. */
-static struct queue_session *
-session_of(const struct queue_peer *front, const struct ipc_in *in)
-{
-	static int64_t warned_ms;
-
-	if (sid_instance(in->sid) == front->instance)
-		return find_session(front->q, in->sid);
-	if (may_warn(&warned_ms))
-		log_event(LOG_WARNING, in->sid, 0, "not-allowed",
-		    "front=%u asked=%s", front->instance, "foreign session");
-	return NULL;
 }
 
 /* The session has all that front was told of this transaction. */

@@ -472,8 +472,7 @@ on_job_result(struct ipc *ipc, const struct ipc_in *in)
 	if (j == NULL)
 		return;
 	if ((r = result_of(j, m->n)) == NULL) {
-		log_event(LOG_WARNING, 0, m->qid, "relay-result",
-		    "instance=%u error=%s", p->instance, "no such recipient");
+		ipc_reject(ipc, "result for a recipient that is none");
 		return;
 	}
 	set_result(r, m);

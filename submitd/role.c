@@ -167,15 +167,65 @@ lock_in(char *err, size_t errlen)
 	return sandbox_enter(ops->role, &setup.conf, uid, gid, err, errlen);
 }
 
+/* ---- peers ---- */
+
+/* Who is at the other end of a descriptor. */
+static struct known_peer {
+	enum role role;
+	uint32_t instance;
+} *known;
+static size_t nknown;
+
+static void
+note_peer(int fd, enum role role, uint32_t instance)
+{
+	size_t n = nknown;
+
+	if ((size_t)fd >= n) {
+		n = (size_t)fd + 16;
+		known = xrealloc(known, n * sizeof(*known));
+		memset(known + nknown, 0, (n - nknown) * sizeof(*known));
+		nknown = n;
+	}
+	known[fd].role = role;
+	known[fd].instance = instance;
+}
+
+static void
+give_peer(const struct pending_peer *p)
+{
+	note_peer(p->fd, p->role, p->instance);
+	ops->peer(&setup, p->role, p->instance, p->fd);
+}
+
+/* Parent replaces it: one that goes on without us would serve nobody, and one
+ * that sends nonsense is not ours any more. */
+static void
+on_peer_end(int fd, bool rejected, const char *why)
+{
+	struct m_bad_peer m = { .rejected = rejected, .error = why };
+
+	if (setup.parent == NULL || fd == PARENT_FD || (size_t)fd >= nknown)
+		return;
+	m.role = (uint8_t)known[fd].role;
+	m.instance = known[fd].instance;
+	if (rejected)
+		log_warn("peer-dropped", "role=%s instance=%u error=%s",
+		    role_name(known[fd].role), m.instance, why);
+	ipc_send(setup.parent, M_BAD_PEER, 0, &m);
+}
+
 /* ---- while it runs ---- */
 
 static void
 on_peer(struct ipc *p, const struct ipc_in *in)
 {
+	const struct pending_peer peer = { (enum role)in->m->peer.role,
+		in->m->peer.instance, in->fd };
+
 	(void)p;
 	if (in->fd != -1)
-		ops->peer(&setup, (enum role)in->m->peer.role,
-		    in->m->peer.instance, in->fd);
+		give_peer(&peer);
 }
 
 static void
@@ -308,8 +358,7 @@ begin(char *err, size_t errlen)
 	for (i = 0; i < PEM_KIND_COUNT; i++)
 		buf_wipe(&setup.pem[i]);
 	for (i = 0; i < npeers; i++)
-		ops->peer(
-		    &setup, peers[i].role, peers[i].instance, peers[i].fd);
+		give_peer(&peers[i]);
 	return 0;
 }
 
@@ -347,6 +396,7 @@ role_main(const struct role_ops *o)
 		return EX_CONFIG;
 	}
 	logsock_set_lost(ask_for_log);
+	ipc_watch_ends(on_peer_end);
 	ipc_send(setup.parent, M_READY, 0, NULL);
 	/* Also wipes the buffer that keys have come in. */
 	ipc_drain(setup.parent);

@@ -347,6 +347,9 @@ rig_connect(struct rig *r, enum role role)
 		die("ipc_pair");
 	queue_ops.peer(&r->setup, role, r->instance, fd[0]);
 	*end_of(r, role) = ipc_new(r->setup.base, fd[1], rules, on_gone, r);
+	*(role == ROLE_FRONT        ? &r->front_gone
+		: role == ROLE_AUTH ? &r->auth_gone
+				    : &r->relay_gone) = false;
 }
 
 void

@@ -25,6 +25,7 @@ struct end {
 	uint64_t sid; /* of the last message */
 	char text[64];
 	char why[128];
+	bool rejected; /* at the end */
 	int fd;
 	struct end *other; /* on_free, on_drain: whom it concerns */
 };
@@ -75,7 +76,18 @@ on_drain(struct ipc *p, const struct ipc_in *in)
 	e->sid = e->other->got;
 }
 
+static void
+on_reject(struct ipc *p, const struct ipc_in *in)
+{
+	struct end *e = ipc_arg(p);
+
+	(void)in;
+	e->got++;
+	ipc_reject(p, "not from you");
+}
+
 static const struct ipc_rule rules[] = {
+	{ M_REPAIR, on_reject },
 	{ M_SESSION_KILL, on_text },
 	{ M_LISTEN, on_listen },
 	{ M_AUTH_CANCEL, on_free },
@@ -89,6 +101,7 @@ on_gone(struct ipc *p, const char *why)
 	struct end *e = ipc_arg(p);
 
 	e->gone++;
+	e->rejected = ipc_is_rejected(p);
 	snprintf(e->why, sizeof(e->why), "%s", why);
 	e->ipc = NULL;
 }
@@ -260,6 +273,7 @@ test_out_of_turn(void **state)
 	assert_int_equal(f->b.got, 0);
 	assert_int_equal(f->b.gone, 1);
 	assert_string_equal(f->b.why, "message out of turn");
+	assert_true(f->b.rejected);
 	assert_int_equal(f->a.gone, 1);
 	assert_string_equal(f->a.why, "peer closed");
 	assert_int_equal(open_descriptors(), before - 2);
@@ -377,14 +391,64 @@ test_descriptor_without_packet(void **state)
 	}
 }
 
+/* It reads like the end, but the peer is still there. */
 static void
-test_empty_packet_is_the_end(void **state)
+test_empty_packet_is_not_the_end(void **state)
 {
 	struct fixture *f = *state;
 
 	assert_int_equal(send(f->raw, "", 0, 0), 0);
 	turn(f);
 	assert_int_equal(f->a.gone, 1);
+	assert_true(f->a.rejected);
+	assert_string_equal(f->a.why, "empty packet");
+}
+
+/* What the watcher of all ends was told last. */
+static struct {
+	unsigned n;
+	int fd;
+	bool rejected;
+	char why[64];
+} ended;
+
+static void
+on_end(int fd, bool rejected, const char *why)
+{
+	ended.n++;
+	ended.fd = fd;
+	ended.rejected = rejected;
+	snprintf(ended.why, sizeof(ended.why), "%s", why);
+}
+
+/* A handler's no: it was the last message of this peer. */
+static void
+test_reject(void **state)
+{
+	struct fixture *f = *state;
+	int fd = ipc_fd(f->b.ipc);
+
+	memset(&ended, 0, sizeof(ended));
+	ipc_watch_ends(on_end);
+	ipc_hold(f->a.ipc); /* in one packet */
+	ipc_send(f->a.ipc, M_REPAIR, 1, NULL);
+	say(&f->a, 1, "too late");
+	ipc_flush(f->a.ipc);
+	event_base_loop(f->base, EVLOOP_ONCE);
+	assert_int_equal(f->b.got, 1);
+	assert_int_equal(f->b.gone, 1);
+	assert_true(f->b.rejected);
+	assert_string_equal(f->b.why, "not from you");
+	assert_int_equal(ended.n, 1);
+	assert_int_equal(ended.fd, fd);
+	assert_true(ended.rejected);
+	assert_string_equal(ended.why, "not from you");
+	turn(f); /* for the other it is a common end */
+	assert_int_equal(f->a.gone, 1);
+	assert_false(f->a.rejected);
+	assert_int_equal(ended.n, 2);
+	assert_false(ended.rejected);
+	ipc_watch_ends(NULL);
 }
 
 /* ---- the end ---- */
@@ -402,6 +466,7 @@ test_peer_closes(void **state)
 	assert_int_equal(f->b.got, 1);
 	assert_int_equal(f->b.gone, 1);
 	assert_string_equal(f->b.why, "peer closed");
+	assert_false(f->b.rejected);
 	assert_int_equal(f->a.gone, 0); /* who frees is not told */
 }
 
@@ -828,7 +893,8 @@ main(void)
 		cmocka_unit_test(test_garbage),
 		RAW(test_two_descriptors),
 		cmocka_unit_test(test_descriptor_without_packet),
-		RAW(test_empty_packet_is_the_end),
+		RAW(test_empty_packet_is_not_the_end),
+		T(test_reject),
 		T(test_peer_closes),
 		T(test_send_to_nobody),
 		T(test_free_in_handler),

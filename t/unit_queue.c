@@ -295,11 +295,6 @@ test_not_allowed(void **state)
 	assert_int_equal(rig.ready.reply, R_TEMP);
 	rig_data_open_as(&rig, RIG_SID(2), 3, 3);
 	assert_int_equal(rig.ready.reply, R_TEMP);
-	/* the session of another front */
-	rig_grant(&rig, (uint64_t)8 << SID_COUNTER_BITS | 1, "ann");
-	rig_envelope(&rig, (uint64_t)8 << SID_COUNTER_BITS | 1, 1, ANN, BO, 0);
-	rig_data_open(&rig, (uint64_t)8 << SID_COUNTER_BITS | 1, 1);
-	assert_int_equal(rig.ready.reply, R_TEMP);
 	/* a submission without M_DATA_OPEN */
 	rig_envelope(&rig, RIG_SID(2), 4, ANN, BO, 0);
 	rig_submit(&rig, RIG_SID(2), 4, HELLO, strlen(HELLO));
@@ -406,6 +401,40 @@ test_out_of_turn(void **state)
 	rig_connect(&rig, ROLE_FRONT);
 	rig_data_open(&rig, RIG_SID(1), 1);
 	assert_int_equal(rig.ready.reply, R_TEMP);
+}
+
+/* So does a word about the session of another front. */
+static void
+test_foreign_session(void **state)
+{
+	static const uint64_t foreign = (uint64_t)8 << SID_COUNTER_BITS | 1;
+	static const struct {
+		enum msg_type type;
+		union {
+			struct m_txn txn;
+			struct m_data_open open;
+			struct m_submit submit;
+			struct m_empty empty;
+		} m;
+	} rows[] = {
+		{ M_DATA_OPEN, { .open = { .txn = 1, .rcpts = 1 } } },
+		{ M_BODY_FILE, { .txn = { .txn = 1 } } },
+		{ M_SUBMIT, { .submit = { .txn = 1 } } },
+		{ M_DATA_ABORT, { .txn = { .txn = 1 } } },
+		{ M_SESSION_CLOSE, { .empty = { 0 } } },
+	};
+	size_t i;
+
+	(void)state;
+	rig_grant(&rig, foreign, "ann");
+	rig_envelope(&rig, foreign, 1, ANN, BO, 0);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		ipc_send(rig.front, rows[i].type, foreign, &rows[i].m);
+		rig_wait_true(&rig, &rig.front_gone);
+		rig.instance += 2; /* not that of the session */
+		rig_connect(&rig, ROLE_FRONT);
+	}
+	assert_int_equal(messages(), 0);
 }
 
 /* ---- bodies ---- */
@@ -1105,17 +1134,24 @@ test_relay_lies(void **state)
 
 	(void)state;
 	rig_send(&rig, RIG_SID(1), 1, ANN, BO, HELLO);
+	/* a job it hasn't (any more) */
 	rig_result(&rig, &other, RESULT_FAILED, TROUBLE_REPLY, 550, "no");
+	rig_settle(&rig);
+	assert_int_equal(messages(), 1);
+	assert_state("in flight");
+	assert_false(rig.relay_gone);
+	/* a recipient the mail never had */
 	nobody = *job(0);
 	nobody.n[0] = 7;
 	rig_result_one(
 	    &rig, &nobody, 0, RESULT_FAILED, TROUBLE_REPLY, 550, "no");
-	rig_settle(&rig);
-	assert_int_equal(messages(), 1);
-	assert_state("in flight");
-	deliver(0);
+	rig_wait_true(&rig, &rig.relay_gone);
+	assert_state("waiting");
+	rig_connect(&rig, ROLE_RELAY);
+	job(1);
+	deliver(1);
 	assert_int_equal(messages(), 0);
-	rig_done(&rig, &rig.job[0]);
+	rig_done(&rig, &rig.job[1]);
 	rig_settle(&rig);
 	assert_false(rig.relay_gone);
 }
@@ -1730,6 +1766,7 @@ main(void)
 		T(test_session_close),
 		T(test_front_gone),
 		T(test_out_of_turn),
+		T(test_foreign_session),
 		T(test_body_file),
 		T(test_body_lies),
 		T(test_abort),
