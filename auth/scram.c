@@ -454,14 +454,3 @@ scram_hmac256(const unsigned char *key, size_t key_len,
 {
 	return hmac(&hashes[0], key, key_len, data, len, out);
 }
-
-int
-scram_preload(void)
-{
-	static const unsigned char nothing[1];
-	unsigned char md[32];
-
-	if (OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL) != 1)
-		return -1;
-	return scram_hmac256(nothing, sizeof(nothing), nothing, 0, md);
-}

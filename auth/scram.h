@@ -106,10 +106,6 @@ int scram_record_fake(const unsigned char *secret, const char *user,
 int scram_record_mask(const unsigned char *secret, const char *user,
     const char *record, char *out, size_t outlen);
 
-/* Makes OpenSSL read its configuration and load what hashes need, now: later
- * no file can be opened.  Returns 0, or -1. */
-int scram_preload(void);
-
 /* HMAC-SHA-256, for the password cache.  Returns 0, or -1. */
 int scram_hmac256(const unsigned char *key, size_t key_len,
     const unsigned char *data, size_t len, unsigned char out[32]);

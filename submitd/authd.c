@@ -16,8 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "auth/scram.h"
 #include "authd.h"
+#include "digest.h"
 #include "facts.h"
 #include "log.h"
 #include "store/db.h"
@@ -1013,10 +1013,9 @@ auth_preload(struct role_setup *s, char *err, size_t errlen)
 
 	A.setup = s;
 	A.wants_sha1 = cfg.sha1;
+	digest_preload();
 	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		snprintf(err, errlen, "no random numbers");
-	else if (scram_preload() == -1)
-		snprintf(err, errlen, "OpenSSL can't be used");
 	else if ((A.cache = passcache_new(random, PASSCACHE_MAX)) == NULL)
 		snprintf(err, errlen, "no memory");
 	else if (sasl_global_init(&cfg, err, errlen) == 0)

@@ -10,6 +10,10 @@ enum { DIGEST_LEN = 32 };
 
 struct digest;
 
+/* Makes OpenSSL read its configuration now: a role that is locked in can't
+ * open it any more.  Hashes of auth/ need that, too. */
+void digest_preload(void);
+
 struct digest *digest_new(void);
 void digest_add(struct digest *, const void *, size_t);
 /* Takes what was begun; NULL out always. */

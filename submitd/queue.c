@@ -25,6 +25,7 @@
 #include <unistd.h>
 
 #include "control.h"
+#include "digest.h"
 #include "log.h"
 #include "mem.h"
 #include "sandbox.h"
@@ -408,6 +409,7 @@ queue_preload(struct role_setup *s, char *err, size_t errlen)
 	uid_t uid;
 	gid_t gid;
 
+	digest_preload();
 	if (mkdir(dir, 0700) == -1) {
 		if (errno == EEXIST)
 			return 0;
