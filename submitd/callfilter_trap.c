@@ -113,6 +113,24 @@ go_on(const greg_t *g, int nr)
 	return rc == -1 ? -errno : rc;
 }
 
+/* A path that the kernel has refused, so it could be read; NULL: none. */
+static const char *
+path_of(const greg_t *g, int nr)
+{
+	switch (nr) {
+	case SYS_openat:
+	case SYS_unlinkat:
+	case SYS_renameat:
+	case SYS_renameat2:
+		return (const char *)g[REG_RSI];
+	case SYS_unlink:
+	case SYS_rename:
+		return (const char *)g[REG_RDI];
+	default:
+		return NULL;
+	}
+}
+
 static void
 on_sigsys(int sig, siginfo_t *si, void *context)
 {
@@ -124,8 +142,7 @@ on_sigsys(int sig, siginfo_t *si, void *context)
 	(void)sig;
 	if (callfilter_is_watched(nr)) {
 		rc = go_on(g, nr);
-		if (nr == SYS_openat) /* if refused, it was read: it is one */
-			path = (const char *)g[REG_RSI];
+		path = path_of(g, nr);
 	}
 	if (rc == -EACCES || rc == -EPERM)
 		tell(callfilter_name(nr), path);

@@ -44,6 +44,7 @@ enum {
 };
 
 struct parent P;
+void (*parent_probe)(void);
 static bool secrets_locked;
 
 static void start_proc(struct proc *);
@@ -833,6 +834,8 @@ parent_main(const struct parent_options *opt)
 	start_proc(new_proc(ROLE_STORE, NULL));
 	start_proc(new_proc(ROLE_QUEUE, NULL));
 	start_proc(new_proc(ROLE_RESOLVER, NULL));
+	if (parent_probe != NULL)
+		parent_probe();
 	event_base_dispatch(P.base);
 	close_all();
 	log_info("exit", "status=%d", P.status);

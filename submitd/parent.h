@@ -14,6 +14,10 @@ struct parent_options {
 	int ready_fd; /* gets one byte when the service stands; -1: none */
 };
 
+/* For t/probe.c, which is no part of this program: called when all is set up,
+ * before the loop.  NULL here. */
+extern void (*parent_probe)(void);
+
 /* Runs until SIGTERM; returns the exit status. */
 int parent_main(const struct parent_options *);
 

@@ -41,6 +41,10 @@ struct proc {
 	int64_t complaint_ms; /* of the first of these */
 	struct event *lost; /* it has closed a socket: does it live on? */
 	uint32_t lost_instance;
+	struct { /* who said so */
+		enum role role;
+		uint32_t instance;
+	} lost_by;
 
 	char refused[512];
 };

@@ -21,14 +21,14 @@ enum {
 	LEAVE_MS = 1000 /* from a closed socket to the end of its process */
 };
 
-/* By how much a stranger has to do with it. */
+/* By how much a stranger has to do with it; of two peers one is more. */
 static const int trust[ROLE_COUNT] = {
 	[ROLE_FRONT] = 0,
 	[ROLE_RELAY] = 0,
 	[ROLE_RESOLVER] = 1,
 	[ROLE_PAM] = 1,
 	[ROLE_AUTH] = 2,
-	[ROLE_QUEUE] = 2,
+	[ROLE_QUEUE] = 3,
 };
 
 static void
@@ -65,25 +65,40 @@ count_complaint(struct proc *by)
 	return ++by->complaints > COMPLAINTS_MAX;
 }
 
+/* Both say that the other has closed: it was the one that is trusted less. */
+static bool
+is_innocent(const struct proc *p, const struct proc *by)
+{
+	return by->lost_instance == by->instance &&
+	    by->lost_by.role == p->role &&
+	    by->lost_by.instance == p->instance &&
+	    trust[by->role] < trust[p->role];
+}
+
 static void
 on_still_there(evutil_socket_t fd, short what, void *arg)
 {
-	struct proc *p = arg;
+	struct proc *p = arg, *by;
 
 	(void)fd, (void)what;
-	if (p->state == PROC_RUNNING && p->instance == p->lost_instance)
+	/* who was dropped also sees a closed socket, and is gone by now */
+	by = find_instance(p->lost_by.role, p->lost_by.instance);
+	if (p->state == PROC_RUNNING && p->instance == p->lost_instance &&
+	    by != NULL && !is_innocent(p, by))
 		replace(p, "it has closed the socket of a peer");
 }
 
 /* Mostly it has died, and we hear of that in a moment. */
 static void
-look_again(struct proc *p)
+look_again(struct proc *p, const struct proc *by)
 {
 	if (p->state != PROC_RUNNING)
 		return;
 	if (p->lost == NULL)
 		p->lost = event_new(P.base, -1, EV_TIMEOUT, on_still_there, p);
 	p->lost_instance = p->instance;
+	p->lost_by.role = by->role;
+	p->lost_by.instance = by->instance;
 	parent_arm(p->lost, LEAVE_MS);
 }
 
@@ -108,7 +123,7 @@ parent_on_bad_peer(struct ipc *i, const struct ipc_in *in)
 	if (m->rejected != 0)
 		replace(p, m->error);
 	else
-		look_again(p);
+		look_again(p, by);
 }
 
 void

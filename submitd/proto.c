@@ -337,6 +337,7 @@ static const struct {
 	[M_DRAIN] = { "DRAIN", f_drain, false },
 	[M_ROLE] = { "ROLE", f_role, false },
 	[M_LOG] = { "LOG", f_empty, true },
+	[M_PROBE] = { "PROBE", f_text, false },
 	[M_READY] = { "READY", f_empty, false },
 	[M_REFUSED] = { "REFUSED", f_text, false },
 	[M_REPAIR] = { "REPAIR", f_empty, false },

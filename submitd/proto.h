@@ -65,6 +65,7 @@ enum msg_type {
 	M_DRAIN,  /* finish what runs, take nothing new, leave */
 	M_ROLE,	  /* to queue, for `submitctl status`: a role came or went */
 	M_LOG,	  /* a socket to the log daemon, after M_LOG_LOST */
+	M_PROBE,  /* test builds: try what you must not; else out of turn */
 
 	/* role to parent */
 	M_READY,   /* locked in and serving */
@@ -224,7 +225,7 @@ struct m_role {
 	const char *state; /* "running", "draining", "gone", "waiting" */
 };
 
-struct m_text { /* M_REFUSED, M_SESSION_KILL: a sentence */
+struct m_text { /* M_REFUSED, M_SESSION_KILL: a sentence; M_PROBE: what */
 	const char *text;
 };
 

@@ -173,12 +173,16 @@ lock_in(char *err, size_t errlen)
 static struct known_peer {
 	enum role role;
 	uint32_t instance;
+	unsigned count; /* of peers that came before; 0: there is none */
 } *known;
 static size_t nknown;
+
+void (*role_probe)(struct role_setup *, const char *what);
 
 static void
 note_peer(int fd, enum role role, uint32_t instance)
 {
+	static unsigned count;
 	size_t n = nknown;
 
 	if ((size_t)fd >= n) {
@@ -189,6 +193,23 @@ note_peer(int fd, enum role role, uint32_t instance)
 	}
 	known[fd].role = role;
 	known[fd].instance = instance;
+	known[fd].count = ++count;
+}
+
+int
+role_peer(enum role role, uint32_t *instance)
+{
+	size_t i, best = 0;
+
+	for (i = 0; i < nknown; i++)
+		if (known[i].role == role &&
+		    (known[best].role != role ||
+			known[i].count > known[best].count))
+			best = i;
+	if (nknown == 0 || known[best].role != role || known[best].count == 0)
+		return -1;
+	*instance = known[best].instance;
+	return (int)best;
 }
 
 static void
@@ -213,6 +234,7 @@ on_peer_end(int fd, bool rejected, const char *why)
 		log_warn("peer-dropped", "role=%s instance=%u error=%s",
 		    role_name(known[fd].role), m.instance, why);
 	ipc_send(setup.parent, M_BAD_PEER, 0, &m);
+	known[fd].count = 0;
 }
 
 /* ---- while it runs ---- */
@@ -289,6 +311,15 @@ on_pem(struct ipc *p, const struct ipc_in *in)
 }
 
 static void
+on_probe(struct ipc *p, const struct ipc_in *in)
+{
+	if (role_probe == NULL)
+		ipc_reject(p, "there is no probe in this program");
+	else
+		role_probe(&setup, in->m->text.text);
+}
+
+static void
 on_other(struct ipc *p, const struct ipc_in *in)
 {
 	(void)p;
@@ -316,6 +347,7 @@ static const struct ipc_rule rules[] = {
 	{ M_REHASH, on_other },
 	{ M_PEM, on_pem },
 	{ M_LOG, on_log },
+	{ M_PROBE, on_probe },
 	{ 0, NULL },
 };
 

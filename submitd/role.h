@@ -60,6 +60,14 @@ struct role_ops {
 	void (*other)(struct role_setup *, const struct ipc_in *);
 };
 
+/*
+ * For t/probe.c, which is no part of this program: what M_PROBE calls, NULL
+ * here; and the descriptor and number of the peer of that role that came last,
+ * or -1.
+ */
+extern void (*role_probe)(struct role_setup *, const char *what);
+int role_peer(enum role, uint32_t *instance);
+
 /* Runs a role on descriptor 3 until it leaves; returns its exit status. */
 int role_main(const struct role_ops *);
 

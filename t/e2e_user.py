@@ -2,19 +2,15 @@
 """Who the roles are: as root each its own user, locked in; started by an
 ordinary user all are that user, with every lock that needs no root."""
 
-import encodings.idna  # while its file can be read: socket needs it later
 import os
-import shutil
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 
 import harness
+import ordinary
 import tap as taplib
 from scene import PASSWORD, Scene, message
-
-ORDINARY = 64920  # a user that nobody is
 
 
 def status(pid):
@@ -22,6 +18,30 @@ def status(pid):
     with open("/proc/%d/status" % pid, encoding="ascii") as f:
         return dict(line.rstrip("\n").split(":\t", 1) for line in f
                     if ":\t" in line)
+
+
+def limit(pid, name):
+    """The hard limit of a process, as /proc has it."""
+    with open("/proc/%d/limits" % pid, encoding="ascii") as f:
+        line = next(line for line in f if line.startswith(name))
+    return line[len(name):].split()[1]
+
+
+def locked(tap, role, have, pid):
+    """What holds with and without root."""
+    tap.equal(have["NoNewPrivs"], "1", role + ": gets no privilege")
+    tap.equal(have["Seccomp"], "2", role + ": its system calls are filtered")
+    if harness.is_root():  # others can't look at who can't be traced
+        tap.equal(limit(pid, "Max core file size"), "0", role + ": no core")
+        tap.ok(harness.is_sanitized() or
+               limit(pid, "Max processes") == "0", role + ": no process")
+        with open("/proc/%d/environ" % pid, "rb") as f:
+            names = [v.split(b"=")[0] for v in f.read().split(b"\0") if v]
+        tap.ok(set(names) <= {b"TZ", b"ASAN_OPTIONS", b"UBSAN_OPTIONS"},
+               role + ": the environment is empty", names)
+        for fd in (0, 1):
+            tap.equal(os.readlink("/proc/%d/fd/%d" % (pid, fd)), "/dev/null",
+                      "%s: descriptor %d leads nowhere" % (role, fd))
 
 
 def through(tap, scene, who):
@@ -46,11 +66,13 @@ def as_root(tap):
                       "%s: has user and group %d for good" % (role, uid))
             tap.equal(have["CapPrm"].strip("0"), "",
                       role + ": has no capability")
-            tap.equal(have["NoNewPrivs"], "1", role + ": gets no privilege")
-        for role in ("front", "relay"):
+            locked(tap, role, have, pid)
+        for role in ("front", "relay", "resolver"):
             for pid in scene.pids(role):
-                tap.equal(os.readlink("/proc/%d/root" % pid),
-                          scene.path("empty"), role + ": sees no file")
+                # a build with sanitizers goes without
+                tap.ok(harness.is_sanitized() or
+                       os.readlink("/proc/%d/root" % pid) ==
+                       scene.path("empty"), role + ": sees no file")
         tap.equal(os.listdir(scene.path("empty")), [],
                   "the directory of the chroots is empty")
         tap.equal(os.stat(scene.path("spool")).st_uid, scene.uid("queue"),
@@ -72,25 +94,11 @@ def as_user(tap):
             have = status(pid)
             tap.equal(have["Uid"], "\t".join([str(os.getuid())] * 4),
                       role + ": runs as this user")
-            tap.equal(have["NoNewPrivs"], "1", role + ": gets no privilege")
+            locked(tap, role, have, pid)
         notes = [e for e in scene.log.all(role="parent")
                  if "not root" in e["text"]]
         tap.equal(len(notes), 1, "the log says once that this is not root")
         tap.equal(scene.stop(), 0, "ordinary user: ends with status 0")
-
-
-def become_ordinary(folder):
-    """Gives root up for good; the programs come along."""
-    os.mkdir(os.path.join(folder, "submitd"))
-    for name in ("submitd", "submitctl"):
-        shutil.copy(harness.program(name), os.path.join(folder, "submitd"))
-    os.chmod(folder, 0o711)
-    os.environ["SUBMITD_BUILD"] = folder
-    os.environ["HOME"] = "/nonexistent"
-    os.chdir("/")
-    os.setgroups([])
-    os.setresgid(ORDINARY, ORDINARY, ORDINARY)
-    os.setresuid(ORDINARY, ORDINARY, ORDINARY)
 
 
 def test(tap):
@@ -99,26 +107,7 @@ def test(tap):
         as_user(tap)
         return
     as_root(tap)
-    with tempfile.TemporaryDirectory(prefix="submitd-") as folder:
-        # A child gives root up; its results are counted here.
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            result = 1
-            try:
-                become_ordinary(folder)
-                as_user(tap)
-                os.write(write, b"%d %d" % (tap.count, tap.failed))
-                result = 0
-            finally:
-                os._exit(result)
-        os.close(write)
-        with open(read, encoding="ascii") as f:
-            counted = f.read().split()
-        os.waitpid(pid, 0)
-        if len(counted) != 2:
-            raise RuntimeError("the part as an ordinary user broke off")
-        tap.count, tap.failed = map(int, counted)
+    ordinary.run(tap, as_user)
 
 
 taplib.run(test)

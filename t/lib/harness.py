@@ -187,6 +187,7 @@ class Playground:
 
     wish_port = wish_tls_port = 0  # taken if free
     build = None  # a build directory other than build_dir()
+    binary = None         # another program in the place of submitd
     breaks_rules = False  # the test makes roles do what they must not
 
     def __init__(self, tap=None, **keys):
@@ -357,8 +358,8 @@ class Playground:
     def spawn(self, command=(), **keys):
         """Starts submitd in the foreground, without waiting for anything."""
         self.server = subprocess.Popen(
-            tuple(command) + (self.program("submitd"), "-f", self.conf_file,
-                              "-d"),
+            tuple(command) + (self.binary or self.program("submitd"), "-f",
+                              self.conf_file, "-d"),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **keys)
 
     def ready(self, deadline=30):
