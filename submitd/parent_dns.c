@@ -78,7 +78,8 @@ watch(struct netfile *f)
 		event_free(f->ev);
 	f->ev = NULL;
 	filewatch_free(&f->watch);
-	if ((f->watch = filewatch_new(f->path)) == NULL) {
+	f->watch = filewatch_new();
+	if (f->watch == NULL || filewatch_add(f->watch, f->path) == -1) {
 		log_warn("resolver", "file=%s error=%s action=%s", f->path,
 		    strerror(errno), "changes are not seen");
 		return;

@@ -47,7 +47,8 @@ parent_map_watch(void)
 	filewatch_free(&P.map.watch);
 	if (path[0] == '\0')
 		return;
-	if ((P.map.watch = filewatch_new(path)) == NULL) {
+	P.map.watch = filewatch_new();
+	if (P.map.watch == NULL || filewatch_add(P.map.watch, path) == -1) {
 		log_warn("access-map", "file=%s error=%s action=%s", path,
 		    strerror(errno), "changes are seen at SIGHUP only");
 		return;
