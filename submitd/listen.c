@@ -14,6 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "passed.h"
+
 static int
 bind_one(const struct sockaddr *sa, socklen_t len)
 {
@@ -36,34 +38,31 @@ bind_one(const struct sockaddr *sa, socklen_t len)
 	return fd;
 }
 
-static int
-bind_v4(const char *host, uint16_t port)
+static socklen_t
+make_address(
+    int family, const char *host, uint16_t port, struct sockaddr_storage *ss)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-		.sin_port = htons(port) };
+	struct sockaddr_in *v4 = (void *)ss;
+	struct sockaddr_in6 *v6 = (void *)ss;
 
-	if (host[0] != '\0' && inet_pton(AF_INET, host, &sa.sin_addr) != 1) {
-		errno = EINVAL;
-		return -1;
+	memset(ss, 0, sizeof(*ss));
+	ss->ss_family = (sa_family_t)family;
+	if (family == AF_INET) {
+		v4->sin_port = htons(port);
+		if (host[0] != '\0')
+			inet_pton(AF_INET, host, &v4->sin_addr);
+		return sizeof(*v4);
 	}
-	return bind_one((const struct sockaddr *)&sa, sizeof(sa));
+	v6->sin6_port = htons(port);
+	if (host[0] != '\0')
+		inet_pton(AF_INET6, host, &v6->sin6_addr);
+	return sizeof(*v6);
 }
 
+/* Takes fd. */
 static int
-bind_v6(const char *host, uint16_t port)
-{
-	struct sockaddr_in6 sa = { .sin6_family = AF_INET6,
-		.sin6_port = htons(port) };
-
-	if (host[0] != '\0' && inet_pton(AF_INET6, host, &sa.sin6_addr) != 1) {
-		errno = EINVAL;
-		return -1;
-	}
-	return bind_one((const struct sockaddr *)&sa, sizeof(sa));
-}
-
-static int
-add(struct listeners *l, int fd, enum listen_kind kind, const char *name)
+add(struct listeners *l, int fd, int family, enum listen_kind kind,
+    const char *name)
 {
 	if (fd == -1)
 		return -1;
@@ -73,32 +72,63 @@ add(struct listeners *l, int fd, enum listen_kind kind, const char *name)
 		return -1;
 	}
 	l->v[l->n].fd = fd;
+	l->v[l->n].family = family;
 	l->v[l->n].kind = kind;
 	l->v[l->n++].name = xstrdup(name);
 	return 0;
 }
 
-/* How many sockets of this name were taken over. */
 static int
-take_over(struct listeners *out, const struct listeners *old,
-    enum listen_kind kind, const char *name)
+duplicate(int fd)
+{
+	return fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
+/* What one key asks for. */
+struct wish {
+	const struct listeners *old; /* or NULL */
+	const char *key;
+	enum listen_kind kind;
+	bool bind; /* addresses that were not passed */
+};
+
+static int
+take_over(const struct wish *w, int family, const char *name)
 {
 	size_t i;
-	int n = 0;
 
-	for (i = 0; old != NULL && i < old->n; i++)
-		if (old->v[i].kind == kind &&
-		    strcmp(old->v[i].name, name) == 0 &&
-		    add(out, fcntl(old->v[i].fd, F_DUPFD_CLOEXEC, 0), kind,
-			name) == 0)
-			n++;
-	return n;
+	for (i = 0; w->old != NULL && i < w->old->n; i++)
+		if (w->old->v[i].kind == w->kind &&
+		    w->old->v[i].family == family &&
+		    strcmp(w->old->v[i].name, name) == 0)
+			return duplicate(w->old->v[i].fd);
+	return -1;
+}
+
+/* One address of one family: passed, ours already, or bound now.  *both says
+ * that the other family came with it. */
+static int
+open_address(struct listeners *out, const struct wish *w, int family,
+    const char *host, uint16_t port, const char *name, bool *both)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = make_address(family, host, port, &ss);
+	int fd = passed_find((struct sockaddr *)&ss, both);
+
+	if (fd != -1)
+		return add(out, duplicate(fd), family, w->kind, name);
+	if (!w->bind)
+		return 0;
+	if ((fd = take_over(w, family, name)) == -1)
+		fd = bind_one((struct sockaddr *)&ss, len);
+	return add(out, fd, family, w->kind, name);
 }
 
 static int
-open_name(struct listeners *out, enum listen_kind kind, const char *name)
+open_name(struct listeners *out, const struct wish *w, const char *name)
 {
 	char host[INET6_ADDRSTRLEN];
+	bool both = false;
 	uint16_t port;
 
 	if (conf_split_listen(name, host, sizeof(host), &port) == -1) {
@@ -106,46 +136,89 @@ open_name(struct listeners *out, enum listen_kind kind, const char *name)
 		return -1;
 	}
 	if (host[0] != '\0')
-		return add(out,
-		    strchr(host, ':') != NULL ? bind_v6(host, port)
-					      : bind_v4(host, port),
-		    kind, name);
-	if (add(out, bind_v4(host, port), kind, name) == -1)
-		return -1;
-	if (add(out, bind_v6(host, port), kind, name) == -1 &&
+		return open_address(out, w,
+		    strchr(host, ':') != NULL ? AF_INET6 : AF_INET, host, port,
+		    name, &both);
+	/* IPv6 first: a passed socket may serve both. */
+	if (open_address(out, w, AF_INET6, host, port, name, &both) == -1 &&
 	    errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)
 		return -1; /* a kernel without IPv6 is fine */
+	if (both)
+		return 0;
+	return open_address(out, w, AF_INET, host, port, name, &both);
+}
+
+/* Sockets that bear the name of the key are all that it has, besides those
+ * that were passed for one of its addresses. */
+static int
+open_named(struct listeners *out, struct wish *w)
+{
+	char text[PASSED_TEXT];
+	size_t at = 0;
+	int fd;
+
+	w->bind = true;
+	while ((fd = passed_named(w->kind, &at, text)) != -1) {
+		if (add(out, duplicate(fd), AF_UNSPEC, w->kind, text) == -1)
+			return -1;
+		w->bind = false;
+	}
 	return 0;
 }
 
 static int
-open_list(struct listeners *out, const struct strlist *names,
-    enum listen_kind kind, const struct listeners *old, const char *key,
+open_key(struct listeners *out, struct wish *w, const struct strlist *names,
     char *err, size_t errlen)
 {
 	size_t i;
 
+	if (open_named(out, w) == -1) {
+		snprintf(err, errlen, "%s: %s", w->key, strerror(errno));
+		return -1;
+	}
 	for (i = 0; i < names->n; i++) {
-		if (take_over(out, old, kind, names->v[i]) > 0 ||
-		    open_name(out, kind, names->v[i]) == 0)
+		if (open_name(out, w, names->v[i]) == 0)
 			continue;
 		snprintf(err, errlen, "%s:%d: %s: cannot listen on %s: %s",
-		    conf_path(), conf_line(key), key, names->v[i],
+		    conf_path(), conf_line(w->key), w->key, names->v[i],
 		    strerror(errno));
 		return -1;
 	}
 	return 0;
 }
 
+/* It would keep clients waiting for ever. */
+static int
+refuse_unused(char *err, size_t errlen)
+{
+	char text[128];
+
+	if (!passed_unused(text, sizeof(text)))
+		return 0;
+	snprintf(err, errlen,
+	    "socket %s passed by the service manager is in neither listen nor "
+	    "listen_tls: add its address there, or give it the name "
+	    "submission or submissions (FileDescriptorName=)",
+	    text);
+	return -1;
+}
+
 int
 listen_open(struct listeners *out, const struct conf *c,
     const struct listeners *old, char *err, size_t errlen)
 {
+	struct wish starttls = {
+		.old = old, .key = "listen", .kind = LISTEN_STARTTLS
+	};
+	struct wish tls = {
+		.old = old, .key = "listen_tls", .kind = LISTEN_TLS
+	};
+
 	out->n = 0;
-	if (open_list(out, &c->listen, LISTEN_STARTTLS, old, "listen", err,
-		errlen) == 0 &&
-	    open_list(out, &c->listen_tls, LISTEN_TLS, old, "listen_tls", err,
-		errlen) == 0)
+	passed_begin();
+	if (open_key(out, &starttls, &c->listen, err, errlen) == 0 &&
+	    open_key(out, &tls, &c->listen_tls, err, errlen) == 0 &&
+	    refuse_unused(err, errlen) == 0)
 		return 0;
 	listen_close(out);
 	return -1;

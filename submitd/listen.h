@@ -1,6 +1,7 @@
 /*
  * Parent's listening sockets: bound before any role starts, kept over a
- * reload, so that no connection is refused in between.
+ * reload, so that no connection is refused in between.  The service manager
+ * may have bound them.
  */
 #ifndef SUBMITD_LISTEN_H
 #define SUBMITD_LISTEN_H
@@ -12,8 +13,9 @@ enum { LISTEN_MAX = 64 };
 
 struct listener {
 	int fd;
+	int family; /* AF_UNSPEC: passed by name */
 	enum listen_kind kind;
-	char *name; /* as in the configuration */
+	char *name; /* as in the configuration, or its address */
 };
 
 struct listeners {
@@ -22,9 +24,9 @@ struct listeners {
 };
 
 /*
- * The sockets that conf asks for; those of `old` (may be NULL) with the same
- * name are taken over as duplicates.  0, or -1 with a sentence: then *out is
- * empty.
+ * The sockets that conf asks for: those that the service manager passed
+ * (passed.h), else those of `old` (may be NULL) with the same name, taken over
+ * as duplicates, else new ones.  0, or -1 with a sentence: then *out is empty.
  */
 int listen_open(struct listeners *out, const struct conf *,
     const struct listeners *old, char *err, size_t errlen);
