@@ -2,8 +2,11 @@
 #include "tls.h"
 
 #include <arpa/inet.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
+#include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
@@ -12,9 +15,16 @@
 
 #include "tlsmem.h"
 
+struct ticket_key {
+	unsigned char name[16], cipher[32], mac[32];
+};
+_Static_assert(sizeof(struct ticket_key) == TLS_TICKET_KEY, "as it travels");
+
 struct tls_ctx {
 	SSL_CTX *ssl;
 	bool client;
+	struct ticket_key ticket[TLS_TICKET_KEYS]; /* the first makes them */
+	size_t tickets;
 };
 
 static int
@@ -197,6 +207,89 @@ on_ticket(SSL *ssl, SSL_SESSION *ss, const unsigned char *name, size_t len,
 					    : SSL_TICKET_RETURN_USE_RENEW;
 }
 
+static int
+begin_mac(EVP_MAC_CTX *mac, struct ticket_key *k)
+{
+	char digest[] = "SHA256";
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(
+				    OSSL_MAC_PARAM_KEY, k->mac, sizeof(k->mac)),
+		OSSL_PARAM_construct_utf8_string(
+		    OSSL_MAC_PARAM_DIGEST, digest, 0),
+		OSSL_PARAM_construct_end() };
+
+	return EVP_MAC_CTX_set_params(mac, params);
+}
+
+static int
+make_ticket(struct tls_ctx *t, unsigned char *name, unsigned char *iv,
+    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+{
+	struct ticket_key *k = &t->ticket[0];
+
+	if (t->tickets == 0)
+		return 0;
+	memcpy(name, k->name, sizeof(k->name));
+	if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1 ||
+	    EVP_EncryptInit_ex(
+		cipher, EVP_aes_256_cbc(), NULL, k->cipher, iv) != 1)
+		return -1;
+	return begin_mac(mac, k) == 1 ? 1 : -1;
+}
+
+/*
+ * 2 asks for a new ticket: after the last key's time, and always in TLS 1.3,
+ * where a ticket is to be used once and there would be no other.
+ */
+static int
+read_ticket(struct tls_ctx *t, bool tls13, const unsigned char *name,
+    const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
+{
+	struct ticket_key *k;
+	size_t i;
+
+	for (i = 0; i < t->tickets; i++)
+		if (memcmp(t->ticket[i].name, name, sizeof(k->name)) == 0)
+			break;
+	if (i == t->tickets)
+		return 0;
+	k = &t->ticket[i];
+	if (begin_mac(mac, k) != 1 ||
+	    EVP_DecryptInit_ex(
+		cipher, EVP_aes_256_cbc(), NULL, k->cipher, iv) != 1)
+		return -1;
+	return i == 0 && !tls13 ? 1 : 2;
+}
+
+static int
+on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv,
+    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int make)
+{
+	struct tls_ctx *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+
+	return make ? make_ticket(t, name, iv, cipher, mac)
+		    : read_ticket(t, SSL_version(ssl) == TLS1_3_VERSION, name,
+			  iv, cipher, mac);
+}
+
+void
+tls_set_tickets(
+    struct tls_ctx *t, const void *keys, size_t len, int64_t lifetime_s)
+{
+	size_t n = len / sizeof(t->ticket[0]);
+
+	OPENSSL_cleanse(t->ticket, sizeof(t->ticket));
+	t->tickets = n < TLS_TICKET_KEYS ? n : TLS_TICKET_KEYS;
+	if (t->tickets == 0) {
+		SSL_CTX_set_options(t->ssl, SSL_OP_NO_TICKET);
+		SSL_CTX_set_num_tickets(t->ssl, 0);
+		return;
+	}
+	memcpy(t->ticket, keys, t->tickets * sizeof(t->ticket[0]));
+	SSL_CTX_clear_options(t->ssl, SSL_OP_NO_TICKET);
+	SSL_CTX_set_num_tickets(t->ssl, 1);
+	SSL_CTX_set_timeout(t->ssl, lifetime_s);
+}
+
 static struct tls_ctx *
 wrap(SSL_CTX *ctx, bool client)
 {
@@ -212,6 +305,7 @@ tls_server_new(
     const struct buf *cert, const struct buf *key, char *err, size_t errlen)
 {
 	SSL_CTX *ctx = context(TLS_server_method());
+	struct tls_ctx *t;
 
 	if (ctx == NULL) {
 		fail(err, errlen, "TLS cannot be set up");
@@ -227,10 +321,12 @@ tls_server_new(
 	/* Without it every resumption attempt would be a fatal error. */
 	SSL_CTX_set_session_id_context(
 	    ctx, (const unsigned char *)"submitd", 7);
-	SSL_CTX_set_num_tickets(ctx, 1);
-	SSL_CTX_set_timeout(ctx, 3600);
 	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_ticket, NULL);
-	return wrap(ctx, false);
+	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key);
+	t = wrap(ctx, false);
+	SSL_CTX_set_app_data(ctx, t);
+	tls_set_tickets(t, NULL, 0, 0);
+	return t;
 }
 
 struct tls_ctx *
@@ -262,7 +358,7 @@ tls_ctx_free(struct tls_ctx **tp)
 {
 	if (*tp != NULL) {
 		SSL_CTX_free((*tp)->ssl);
-		free(*tp);
+		freezero(*tp, sizeof(**tp));
 	}
 	*tp = NULL;
 }

@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "mem.h"
 
@@ -29,6 +30,16 @@ struct tls_ctx *tls_server_new(const struct buf *cert, const struct buf *key,
  */
 struct tls_ctx *tls_client_new(const struct buf *ca, const struct buf *cert,
     const struct buf *key, char *err, size_t errlen);
+
+/*
+ * A server: its clients may resume a session for so long, by tickets that the
+ * first key makes; the others are read, too.  Every server with the same keys
+ * reads them.  The keys are copied; those of before are wiped.  len 0, as at
+ * first: no tickets.  A session with a client certificate is never resumed.
+ */
+enum { TLS_TICKET_KEY = 16 + 32 + 32, TLS_TICKET_KEYS = 2 };
+void tls_set_tickets(
+    struct tls_ctx *, const void *keys, size_t len, int64_t lifetime_s);
 
 void tls_ctx_free(struct tls_ctx **);
 
