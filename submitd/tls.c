@@ -96,25 +96,32 @@ warm_up(EVP_PKEY *key)
 	ERR_clear_error();
 }
 
-static int
-use_key(SSL_CTX *ctx, const struct buf *pem)
+static EVP_PKEY *
+read_key(const struct buf *pem)
 {
 	EVP_PKEY *key = NULL;
 	BIO *bio;
-	int ok;
 
 	tlsmem_guard(true);
-	bio = reader(pem);
-	ok = bio != NULL &&
-	    (key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL)) !=
-		NULL &&
-	    SSL_CTX_use_PrivateKey(ctx, key) == 1;
-	if (ok)
-		warm_up(key);
-	EVP_PKEY_free(key);
+	if ((bio = reader(pem)) != NULL)
+		key = PEM_read_bio_PrivateKey(bio, NULL, no_passphrase, NULL);
 	BIO_free(bio);
 	tlsmem_guard(false);
-	return ok ? 0 : -1;
+	return key;
+}
+
+static bool
+use_key(SSL_CTX *ctx, EVP_PKEY *key)
+{
+	bool ok;
+
+	tlsmem_guard(true);
+	ok = SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
+	    SSL_CTX_check_private_key(ctx) == 1;
+	if (ok)
+		warm_up(key);
+	tlsmem_guard(false);
+	return ok;
 }
 
 static int
@@ -122,15 +129,19 @@ use_pair(SSL_CTX *ctx, const struct buf *cert, const struct buf *key, char *err,
     size_t errlen)
 {
 	int rc = use_chain(ctx, cert);
+	EVP_PKEY *pkey;
+	bool ok;
 
 	if (rc != 0)
 		return fail(err, errlen,
 		    rc == -1 ? "no usable certificate in PEM form"
 			     : "the certificate can't be used");
-	if (use_key(ctx, key) == -1)
+	if ((pkey = read_key(key)) == NULL)
 		return fail(err, errlen,
 		    "no usable private key in PEM form without passphrase");
-	if (SSL_CTX_check_private_key(ctx) != 1)
+	ok = use_key(ctx, pkey);
+	EVP_PKEY_free(pkey);
+	if (!ok)
 		return fail(err, errlen,
 		    "the private key does not belong to the certificate");
 	return 0;
