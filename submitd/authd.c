@@ -163,7 +163,9 @@ map_resolve(uint8_t status)
 static void
 warn_of_crl(const char *reason)
 {
-	const struct m_alarm m = { .what = "crl", .text = reason };
+	const struct m_alarm m = {
+		.what = "crl", .trouble = "auth", .text = reason
+	};
 	static int64_t last_ms;
 	int64_t now = authd_now_ms();
 

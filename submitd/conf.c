@@ -85,6 +85,7 @@ static const struct key keys[] = {
 	{ K(accept_public_cas), NUM(T_BOOL, "no", 0, 1, 0) },
 	{ K(client_cert), TEXT("", 0) },
 	{ K(client_key), TEXT("", 0) },
+	{ K(ticket_lifetime), NUM(T_TIME, "1h", 0, DAY, FRONT) },
 
 	{ K(max_message_size), NUM(T_SIZE, "25M", 64 * KIB, 2 * GIB, FRONT | QUEUE) },
 	{ K(max_recipients), NUM(T_INT, "1000", 100, 10000, FRONT | AUTH) },
@@ -421,6 +422,33 @@ conf_init(struct conf *c)
 		if (keys[i].def != NULL &&
 		    set_key(c, &keys[i], keys[i].def, err, sizeof(err)) == -1)
 			abort(); /* the table contradicts itself */
+}
+
+static void
+list_copy(struct strlist *l)
+{
+	char **from = l->v;
+	size_t i;
+
+	l->v = xcalloc(l->n + 1, sizeof(*l->v));
+	for (i = 0; i < l->n; i++)
+		l->v[i] = xstrdup(from[i]);
+}
+
+void
+conf_copy(struct conf *to, const struct conf *from)
+{
+	char **text;
+	size_t i;
+
+	*to = *from;
+	for (i = 0; i < KEYS; i++) {
+		text = slot(to, &keys[i]);
+		if (keys[i].type == T_STR)
+			*text = xstrdup(*text);
+		else if (keys[i].type == T_LISTEN)
+			list_copy(slot(to, &keys[i]));
+	}
 }
 
 void

@@ -51,6 +51,7 @@ struct conf {
 	bool accept_server_certs; /* of clients, for serverAuth only */
 	bool accept_public_cas;   /* as CAs of clients: lets anybody in */
 	char *client_cert, *client_key; /* to the smarthost; "" the server's */
+	int64_t ticket_lifetime;	/* ms a TLS session can be resumed; 0 */
 
 	/* sessions; times in ms, sizes in bytes */
 	int64_t max_message_size, max_recipients;
@@ -137,6 +138,7 @@ struct conf {
 
 /* All keys at their defaults. */
 void conf_init(struct conf *);
+void conf_copy(struct conf *to, const struct conf *from); /* to: unused */
 void conf_clear(struct conf *);
 
 /*

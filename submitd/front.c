@@ -672,6 +672,26 @@ limit_send_buffers(const struct role_setup *s)
 			log_warn("accept", "error=%s", strerror(errno));
 }
 
+static void
+take_tickets(const struct role_setup *s)
+{
+	const struct buf *keys = &s->pem[PEM_TICKET_KEYS];
+	int64_t lifetime_ms = s->conf.ticket_lifetime;
+
+	tls_set_tickets(F.tls, buf_head(keys), lifetime_ms > 0 ? keys->len : 0,
+	    (lifetime_ms + 999) / 1000);
+}
+
+/* M_PEM: new keys for session tickets. */
+static void
+front_other(struct role_setup *s, const struct ipc_in *in)
+{
+	if (in->type == M_PEM && in->m->pem.kind == PEM_TICKET_KEYS)
+		take_tickets(s);
+	else if (in->fd != -1)
+		close(in->fd);
+}
+
 static int
 front_preload(struct role_setup *s, char *err, size_t errlen)
 {
@@ -682,6 +702,7 @@ front_preload(struct role_setup *s, char *err, size_t errlen)
 	    &s->pem[PEM_SERVER_CERT], &s->pem[PEM_SERVER_KEY], err, errlen);
 	if (F.tls == NULL)
 		return -1;
+	take_tickets(s);
 	return front_limit_attach(s, err, errlen);
 }
 
@@ -760,4 +781,5 @@ const struct role_ops front_ops = {
 	.start = front_start,
 	.peer = front_peer,
 	.drain = front_drain,
+	.other = front_other,
 };

@@ -1,356 +1,22 @@
 /* Loading and checking what the roles will be given: see given.h. */
-#include "given.h"
+#include "given_int.h"
 
 #include <sys/stat.h>
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "auth/cert.h"
-#include "auth/jwt.h"
 #include "auth/sasl.h"
 #include "auth/throttle.h"
 #include "log.h"
 #include "mapfile.h"
-#include "publicca.h"
 #include "sandbox.h"
 #include "store/db.h"
-#include "tls.h"
-
-enum { FILE_LIMIT = 8 * 1024 * 1024 };
 enum { HELP_MAX = 400 }; /* bytes of help_text and help_url */
-
-/* Where a complaint goes. */
-struct check {
-	struct given *g;
-	char *err;
-	size_t errlen;
-};
-
-/* "FILE:LINE: KEY: sentence"; a key that stands at its default has line 0. */
-static int wrong(const struct check *, const char *key, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-
-static int
-wrong(const struct check *c, const char *key, const char *fmt, ...)
-{
-	va_list ap;
-	int n;
-
-	n = snprintf(
-	    c->err, c->errlen, "%s:%d: %s: ", conf_path(), conf_line(key), key);
-	if (n < 0 || (size_t)n >= c->errlen)
-		return -1;
-	va_start(ap, fmt);
-	vsnprintf(c->err + n, c->errlen - (size_t)n, fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
-/* ---- files ---- */
-
-/* Memory for secrets is scarce: as much as the file has, and an end. */
-static int
-slurp(int fd, struct buf *out)
-{
-	size_t piece = 16384;
-	struct stat st;
-	void *room;
-	ssize_t n;
-
-	if (fstat(fd, &st) == 0 && st.st_size > 0 && st.st_size < FILE_LIMIT)
-		piece = (size_t)st.st_size + 1;
-	for (;;) {
-		room = buf_room(out, piece);
-		if ((n = read(fd, room, piece)) <= 0)
-			return n == 0 ? 0 : -1;
-		buf_grew(out, (size_t)n);
-		piece = piece > (size_t)n ? piece - (size_t)n : 16384;
-		if (out->len > FILE_LIMIT) {
-			errno = EFBIG;
-			return -1;
-		}
-	}
-}
-
-/* Others who can read a key are the holders of that key, too. */
-static int
-check_secret(const struct check *c, const char *key, const char *path, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) == -1)
-		return wrong(c, key, "%s: %s", path, strerror(errno));
-	if ((st.st_mode & 077) != 0)
-		return wrong(c, key,
-		    "%s is open to others (mode %04o), "
-		    "expected a file for its owner only: chmod 600 %s",
-		    path, (unsigned)st.st_mode & 07777, path);
-	if (st.st_uid != 0 && st.st_uid != geteuid())
-		return wrong(c, key,
-		    "%s belongs to uid %u, expected root or "
-		    "the user who starts submitd: chown it",
-		    path, (unsigned)st.st_uid);
-	return 0;
-}
-
-static int
-read_file(const struct check *c, const char *key, const char *path, bool secret,
-    struct buf *out)
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), rc = 0;
-
-	if (fd == -1)
-		return wrong(c, key,
-		    "%s cannot be read: %s, expected a "
-		    "readable file",
-		    path, strerror(errno));
-	if (secret)
-		rc = check_secret(c, key, path, fd);
-	if (rc == 0 && slurp(fd, out) == -1)
-		rc = wrong(
-		    c, key, "%s cannot be read: %s", path, strerror(errno));
-	close(fd);
-	return rc;
-}
-
-static int
-read_pem(const struct check *c, const char *key, const char *file, bool secret,
-    enum pem_kind kind)
-{
-	char *path = conf_cert_path(&c->g->conf, file);
-	struct buf *out = &c->g->pem[kind];
-	int rc;
-
-	out->secret = pem_is_secret(kind);
-	rc = read_file(c, key, path, secret, out);
-	free(path);
-	return rc;
-}
-
-/* A chain and its key: readable, fitting, within their dates. */
-static int
-load_pair(const struct check *c, const char *cert_key, const char *cert,
-    const char *key_key, const char *key, enum pem_kind kind)
-{
-	char why[256];
-
-	if (read_pem(c, cert_key, cert, false, kind) == -1 ||
-	    read_pem(c, key_key, key, true, kind + 1) == -1)
-		return -1;
-	if (tls_check_pair(
-		&c->g->pem[kind], &c->g->pem[kind + 1], why, sizeof(why)) == -1)
-		return wrong(c,
-		    strstr(why, "private key") != NULL ? key_key : cert_key,
-		    "%s", why);
-	return 0;
-}
-
-/* The public CAs sign for anybody: as CAs of clients they let anybody in. */
-static int
-refuse_system_store(const struct check *c, const char *key, const char *path)
-{
-	static const char *const stores[] = { "/etc/ssl/certs",
-		"/etc/ssl/cert.pem", "/usr/share/ca-certificates",
-		"/etc/pki/tls/certs", "/usr/lib/ssl/certs" };
-	char *real = realpath(path, NULL);
-	size_t i;
-	int rc = 0;
-
-	for (i = 0; !c->g->conf.accept_public_cas && real != NULL &&
-	     i < sizeof(stores) / sizeof(*stores);
-	     i++)
-		if (strncmp(real, stores[i], strlen(stores[i])) == 0)
-			rc = wrong(c, key,
-			    "%s is the system's store of public "
-			    "CAs, expected the CA of your own client "
-			    "certificates",
-			    path);
-	free(real);
-	return rc;
-}
-
-static bool
-has_certificate(const struct buf *b)
-{
-	static const char mark[] = "-----BEGIN CERTIFICATE-----";
-
-	return b->len > 0 &&
-	    memmem(buf_head(b), b->len, mark, sizeof(mark) - 1) != NULL;
-}
-
-static int
-add_ca_dir(const struct check *c, const char *dir)
-{
-	struct buf *out = &c->g->pem[PEM_CLIENT_CA], one;
-	struct dirent *e;
-	struct stat st;
-	char *path;
-	DIR *d = opendir(dir);
-	int rc = 0;
-
-	if (d == NULL)
-		return wrong(c, "ca_path",
-		    "%s cannot be read: %s, expected a "
-		    "directory of CA certificates",
-		    dir, strerror(errno));
-	while (rc == 0 && (e = readdir(d)) != NULL) {
-		path = xasprintf("%s/%s", dir, e->d_name);
-		one = (struct buf){ .secret = true };
-		if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-			rc = read_file(c, "ca_path", path, false, &one);
-			if (rc == 0 && has_certificate(&one)) {
-				buf_add(out, buf_head(&one), one.len);
-				buf_add(out, "\n", 1);
-			}
-		}
-		buf_wipe(&one); /* it may have been a key */
-		free(path);
-	}
-	closedir(d);
-	return rc;
-}
-
-/* Another name makes no other CA of it. */
-static int
-refuse_public(const struct check *c)
-{
-	const struct buf *ca = &c->g->pem[PEM_CLIENT_CA];
-	const struct conf *cf = &c->g->conf;
-	char name[256];
-
-	if (ca->len == 0 ||
-	    !publicca_find_pem(buf_head(ca), ca->len, name, sizeof(name)))
-		return 0;
-	if (cf->accept_public_cas) {
-		log_warn("ca", "error=%s name=%s",
-		    "a public CA vouches for clients: anybody can have a "
-		    "certificate of it",
-		    name);
-		return 0;
-	}
-	return wrong(c, cf->ca_cert[0] != '\0' ? "ca_cert" : "ca_path",
-	    "\"%s\" is a public CA, which signs for anybody, expected the CA "
-	    "of your own client certificates (see accept_public_cas)",
-	    name);
-}
-
-/* As auth will use them, so that it has nothing to refuse. */
-static int
-check_trust(const struct check *c)
-{
-	const struct buf *ca = &c->g->pem[PEM_CLIENT_CA];
-	const struct buf *crl = &c->g->pem[PEM_CLIENT_CRL];
-	struct cert_trust *trust;
-	char why[256] = "";
-
-	trust = cert_trust_new((const char *)buf_head(ca), ca->len,
-	    (const char *)buf_head(crl), crl->len, 0, why, sizeof(why));
-	if (trust == NULL)
-		return wrong(
-		    c, crl->len > 0 ? "crl_file" : "ca_cert", "%s", why);
-	cert_trust_free(&trust);
-	return 0;
-}
-
-static int
-load_client_ca(const struct check *c)
-{
-	const struct conf *cf = &c->g->conf;
-	char *path, why[256];
-	int rc = 0;
-
-	if (cf->ca_cert[0] != '\0') {
-		path = conf_cert_path(cf, cf->ca_cert);
-		rc = refuse_system_store(c, "ca_cert", path);
-		free(path);
-		if (rc == 0)
-			rc = read_pem(
-			    c, "ca_cert", cf->ca_cert, false, PEM_CLIENT_CA);
-	}
-	if (rc == 0 && cf->ca_path[0] != '\0') {
-		path = conf_cert_path(cf, cf->ca_path);
-		rc = refuse_system_store(c, "ca_path", path);
-		if (rc == 0)
-			rc = add_ca_dir(c, path);
-		free(path);
-	}
-	if (rc == 0 && c->g->pem[PEM_CLIENT_CA].len > 0 &&
-	    tls_check_bundle(&c->g->pem[PEM_CLIENT_CA], why, sizeof(why)) == -1)
-		rc = wrong(c, cf->ca_cert[0] != '\0' ? "ca_cert" : "ca_path",
-		    "%s", why);
-	if (rc == 0)
-		rc = refuse_public(c);
-	if (rc == 0 && cf->crl_file[0] != '\0')
-		rc = read_pem(
-		    c, "crl_file", cf->crl_file, false, PEM_CLIENT_CRL);
-	return rc == 0 ? check_trust(c) : -1;
-}
-
-int
-given_client_ca(struct given *g, char *err, size_t errlen)
-{
-	const struct check c = { g, err, errlen };
-
-	return load_client_ca(&c);
-}
-
-static void
-strip_newline(struct buf *b)
-{
-	while (b->len > 0 &&
-	    (buf_head(b)[b->len - 1] == '\n' ||
-		buf_head(b)[b->len - 1] == '\r'))
-		b->len--;
-}
-
-static int
-load_smarthost(const struct check *c)
-{
-	const struct conf *cf = &c->g->conf;
-	char *cert, *key, why[256];
-	int rc;
-
-	if (cf->smarthost_host[0] == '\0')
-		return wrong(c, "smarthost.host",
-		    "is not set, expected the "
-		    "name of the server that takes your mail");
-	if (read_pem(c, "smarthost.ca_file", cf->smarthost_ca_file, false,
-		PEM_SMARTHOST_CA) == -1)
-		return -1;
-	if (tls_check_bundle(&c->g->pem[PEM_SMARTHOST_CA], why, sizeof(why)) ==
-	    -1)
-		return wrong(c, "smarthost.ca_file", "%s", why);
-	if ((cf->smarthost_user[0] != '\0') !=
-	    (cf->smarthost_password_file[0] != '\0'))
-		return wrong(c, "smarthost.user",
-		    "expected user and "
-		    "password_file together or neither");
-	if (cf->smarthost_password_file[0] != '\0') {
-		if (read_pem(c, "smarthost.password_file",
-			cf->smarthost_password_file, true,
-			PEM_SMARTHOST_PASSWORD) == -1)
-			return -1;
-		strip_newline(&c->g->pem[PEM_SMARTHOST_PASSWORD]);
-	}
-	if (!cf->smarthost_client_cert)
-		return 0;
-	/* As in starttls(8): without its own, the server's. */
-	cert = cf->client_cert[0] != '\0' ? cf->client_cert : cf->server_cert;
-	key = cf->client_key[0] != '\0' ? cf->client_key : cf->server_key;
-	rc = load_pair(
-	    c, "client_cert", cert, "client_key", key, PEM_CLIENT_CERT);
-	return rc;
-}
-
-/* ---- the rest of the configuration ---- */
 
 static int
 check_listen(const struct check *c)
@@ -358,11 +24,11 @@ check_listen(const struct check *c)
 	const struct conf *cf = &c->g->conf;
 
 	if (cf->listen.n + cf->listen_tls.n == 0)
-		return wrong(c, "listen",
+		return given_wrong(c, "listen",
 		    "nothing to listen on, expected an "
 		    "address such as {\"*:587\"} here or in listen_tls");
 	if (cf->listen.n + cf->listen_tls.n > 24)
-		return wrong(c, "listen",
+		return given_wrong(c, "listen",
 		    "too many addresses, expected at "
 		    "most 24 in listen and listen_tls");
 	return 0;
@@ -389,10 +55,10 @@ check_users(const struct check *c)
 	for (i = 0; i < sizeof(users) / sizeof(*users); i++) {
 		if (sandbox_user(
 			users[i].value, &uid[i], &gid, why, sizeof(why)) == -1)
-			return wrong(c, users[i].key, "%s", why);
+			return given_wrong(c, users[i].key, "%s", why);
 		for (j = 0; j < i; j++) /* the wall between two roles */
 			if (uid[j] == uid[i])
-				return wrong(c, users[i].key,
+				return given_wrong(c, users[i].key,
 				    "is the same user as %s, expected one of "
 				    "its own",
 				    users[j].key);
@@ -412,7 +78,7 @@ check_hostname(const struct check *c)
 	if (n > 0 && n <= 255 && strspn(h, allowed) == n && h[0] != '.' &&
 	    h[0] != '-' && h[n - 1] != '.' && strstr(h, "..") == NULL)
 		return 0;
-	return wrong(c, "hostname",
+	return given_wrong(c, "hostname",
 	    "is no domain name, expected letters, digits, dots and hyphens "
 	    "such as mail.example.org (an international name in its xn-- "
 	    "form)");
@@ -426,13 +92,14 @@ check_empty(const struct check *c, const char *key, const char *path)
 	int n = 0;
 
 	if (d == NULL)
-		return wrong(c, key, "%s: %s, expected an empty directory",
-		    path, strerror(errno));
+		return given_wrong(c, key,
+		    "%s: %s, expected an empty directory", path,
+		    strerror(errno));
 	while ((e = readdir(d)) != NULL)
 		n +=
 		    strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
 	closedir(d);
-	return n == 0 ? 0 : wrong(c, key, "%s is not empty", path);
+	return n == 0 ? 0 : given_wrong(c, key, "%s is not empty", path);
 }
 
 /* Where roles are locked in; made by given_prepare() if it is not there. */
@@ -467,13 +134,13 @@ check_pam_service(const struct check *c)
 	int rc = 0;
 
 	if (strchr(cf->pam_service, '/') != NULL)
-		return wrong(c, "pam_service",
+		return given_wrong(c, "pam_service",
 		    "\"%s\" is a path, expected the name of a file in %s",
 		    cf->pam_service, dir);
 	path = xasprintf("%s/%s", dir, cf->pam_service);
 	if (access(path, R_OK) == -1)
-		rc = wrong(c, "pam_service", "%s: %s, expected a PAM service",
-		    path, strerror(errno));
+		rc = given_wrong(c, "pam_service",
+		    "%s: %s, expected a PAM service", path, strerror(errno));
 	free(path);
 	return rc;
 }
@@ -489,47 +156,16 @@ check_oauth_command(const struct check *c)
 
 	if (path[0] != '/' || stat(path, &st) == -1 || !S_ISREG(st.st_mode) ||
 	    access(path, X_OK) == -1)
-		rc = wrong(c, "oauth_command",
+		rc = given_wrong(c, "oauth_command",
 		    "\"%s\" cannot be run, expected the absolute path of a "
 		    "program, perhaps with arguments",
 		    path);
 	else if ((st.st_mode & 022) != 0)
-		rc = wrong(c, "oauth_command",
+		rc = given_wrong(c, "oauth_command",
 		    "%s is writable by others (mode %04o): chmod go-w %s", path,
 		    (unsigned)st.st_mode & 07777, path);
 	free(path);
 	return rc;
-}
-
-static int
-load_oauth_key(const struct check *c)
-{
-	const struct conf *cf = &c->g->conf;
-	const struct buf *b = &c->g->pem[PEM_OAUTH_KEY];
-	struct jwt_keys *keys;
-	char why[256];
-
-	if (cf->oauth_key_file[0] == '\0')
-		return 0;
-	if (cf->oauth_issuer[0] == '\0')
-		return wrong(c, "oauth_issuer",
-		    "is not set, expected what the tokens have in \"iss\"");
-	if (cf->oauth_audience[0] == '\0')
-		return wrong(c, "oauth_audience",
-		    "is not set, expected what the tokens have in \"aud\"");
-	if (cf->oauth_user_claim[0] == '\0')
-		return wrong(c, "oauth_user_claim",
-		    "is empty, expected the claim that names the user");
-	if (read_pem(c, "oauth_key_file", cf->oauth_key_file, false,
-		PEM_OAUTH_KEY) == -1)
-		return -1;
-	keys =
-	    jwt_keys_new((const char *)buf_head(b), b->len, why, sizeof(why));
-	if (keys == NULL)
-		return wrong(
-		    c, "oauth_key_file", "%s %s", cf->oauth_key_file, why);
-	jwt_keys_free(&keys);
-	return 0;
 }
 
 static int
@@ -541,25 +177,23 @@ check_pam(const struct check *c)
 	gid_t gid;
 
 	if (cf->password_backend == BACKEND_PAM && cf->pam_service[0] == '\0')
-		return wrong(c, "password_backend",
+		return given_wrong(c, "password_backend",
 		    "is pam, but pam_service is not set");
 	if (cf->password_backend == BACKEND_SASLAUTHD &&
 	    cf->saslauthd_socket[0] == '\0')
-		return wrong(c, "password_backend",
+		return given_wrong(c, "password_backend",
 		    "is saslauthd, but saslauthd_socket is not set");
 	if (cf->pam_service[0] != '\0' && check_pam_service(c) == -1)
 		return -1;
 	if (cf->saslauthd_socket[0] != '\0' && cf->saslauthd_socket[0] != '/')
-		return wrong(c, "saslauthd_socket",
+		return given_wrong(c, "saslauthd_socket",
 		    "\"%s\" is no absolute path", cf->saslauthd_socket);
 	if (cf->oauth_command[0] != '\0' && check_oauth_command(c) == -1)
-		return -1;
-	if (load_oauth_key(c) == -1)
 		return -1;
 	if (geteuid() == 0 && given_wants_pam(c->g) &&
 	    sandbox_user_or_root(cf->pam_user, &uid, &gid, why, sizeof(why)) ==
 		-1)
-		return wrong(c, "pam_user", "%s", why);
+		return given_wrong(c, "pam_user", "%s", why);
 	return 0;
 }
 
@@ -581,12 +215,12 @@ check_store(const struct check *c)
 	case STORE_BUSY:
 		return 0;
 	case STORE_NONE:
-		return wrong(c, "users_db",
+		return given_wrong(c, "users_db",
 		    "%s does not exist, expected a "
 		    "user store: submitctl init makes one",
 		    path);
 	default:
-		return wrong(c, "users_db", "%s: %s", path, why);
+		return given_wrong(c, "users_db", "%s: %s", path, why);
 	}
 }
 
@@ -617,7 +251,7 @@ check_access_map(const struct check *c)
 	if (path[0] == '\0')
 		return 0;
 	if (path[0] != '/')
-		return wrong(c, "access_map",
+		return given_wrong(c, "access_map",
 		    "\"%s\" is no absolute path, expected one such as "
 		    "/etc/mail/access",
 		    path);
@@ -628,7 +262,7 @@ check_access_map(const struct check *c)
 	accessmap_free(&map);
 	if (!bad || may_be_imported(cf))
 		return 0;
-	return wrong(c, "access_map",
+	return given_wrong(c, "access_map",
 	    "%s; nothing of it is in force yet, so the server would run "
 	    "without its rules",
 	    why);
@@ -643,12 +277,12 @@ check_directory(const struct check *c, const char *key, const char *path)
 		return geteuid() == 0 && errno == ENOENT
 		    ? 0
 		    : /* given_prepare() makes it */
-		    wrong(c, key, "%s: %s, expected a directory", path,
+		    given_wrong(c, key, "%s: %s, expected a directory", path,
 			strerror(errno));
 	if (!S_ISDIR(st.st_mode))
-		return wrong(c, key, "%s is no directory", path);
+		return given_wrong(c, key, "%s is no directory", path);
 	if ((st.st_mode & 022) != 0)
-		return wrong(c, key,
+		return given_wrong(c, key,
 		    "%s is writable by others (mode %04o): "
 		    "chmod go-w %s",
 		    path, (unsigned)st.st_mode & 07777, path);
@@ -665,18 +299,18 @@ check_mechanisms(const struct check *c, const char *key, const char *text)
 	size_t len;
 
 	if (sasl_mech_list(text, &mask, &bad, &len) == -1)
-		return wrong(c, key,
+		return given_wrong(c, key,
 		    "\"%.*s\" is not valid, expected names such as "
 		    "SCRAM-SHA-256 or PLAIN, with blanks between",
 		    (int)len, bad);
 	if ((mask & SASL_MECH_TOKENS) != 0 && cf->oauth_key_file[0] == '\0' &&
 	    cf->oauth_command[0] == '\0')
-		return wrong(c, key,
+		return given_wrong(c, key,
 		    "OAUTHBEARER and XOAUTH2 need oauth_key_file or "
 		    "oauth_command");
 	if ((mask & SASL_MECH_PROOFS) != 0 &&
 	    cf->password_backend != BACKEND_STORE)
-		return wrong(c, key,
+		return given_wrong(c, key,
 		    "SCRAM needs the passwords of the user store, but "
 		    "password_backend is another");
 	return 0;
@@ -690,7 +324,7 @@ check_networks(const struct check *c, const char *key, const char *text)
 
 	if (throttle_in_networks(text, NULL, &bad, &len) != -1)
 		return 0;
-	return wrong(c, key,
+	return given_wrong(c, key,
 	    "\"%.*s\" is not valid, expected addresses and networks such as "
 	    "192.0.2.1 or 2001:db8::/32, with blanks between",
 	    (int)len, bad);
@@ -704,12 +338,12 @@ check_help(const struct check *c, const char *key, const char *text)
 
 	for (p = text; *p != '\0'; p++)
 		if (*p < ' ' || *p > '~')
-			return wrong(c, key,
+			return given_wrong(c, key,
 			    "byte %d is no printable ASCII, expected one line "
 			    "of it: mail programs need not understand more",
 			    (int)(p - text) + 1);
 	if (p - text > HELP_MAX)
-		return wrong(c, key, "is longer than %d bytes", HELP_MAX);
+		return given_wrong(c, key, "is longer than %d bytes", HELP_MAX);
 	return 0;
 }
 
@@ -719,12 +353,12 @@ check_all(const struct check *c)
 	const struct conf *cf = &c->g->conf;
 
 	if (log_level(cf->log_level) == -1)
-		return wrong(c, "log_level",
+		return given_wrong(c, "log_level",
 		    "\"%s\" is not valid, expected "
 		    "warning, info or debug",
 		    cf->log_level);
 	if (cf->retry_max < cf->retry_min)
-		return wrong(c, "retry_max", "is less than retry_min");
+		return given_wrong(c, "retry_max", "is less than retry_min");
 	if (check_mechanisms(c, "mechanisms", cf->mechanisms) == -1 ||
 	    check_mechanisms(c, "mechanisms_tls", cf->mechanisms_tls) == -1 ||
 	    check_networks(c, "throttle_exempt", cf->throttle_exempt) == -1 ||
@@ -736,10 +370,7 @@ check_all(const struct check *c)
 	if (check_hostname(c) == -1 || check_listen(c) == -1 ||
 	    check_users(c) == -1 || check_pam(c) == -1 || check_chroot(c) == -1)
 		return -1;
-	if (load_pair(c, "server_cert", cf->server_cert, "server_key",
-		cf->server_key, PEM_SERVER_CERT) == -1)
-		return -1;
-	if (load_client_ca(c) == -1 || load_smarthost(c) == -1)
+	if (given_read_files(c) == -1)
 		return -1;
 	if (check_directory(c, "spool", cf->spool) == -1)
 		return -1;
@@ -750,10 +381,25 @@ struct given *
 given_load(const char *path, char *err, size_t errlen)
 {
 	struct given *g = xcalloc(1, sizeof(*g));
-	const struct check c = { g, err, errlen };
+	const struct check c = { .g = g, .err = err, .errlen = errlen };
 
 	g->refs = 1;
 	if (conf_load(&g->conf, path, err, errlen) == -1 || check_all(&c) == -1)
+		given_release(&g);
+	return g;
+}
+
+struct given *
+given_renew(const struct given *old, char *err, size_t errlen)
+{
+	struct given *g = xcalloc(1, sizeof(*g));
+	const struct check c = {
+		.g = g, .err = err, .errlen = errlen, .renewal = true
+	};
+
+	g->refs = 1;
+	conf_copy(&g->conf, &old->conf);
+	if (given_read_files(&c) == -1)
 		given_release(&g);
 	return g;
 }
@@ -802,7 +448,7 @@ int
 given_prepare(const struct given *g, char *err, size_t errlen)
 {
 	const struct conf *cf = &g->conf;
-	const struct check c = { NULL, err, errlen };
+	const struct check c = { .err = err, .errlen = errlen };
 	struct stat st;
 	uid_t uid;
 	gid_t gid;
@@ -811,10 +457,10 @@ given_prepare(const struct given *g, char *err, size_t errlen)
 		return 0;
 	if (make_path(cf->chroot_dir, 0755) == -1 ||
 	    stat(cf->chroot_dir, &st) == -1)
-		return wrong(&c, "chroot_dir", "%s cannot be made: %s",
+		return given_wrong(&c, "chroot_dir", "%s cannot be made: %s",
 		    cf->chroot_dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode) || st.st_uid != 0 || (st.st_mode & 022) != 0)
-		return wrong(&c, "chroot_dir",
+		return given_wrong(&c, "chroot_dir",
 		    "%s must be an empty directory "
 		    "of root that nobody else can write",
 		    cf->chroot_dir);
@@ -822,7 +468,8 @@ given_prepare(const struct given *g, char *err, size_t errlen)
 		return -1;
 	if (make_path(cf->spool, 0700) == -1 ||
 	    chown(cf->spool, uid, gid) == -1 || chmod(cf->spool, 0700) == -1)
-		return wrong(&c, "spool", "%s cannot be made for the queue: %s",
-		    cf->spool, strerror(errno));
+		return given_wrong(&c, "spool",
+		    "%s cannot be made for the queue: %s", cf->spool,
+		    strerror(errno));
 	return 0;
 }

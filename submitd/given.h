@@ -30,6 +30,19 @@ struct given {
  * "FILE:LINE: KEY: what was wrong, what is expected".
  */
 struct given *given_load(const char *path, char *err, size_t errlen);
+
+/*
+ * The same configuration with the files read anew; the file of the
+ * configuration is left alone, somebody may be at work on it.  NULL with
+ * "KEY: what was wrong, what is expected".
+ */
+struct given *given_renew(const struct given *, char *err, size_t errlen);
+/* Whether all files have the same content. */
+bool given_same(const struct given *, const struct given *);
+/* Calls for every file that was read, and every directory. */
+typedef void given_file_fn(const char *path, bool directory);
+void given_each_file(const struct given *, given_file_fn *);
+
 /* Only the CAs and revocation lists of client certificates, into g->pem, for
  * the configuration in g, which conf_load() read last.  0 or -1. */
 int given_client_ca(struct given *g, char *err, size_t errlen);

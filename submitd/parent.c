@@ -8,13 +8,13 @@
  *	set state   procs
  *	starting    not all have said READY; its failure undoes the reload
  *	active      serving; a proc that dies is started again
- *	draining    finish their sessions and leave; nothing is started again
+ *	draining    finish their sessions and leave; fronts and relays that die
+ *		    are not started again
  */
 #include "parent_int.h"
 
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/wait.h>
 
 #include <errno.h>
 #include <event2/event.h>
@@ -32,23 +32,21 @@
 #include "landlock.h"
 #include "log.h"
 #include "logsock.h"
+#include "notify.h"
+#include "passed.h"
+#include "pidfile.h"
 #include "sandbox.h"
 #include "tlsmem.h"
 
 enum {
-	HEALTHY_MS = 10 * 1000,   /* after it a death counts as the first */
-	DELAY_MAX_MS = 60 * 1000, /* between restarts of one proc */
-	LOG_EVERY_MS = 500,       /* sockets of the log for one proc */
-	KILL_AFTER_MS = 5 * 1000, /* beyond the grace of a drain */
+	LOG_EVERY_MS = 500,	    /* sockets of the log for one proc */
 	PARENT_SECRETS = 128 * 1024 /* bytes of memory for secrets */
 };
 
 struct parent P;
 void (*parent_probe)(void);
 static bool secrets_locked;
-
-static void start_proc(struct proc *);
-static void advance(void);
+static char *control_path; /* of the first configuration, for good */
 
 void
 parent_arm(struct event *e, int64_t ms)
@@ -60,8 +58,8 @@ parent_arm(struct event *e, int64_t ms)
 }
 
 /* Ends parent; the roles leave when their sockets close. */
-static void
-give_up(int status, const char *why)
+void
+parent_give_up(int status, const char *why)
 {
 	log_warn("stop", "error=%s", why);
 	if (!P.up && P.opt->ready_fd != -1)
@@ -105,12 +103,15 @@ new_proc(enum role role, struct set *set)
 	return p;
 }
 
-static void
-free_proc(struct proc *p)
+void
+parent_free_proc(struct proc *p)
 {
 	TAILQ_REMOVE(&P.procs, p, link);
+	parent_crash_over(p);
 	if (p->again != NULL)
 		event_free(p->again);
+	if (p->healthy != NULL)
+		event_free(p->healthy);
 	parent_peers_forget(p);
 	ipc_free(&p->ipc);
 	free(p);
@@ -180,70 +181,59 @@ static const struct ipc_rule rules[] = {
 	{ 0, NULL },
 };
 
-static void
-start_proc(struct proc *p)
+static int
+try_start(struct proc *p)
 {
 	int fd[2];
 
 	if (ipc_pair(fd) == -1) {
-		give_up(EX_OSERR, "cannot make a socket pair");
-		return;
+		log_warn("role", "role=%s error=%s what=%s", role_name(p->role),
+		    strerror(errno), "cannot make a socket pair");
+		return -1;
 	}
 	p->instance = P.next_instance++ & 0xffffff;
 	p->state = PROC_STARTING;
 	p->asked = 0;
 	p->refused[0] = '\0';
-	p->started_ms = clock_ms();
-	if ((p->pid = fork()) == -1) {
-		give_up(EX_OSERR, "cannot fork");
-		return;
-	}
-	if (p->pid == 0)
+	if ((p->pid = fork()) == 0)
 		run_role(p, fd[1]);
 	close(fd[1]);
+	if (p->pid == -1) {
+		log_warn("role", "role=%s error=%s what=%s", role_name(p->role),
+		    strerror(errno), "cannot fork");
+		p->pid = 0;
+		close(fd[0]);
+		return -1;
+	}
 	p->ipc = ipc_new(P.base, fd[0], rules, on_gone, p);
-	parent_give_setup(p);
+	if (parent_give_setup(p) == -1)
+		kill(p->pid, SIGKILL); /* SIGCHLD tells the rest */
+	return 0;
 }
 
-static void
-on_again(evutil_socket_t fd, short what, void *arg)
+/* The service goes on without it, if it goes on at all, and it is tried again:
+ * descriptors and processes may run out for a while. */
+void
+parent_start_proc(struct proc *p)
 {
-	(void)fd, (void)what;
-	start_proc(arg);
-}
-
-static void
-restart_later(struct proc *p)
-{
-	int64_t delay = 0;
-
-	if (clock_ms() - p->started_ms >= HEALTHY_MS)
-		p->failures = 0;
-	if (p->failures > 0)
-		delay =
-		    p->failures < 7 ? 1000 << (p->failures - 1) : DELAY_MAX_MS;
-	if (delay > DELAY_MAX_MS)
-		delay = DELAY_MAX_MS;
-	if (p->failures++ >= 3)
-		log_warn("alarm",
-		    "what=crash-loop role=%s failures=%u "
-		    "next_ms=%ld",
-		    role_name(p->role), p->failures, (long)delay);
-	p->state = PROC_WAITING;
-	if (p->again == NULL)
-		p->again = event_new(P.base, -1, EV_TIMEOUT, on_again, p);
-	parent_arm(p->again, delay);
+	if (try_start(p) == 0)
+		return;
+	if (!P.up)
+		parent_give_up(EX_OSERR, "a role cannot be started");
+	else
+		parent_restart_later(p, "the system");
 }
 
 /* ---- sets ---- */
 
-static bool
-set_has(const struct set *s, enum role role)
+bool
+parent_has_role(const struct set *s, enum role role)
 {
 	const struct proc *p;
 
 	TAILQ_FOREACH(p, &P.procs, link)
-		if (p->set == s && (role == ROLE_COUNT || p->role == role))
+		if ((s == NULL || p->set == s) &&
+		    (role == ROLE_COUNT || p->role == role))
 			return true;
 	return false;
 }
@@ -258,26 +248,6 @@ parent_kill_set(const struct set *s)
 			kill(p->pid, SIGKILL);
 }
 
-static void
-on_kill(evutil_socket_t fd, short what, void *arg)
-{
-	const struct set *s = arg;
-
-	(void)fd, (void)what;
-	log_warn("drain", "set=%u result=killed", s->number);
-	parent_kill_set(s);
-}
-
-static void
-drain_role(const struct set *s, enum role role, int64_t grace_ms)
-{
-	struct proc *p;
-
-	TAILQ_FOREACH(p, &P.procs, link)
-		if (p->set == s && p->role == role)
-			parent_give_drain(p, grace_ms);
-}
-
 /* Procs that wait to be started again have nobody to say good-bye to. */
 void
 parent_drop_waiting(const struct set *s)
@@ -287,24 +257,8 @@ parent_drop_waiting(const struct set *s)
 	for (p = TAILQ_FIRST(&P.procs); p != NULL; p = next) {
 		next = TAILQ_NEXT(p, link);
 		if (p->set == s && p->pid == 0)
-			free_proc(p);
+			parent_free_proc(p);
 	}
-}
-
-/* Fronts and relay finish; auth leaves when they have, then pam. */
-static void
-drain_set(struct set *s, int64_t grace_ms)
-{
-	if (s->state == SET_DRAINING)
-		return;
-	s->state = SET_DRAINING;
-	log_info("drain", "set=%u grace_ms=%ld", s->number, (long)grace_ms);
-	parent_drop_waiting(s);
-	drain_role(s, ROLE_FRONT, grace_ms);
-	if (P.stage == RUNNING)
-		drain_role(s, ROLE_RELAY, grace_ms);
-	s->kill = event_new(P.base, -1, EV_TIMEOUT, on_kill, s);
-	parent_arm(s->kill, grace_ms + KILL_AFTER_MS);
 }
 
 static int64_t
@@ -338,11 +292,11 @@ parent_start_set(struct given *g)
 		new_proc(ROLE_FRONT, s);
 	TAILQ_FOREACH(p, &P.procs, link)
 		if (p->set == s)
-			start_proc(p);
+			parent_start_proc(p);
 }
 
-static void
-free_set(struct set *s)
+void
+parent_free_set(struct set *s)
 {
 	TAILQ_REMOVE(&P.sets, s, link);
 	if (s->kill != NULL)
@@ -351,34 +305,29 @@ free_set(struct set *s)
 	free(s);
 }
 
+/* Who started us may go; the terminal is no longer ours. */
 static void
-write_pid_file(void)
+leave_terminal(void)
 {
-	const char *path = P.given->conf.pid_file;
-	FILE *fp;
-
-	if (path[0] == '\0')
+	if (P.opt->ready_fd == -1)
 		return;
-	if ((fp = fopen(path, "we")) == NULL ||
-	    fprintf(fp, "%d\n", (int)getpid()) < 0 || fclose(fp) == EOF)
-		log_warn("pid_file", "file=%s error=%s", path, strerror(errno));
+	if (write(P.opt->ready_fd, "", 1) == -1 ||
+	    dup2(STDIN_FILENO, STDERR_FILENO) == -1)
+		log_warn("ready", "error=%s", strerror(errno));
 }
 
 static void
 announce(const struct set *s)
 {
-	log_info("ready", "set=%u listeners=%zu version=%s", s->number,
-	    P.listeners.n, PACKAGE_VERSION);
+	log_info("ready", "set=%u listeners=%zu passed=%zu version=%s",
+	    s->number, P.listeners.n, passed_count(), PACKAGE_VERSION);
+	pidfile_move(P.given->conf.pid_file);
 	if (P.up)
 		return;
 	P.up = true;
-	write_pid_file();
-	if (P.opt->ready_fd == -1)
-		return;
-	/* Who started us may go; the terminal is no longer ours. */
-	if (write(P.opt->ready_fd, "", 1) == -1 ||
-	    dup2(STDIN_FILENO, STDERR_FILENO) == -1)
-		log_warn("ready", "error=%s", strerror(errno));
+	parent_file_begin();
+	parent_tell_manager("READY=1");
+	leave_terminal();
 }
 
 static void
@@ -387,16 +336,12 @@ activate(struct set *s)
 	struct set *old = parent_find_set(SET_ACTIVE);
 
 	s->state = SET_ACTIVE;
-	if (P.reload.given != NULL) { /* the new one stands */
-		listen_close(&P.reload.listeners);
-		given_release(&P.reload.before);
-		given_release(&P.reload.given);
-		log_info("reload", "result=ok set=%u", s->number);
-	}
-	announce(s);
 	if (old != NULL)
-		drain_set(old, old->given->conf.reload_grace);
-	advance();
+		parent_drain_set(old, old->given->conf.reload_grace);
+	if (P.reload.given != NULL)
+		parent_reload_done(s);
+	announce(s);
+	parent_advance();
 }
 
 static void
@@ -415,8 +360,8 @@ check_set(struct set *s)
 /* ---- start ---- */
 
 /* The first set waits until the store is sound and queue has its spool. */
-static void
-check_start(void)
+void
+parent_check_start(void)
 {
 	const struct proc *queue = parent_find_role(ROLE_QUEUE);
 	const struct proc *resolver = parent_find_role(ROLE_RESOLVER);
@@ -430,106 +375,10 @@ void
 parent_run_store(void)
 {
 	if (parent_find_role(ROLE_STORE) == NULL)
-		start_proc(new_proc(ROLE_STORE, NULL));
+		parent_start_proc(new_proc(ROLE_STORE, NULL));
 }
 
-/* ---- stopping ---- */
-
-static bool
-have_role(enum role role)
-{
-	const struct proc *p;
-
-	TAILQ_FOREACH(p, &P.procs, link)
-		if (p->role == role)
-			return true;
-	return false;
-}
-
-static void
-drain_all(enum role role)
-{
-	struct proc *p;
-
-	TAILQ_FOREACH(p, &P.procs, link)
-		if (p->role == role)
-			parent_give_drain(p, P.given->conf.stop_grace);
-}
-
-/* The next step of a stop, and of every drain, when something has left. */
-static void
-advance(void)
-{
-	struct set *s, *next;
-
-	for (s = TAILQ_FIRST(&P.sets); s != NULL; s = next) {
-		next = TAILQ_NEXT(s, link);
-		if (s->state != SET_DRAINING)
-			continue;
-		if (!set_has(s, ROLE_FRONT) && !set_has(s, ROLE_RELAY) &&
-		    P.stage != STOP_FRONTS)
-			drain_role(s, ROLE_AUTH, 0);
-		if (!set_has(s, ROLE_AUTH))
-			drain_role(s, ROLE_PAM, 0);
-		if (!set_has(s, ROLE_COUNT))
-			free_set(s);
-	}
-	if (P.stage == STOP_FRONTS && !have_role(ROLE_FRONT)) {
-		P.stage = STOP_REST;
-		drain_all(ROLE_RELAY);
-	}
-	if (P.stage == STOP_REST && !have_role(ROLE_RELAY))
-		drain_all(ROLE_AUTH);
-	if (P.stage == STOP_REST && !have_role(ROLE_RELAY) &&
-	    !have_role(ROLE_AUTH)) {
-		drain_all(ROLE_PAM);
-		P.stage = STOP_QUEUE;
-		drain_all(ROLE_RESOLVER);
-		drain_all(ROLE_QUEUE);
-	}
-	if (P.stage == STOP_QUEUE && TAILQ_EMPTY(&P.procs))
-		event_base_loopbreak(P.base);
-	parent_reload_resume();
-}
-
-static void
-on_stop_deadline(evutil_socket_t fd, short what, void *arg)
-{
-	const struct proc *p;
-
-	(void)fd, (void)what, (void)arg;
-	log_warn("stop", "result=%s", "deadline passed, killing the rest");
-	TAILQ_FOREACH(p, &P.procs, link)
-		if (p->pid != 0)
-			kill(p->pid, SIGKILL);
-	event_base_loopbreak(P.base);
-}
-
-static void
-on_term(evutil_socket_t sig, short what, void *arg)
-{
-	int64_t grace = P.given->conf.stop_grace;
-	struct event *deadline;
-	struct set *s;
-
-	(void)what, (void)arg;
-	if (P.stage != RUNNING || !P.up) { /* the second one is in a hurry */
-		event_base_loopbreak(P.base);
-		return;
-	}
-	log_info("stop", "signal=%d grace_ms=%ld", (int)sig, (long)grace);
-	P.stage = STOP_FRONTS;
-	listen_close(&P.listeners);
-	deadline = event_new(P.base, -1, EV_TIMEOUT, on_stop_deadline, NULL);
-	parent_arm(deadline, grace + 2 * KILL_AFTER_MS);
-	TAILQ_FOREACH(s, &P.sets, link) {
-		if (s->state != SET_DRAINING)
-			drain_set(s, grace);
-	}
-	advance();
-}
-
-/* ---- what a proc says, and how it ends ---- */
+/* ---- what a proc says ---- */
 
 /* Only who was asked may answer: a role could undo any reload. */
 static bool
@@ -563,9 +412,12 @@ on_ready(struct ipc *i, const struct ipc_in *in)
 	p->state = PROC_RUNNING;
 	log_debug("role", "role=%s instance=%u pid=%d state=running",
 	    role_name(p->role), p->instance, (int)p->pid);
-	if (p->role == ROLE_QUEUE)
+	if (p->failures > 0)
+		parent_is_healthy(p);
+	if (p->role == ROLE_QUEUE) {
 		parent_give_news_all();
-	else
+		parent_alarm_give(p);
+	} else
 		parent_give_news(p, false);
 	if (p->role == ROLE_STORE) {
 		parent_rehash_give(p);
@@ -574,7 +426,7 @@ on_ready(struct ipc *i, const struct ipc_in *in)
 	if (p->set != NULL)
 		check_set(p->set);
 	else if (!P.up)
-		check_start();
+		parent_check_start();
 }
 
 static void
@@ -623,108 +475,6 @@ on_log_lost(struct ipc *i, const struct ipc_in *in)
 	close(fd);
 }
 
-/* What a filter killed can't say so itself, or would lie. */
-static void
-log_violation(const struct proc *p)
-{
-	log_warn("sandbox", "role=%s instance=%u pid=%d action=%s error=%s",
-	    role_name(p->role), p->instance, (int)p->pid, "killed",
-	    "made a system call that its role never makes");
-}
-
-static void
-log_death(const struct proc *p, int status)
-{
-	bool expected = p->state == PROC_DRAINING && WIFEXITED(status) &&
-	    WEXITSTATUS(status) == 0;
-
-	log_event(expected ? LOG_DEBUG : LOG_WARNING, 0, 0, "role",
-	    "role=%s instance=%u pid=%d state=gone %s=%d", role_name(p->role),
-	    p->instance, (int)p->pid, WIFSIGNALED(status) ? "signal" : "exit",
-	    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
-		log_violation(p);
-}
-
-static void
-start_failed(const struct proc *p)
-{
-	char why[600];
-
-	snprintf(why, sizeof(why), "%s",
-	    p->refused[0] != '\0'
-		? p->refused
-		: "a role died while the service was starting");
-	give_up(p->refused[0] != '\0' ? EX_CONFIG : EX_SOFTWARE, why);
-}
-
-static void
-on_death(struct proc *p, int status)
-{
-	log_death(p, status);
-	parent_table_back(p);
-	parent_give_news(p, true);
-	p->pid = 0;
-	ipc_free(&p->ipc);
-	if (p->state == PROC_DRAINING || p->role == ROLE_STORE) {
-		bool store = p->role == ROLE_STORE;
-		bool well = p->state == PROC_DRAINING;
-
-		if (store && !well && !P.up) {
-			start_failed(p);
-			return;
-		}
-		free_proc(p);
-		if (store) {
-			parent_map_was_read(well);
-			parent_rehash_after(well);
-		}
-		if (!P.up && P.stage == RUNNING)
-			check_start();
-		advance();
-		return;
-	}
-	if (!P.up) {
-		start_failed(p);
-		return;
-	}
-	if (p->set != NULL && p->set->state == SET_STARTING) {
-		char why[600];
-
-		snprintf(why, sizeof(why), "%s",
-		    p->refused[0] != '\0' ? p->refused
-					  : "a role of the new set died");
-		free_proc(p); /* undoing frees all that have no process */
-		parent_reload_undo(why);
-		advance();
-		return;
-	}
-	if (P.reload.given != NULL && p->set == NULL && P.reload.answers > 0)
-		parent_reload_undo("queue or resolver died");
-	restart_later(p);
-}
-
-static void
-on_child(evutil_socket_t sig, short what, void *arg)
-{
-	struct proc *p;
-	pid_t pid;
-	int status;
-
-	(void)sig, (void)what, (void)arg;
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		TAILQ_FOREACH(p, &P.procs, link)
-			if (p->pid == pid)
-				break;
-		if (p == NULL)
-			continue;
-		/* What it said last is in the socket still. */
-		if (p->ipc != NULL)
-			ipc_drain(p->ipc);
-		on_death(p, status);
-	}
-}
-
 /* ---- */
 
 static int
@@ -733,8 +483,9 @@ watch_signals(void)
 	static const struct {
 		int sig;
 		event_callback_fn fn;
-	} watched[] = { { SIGCHLD, on_child }, { SIGHUP, parent_reload_on_hup },
-		{ SIGTERM, on_term }, { SIGINT, on_term } };
+	} watched[] = { { SIGCHLD, parent_on_child },
+		{ SIGHUP, parent_reload_on_hup }, { SIGTERM, parent_on_term },
+		{ SIGINT, parent_on_term } };
 	struct event *e;
 	size_t i;
 
@@ -755,16 +506,54 @@ open_all(char *err, size_t errlen)
 		return EX_CONFIG;
 	if (listen_open(&P.listeners, &P.given->conf, NULL, err, errlen) == -1)
 		return EX_CONFIG;
-	P.control = listen_control(P.given->conf.control_socket, err, errlen);
+	control_path = xstrdup(P.given->conf.control_socket);
+	P.control = listen_control(control_path, err, errlen);
 	return P.control == -1 ? EX_CONFIG : 0;
 }
 
 static void
 close_all(void)
 {
-	if (P.up && P.given->conf.pid_file[0] != '\0')
-		unlink(P.given->conf.pid_file);
-	unlink(P.given->conf.control_socket);
+	pidfile_move("");
+	unlink(control_path);
+	parent_ticket_wipe();
+}
+
+static void
+on_watchdog(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	notify_send("WATCHDOG=1");
+}
+
+/* The service manager hears regularly that this loop runs. */
+static int
+begin_watchdog(void)
+{
+	int64_t ms = notify_watchdog_ms();
+	struct timeval tv = { .tv_sec = ms / 1000,
+		.tv_usec = (ms % 1000) * 1000 };
+	struct event *e;
+
+	if (ms == 0)
+		return 0;
+	e = event_new(P.base, -1, EV_TIMEOUT | EV_PERSIST, on_watchdog, NULL);
+	return e != NULL ? event_add(e, &tv) : -1;
+}
+
+static int
+begin(void)
+{
+	P.base = event_base_new();
+	if (P.base == NULL || watch_signals() == -1 || begin_watchdog() == -1 ||
+	    getrandom(&P.next_instance, sizeof(P.next_instance), 0) == -1)
+		return -1;
+	P.map.timer =
+	    event_new(P.base, -1, EV_TIMEOUT, parent_map_on_timer, NULL);
+	parent_map_watch();
+	parent_dns_watch();
+	parent_ticket_begin();
+	return 0;
 }
 
 /* What holds the roles, for whoever wonders later. */
@@ -814,26 +603,23 @@ parent_main(const struct parent_options *opt)
 	TAILQ_INIT(&P.procs);
 	TAILQ_INIT(&P.sets);
 	STAILQ_INIT(&P.rehash);
+	notify_init();
 	if ((rc = open_all(err, sizeof(err))) != 0) {
 		fprintf(stderr, "%s\n", err);
+		notify_send("STATUS=%s", notify_text(err, err, sizeof(err)));
 		return rc;
 	}
 	log_open(
 	    "parent", opt->log_to_stderr, log_level(P.given->conf.log_level));
 	note_start();
-	P.base = event_base_new();
-	if (P.base == NULL || watch_signals() == -1 ||
-	    getrandom(&P.next_instance, sizeof(P.next_instance), 0) == -1) {
+	if (begin() == -1) {
 		close_all();
 		return EX_OSERR;
 	}
-	P.map.timer =
-	    event_new(P.base, -1, EV_TIMEOUT, parent_map_on_timer, NULL);
-	parent_map_watch();
-	parent_dns_watch();
-	start_proc(new_proc(ROLE_STORE, NULL));
-	start_proc(new_proc(ROLE_QUEUE, NULL));
-	start_proc(new_proc(ROLE_RESOLVER, NULL));
+	parent_tell_manager("");
+	parent_start_proc(new_proc(ROLE_STORE, NULL));
+	parent_start_proc(new_proc(ROLE_QUEUE, NULL));
+	parent_start_proc(new_proc(ROLE_RESOLVER, NULL));
 	if (parent_probe != NULL)
 		parent_probe();
 	event_base_dispatch(P.base);

@@ -50,14 +50,16 @@ read_text(const char *path, struct buf *out)
 	close(fd);
 }
 
-static void
+static int
 give(const struct proc *p, const struct netfile *f)
 {
 	struct buf text = { 0 };
+	int rc;
 
 	read_text(f->path, &text);
-	parent_give_bytes(p, f->kind, &text);
+	rc = parent_give_bytes(p, f->kind, buf_head(&text), text.len);
 	buf_clear(&text);
+	return rc;
 }
 
 static void
@@ -114,11 +116,13 @@ parent_dns_watch(void)
 	}
 }
 
-void
+int
 parent_dns_give(const struct proc *p)
 {
 	size_t i;
+	int rc = 0;
 
 	for (i = 0; i < NETFILES; i++)
-		give(p, &netfiles[i]);
+		rc |= give(p, &netfiles[i]);
+	return rc;
 }

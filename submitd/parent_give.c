@@ -45,62 +45,75 @@ parent_ask_conf(struct proc *p)
 }
 
 /* A bundle that fits no message travels as a file in memory. */
-static void
-give_big_pem(const struct proc *p, enum pem_kind kind, const struct buf *b)
+static int
+give_big(const struct proc *p, enum pem_kind kind, const void *data, size_t len)
 {
 	struct m_pem m = { .kind = (uint8_t)kind };
 	int fd = memfd_create("pem", MFD_CLOEXEC);
+	int rc = -1;
 
-	if (fd != -1 && write(fd, buf_head(b), b->len) == (ssize_t)b->len &&
+	if (fd != -1 && write(fd, data, len) == (ssize_t)len &&
 	    lseek(fd, 0, SEEK_SET) == 0)
-		ipc_send_fd(p->ipc, M_PEM, 0, &m, fd);
-	else
+		rc = ipc_send_fd(p->ipc, M_PEM, 0, &m, fd);
+	if (rc == -1)
 		log_warn("give", "error=%s", strerror(errno));
 	if (fd != -1)
 		close(fd);
+	return rc;
 }
 
-void
+int
 parent_give_bytes(
-    const struct proc *p, enum pem_kind kind, const struct buf *b)
+    const struct proc *p, enum pem_kind kind, const void *data, size_t len)
 {
-	struct m_pem m = { .kind = (uint8_t)kind };
+	const struct m_pem m = { .kind = (uint8_t)kind,
+		.data = { .p = data, .len = len } };
 
-	if (b->len > PEM_BY_MESSAGE_MAX) {
-		give_big_pem(p, kind, b);
-		return;
-	}
-	m.data.p = buf_head(b);
-	m.data.len = b->len;
-	ipc_send(p->ipc, M_PEM, 0, &m);
+	if (p->ipc == NULL)
+		return -1;
+	if (len > PEM_BY_MESSAGE_MAX)
+		return give_big(p, kind, data, len);
+	return ipc_send(p->ipc, M_PEM, 0, &m);
 }
 
-static void
+static int
 give_pem(const struct proc *p, enum pem_kind kind)
 {
 	const struct buf *b = &given_of(p)->pem[kind];
 
-	if (b->len > 0)
-		parent_give_bytes(p, kind, b);
+	return b->len > 0 ? parent_give_bytes(p, kind, buf_head(b), b->len) : 0;
 }
 
-static void
+static int
 give_files(const struct proc *p)
 {
-	if (p->role == ROLE_FRONT) {
-		give_pem(p, PEM_SERVER_CERT);
-		give_pem(p, PEM_SERVER_KEY);
-	} else if (p->role == ROLE_AUTH) {
-		give_pem(p, PEM_CLIENT_CA);
-		give_pem(p, PEM_CLIENT_CRL);
-		give_pem(p, PEM_OAUTH_KEY);
-	} else if (p->role == ROLE_RELAY) {
-		give_pem(p, PEM_SMARTHOST_CA);
-		give_pem(p, PEM_SMARTHOST_PASSWORD);
-		give_pem(p, PEM_CLIENT_CERT);
-		give_pem(p, PEM_CLIENT_KEY);
-	} else if (p->role == ROLE_RESOLVER)
-		parent_dns_give(p);
+	/* clang-format off */
+	static const struct {
+		enum role role;
+		enum pem_kind kind;
+	} who[] = {
+		{ ROLE_FRONT, PEM_SERVER_CERT },
+		{ ROLE_FRONT, PEM_SERVER_KEY },
+		{ ROLE_AUTH, PEM_CLIENT_CA },
+		{ ROLE_AUTH, PEM_CLIENT_CRL },
+		{ ROLE_AUTH, PEM_OAUTH_KEY },
+		{ ROLE_RELAY, PEM_SMARTHOST_CA },
+		{ ROLE_RELAY, PEM_SMARTHOST_PASSWORD },
+		{ ROLE_RELAY, PEM_CLIENT_CERT },
+		{ ROLE_RELAY, PEM_CLIENT_KEY },
+	};
+	/* clang-format on */
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; rc == 0 && i < sizeof(who) / sizeof(who[0]); i++)
+		if (who[i].role == p->role)
+			rc = give_pem(p, who[i].kind);
+	if (p->role == ROLE_FRONT)
+		rc |= parent_ticket_give(p);
+	if (p->role == ROLE_RESOLVER)
+		rc |= parent_dns_give(p);
+	return rc;
 }
 
 static void
@@ -157,34 +170,38 @@ give_peer(const struct proc *to, const struct proc *other, int fd)
  * The serving side (the first of a pair) hears first: when the other side can
  * send, parent's message is already there to be read.
  */
-static void
+static int
 connect_procs(const struct proc *server, const struct proc *client)
 {
 	int fd[2];
 
 	if (ipc_pair(fd) == -1) {
 		log_warn("connect", "error=%s", strerror(errno));
-		return;
+		return -1;
 	}
 	give_peer(server, client, fd[0]);
 	give_peer(client, server, fd[1]);
 	close(fd[0]);
 	close(fd[1]);
+	return 0;
 }
 
-static void
+/* Without one of its peers it would be of no use for ever. */
+static int
 introduce(const struct proc *p)
 {
 	const struct proc *q;
+	int rc = 0;
 
 	TAILQ_FOREACH(q, &P.procs, link) {
 		if (q == p || q->ipc == NULL)
 			continue;
 		if (are_peers(p, q))
-			connect_procs(p, q);
+			rc |= connect_procs(p, q);
 		else if (are_peers(q, p))
-			connect_procs(q, p);
+			rc |= connect_procs(q, p);
 	}
+	return rc;
 }
 
 static void
@@ -215,8 +232,7 @@ parent_give_news_all(void)
 	const struct proc *p;
 
 	TAILQ_FOREACH(p, &P.procs, link)
-		if (p->pid != 0)
-			parent_give_news(p, false);
+		parent_give_news(p, false);
 }
 
 void
@@ -235,14 +251,17 @@ parent_give_drain(struct proc *p, int64_t grace_ms)
 	parent_give_news(p, false);
 }
 
-void
+int
 parent_give_setup(struct proc *p)
 {
 	parent_give_conf(p);
 	parent_table_give(p);
-	give_files(p);
+	if (give_files(p) == -1)
+		return -1;
 	give_listeners(p);
-	introduce(p);
+	if (introduce(p) == -1)
+		return -1;
 	give_start(p);
 	parent_give_news(p, false);
+	return 0;
 }

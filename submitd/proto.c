@@ -192,6 +192,7 @@ FIELDS(f_envelope_rcpt) = {
 	RCPT_OPTIONS(m_envelope_rcpt), { 0 } };
 FIELDS(f_alarm) = {
 	F(STR, m_alarm, what, 32),
+	F(STR, m_alarm, trouble, 32),
 	F(STR, m_alarm, text, TEXT_MAX), { 0 } };
 FIELDS(f_throttle_ask) = {
 	F(U32, m_throttle_ask, ticket, NUM_MAX),

@@ -164,6 +164,7 @@ enum pem_kind {
 	PEM_OAUTH_KEY, /* PEM or JSON: whose tokens auth believes */
 	PEM_RESOLV_CONF, /* the texts of /etc/resolv.conf and /etc/hosts, */
 	PEM_HOSTS,	 /* also later, when they have changed */
+	PEM_TICKET_KEYS, /* tls.h, of session tickets; also new ones later */
 	PEM_KIND_COUNT
 };
 
@@ -172,7 +173,7 @@ static inline bool
 pem_is_secret(enum pem_kind kind)
 {
 	return kind == PEM_SERVER_KEY || kind == PEM_CLIENT_KEY ||
-	    kind == PEM_SMARTHOST_PASSWORD;
+	    kind == PEM_SMARTHOST_PASSWORD || kind == PEM_TICKET_KEYS;
 }
 
 struct m_pem {
@@ -424,9 +425,12 @@ struct m_envelope_rcpt {
 	struct rcpt_options opt;
 };
 
+/* Also parent to queue: then what and trouble name it, and an empty text says
+ * that it is over. */
 struct m_alarm {
-	const char *what; /* "crl" */
-	const char *text; /* a sentence */
+	const char *what;    /* "crl" */
+	const char *trouble; /* "auth" */
+	const char *text;    /* a sentence */
 };
 
 /* Before a password is looked at.  The user's name, or what was claimed. */

@@ -355,6 +355,7 @@ queue_free(struct queue *q)
 	event_free(q->ev_due);
 	event_free(q->ev_sweep);
 	event_free(q->ev_leave);
+	queue_alarm_free(q);
 	queue_history_free(q);
 	queue_quota_free(q);
 	queue_conns_free(q);
@@ -514,6 +515,7 @@ queue_new(struct role_setup *s)
 	TAILQ_INIT(&q->peers);
 	TAILQ_INIT(&q->roles);
 	TAILQ_INIT(&q->ops);
+	TAILQ_INIT(&q->alarms);
 	for (i = 0; i < QUEUE_BUCKETS; i++) {
 		LIST_INIT(&q->sessions[i]);
 		LIST_INIT(&q->jobs[i]);
@@ -576,7 +578,7 @@ on_role(struct queue *q, const struct m_role *m)
 	TAILQ_FOREACH(r, &q->roles, link)
 		if (r->role == (enum role)m->role && r->instance == m->instance)
 			break;
-	if (r == NULL && m->pid == 0)
+	if (r == NULL && strcmp(m->state, "gone") == 0)
 		return;
 	if (r == NULL) {
 		r = xcalloc(1, sizeof(*r));
@@ -595,10 +597,12 @@ static void
 queue_other(struct role_setup *s, const struct ipc_in *in)
 {
 	(void)s;
-	if (in->type == M_TABLE)
-		queue_conns_table(self, &in->m->table, in->fd);
-	else if (in->type == M_ROLE)
+	if (in->type == M_ROLE)
 		on_role(self, &in->m->role);
+	else if (in->type == M_TABLE)
+		queue_conns_table(self, &in->m->table, in->fd);
+	else if (in->type == M_ALARM)
+		queue_alarm_told(self, &in->m->alarm);
 }
 
 const struct role_ops queue_ops = {

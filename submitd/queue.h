@@ -13,6 +13,7 @@
  *	queue_conns.c	how many clients the fronts have
  *	queue_quota.c	limits of users and devices
  *	queue_suspend.c	an end to what looks like a stolen account
+ *	queue_alarm.c	what parent wants to be looked at
  *
  * Everything that changes the database on its way in or out is an operation
  * (struct queue_op) and waits for the commit group: all that is there when the
@@ -231,6 +232,7 @@ struct queue {
 	unsigned nadded;       /* to queue.db since some were removed */
 	uint8_t again_slice;   /* queue_again_prune() */
 
+	TAILQ_HEAD(queue_alarms, queue_alarm) alarms; /* of parent */
 	uint64_t last_qid;
 	int64_t high_saved_ms; /* when last_qid was saved */
 	int64_t started_ms;
@@ -405,6 +407,13 @@ void queue_history_list(struct control_conn *, const json_t *request);
 struct facts_reply_said;
 void queue_decision_limit(struct queue *, const struct queue_session *,
     int64_t device, const struct facts_reply_said *);
+
+/* ---- queue_alarm.c ---- */
+
+void queue_alarm_told(struct queue *, const struct m_alarm *);
+/* For the status: an item for each. */
+void queue_alarm_list(const struct queue *, json_t *array);
+void queue_alarm_free(struct queue *);
 
 /* ---- queue_ctl.c ---- */
 

@@ -504,6 +504,7 @@ alarms_array(const struct queue *q)
 	json_t *a = json_array(), *o, *suspended;
 	size_t i;
 
+	queue_alarm_list(q, a);
 	if ((o = queue_login_alarm(q)) != NULL)
 		json_array_append_new(a, o);
 	suspended = queue_quota_suspended(q, ALARMS_MAX);

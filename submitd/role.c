@@ -302,11 +302,13 @@ static void
 on_pem(struct ipc *p, const struct ipc_in *in)
 {
 	struct buf *b = &setup.pem[in->m->pem.kind];
+	struct ipc_in read = *in;
 
 	(void)p;
+	read.fd = -1; /* closed by then */
 	buf_wipe(b);
 	if (read_pem(b, &in->m->pem, in->fd) == 0 && ops->other != NULL)
-		ops->other(&setup, in);
+		ops->other(&setup, &read);
 	buf_wipe(b);
 }
 
@@ -345,6 +347,7 @@ static const struct ipc_rule rules[] = {
 	{ M_ROLE, on_other },
 	{ M_TABLE, on_other },
 	{ M_REHASH, on_other },
+	{ M_ALARM, on_other },
 	{ M_PEM, on_pem },
 	{ M_LOG, on_log },
 	{ M_PROBE, on_probe },

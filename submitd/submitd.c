@@ -13,6 +13,7 @@
 #include "given.h"
 #include "log.h"
 #include "parent.h"
+#include "passed.h"
 #include "role.h"
 
 #ifndef CONF_FILE
@@ -119,9 +120,14 @@ run_service(const char *path, bool foreground)
 	struct parent_options opt = { .conf_path = path,
 		.log_to_stderr = foreground,
 		.ready_fd = -1 };
+	char err[512];
 	int fd[2];
 	pid_t pid;
 
+	if (passed_init(err, sizeof(err)) == -1) {
+		fprintf(stderr, "%s\n", err);
+		return EX_CONFIG;
+	}
 	if (foreground)
 		return parent_main(&opt);
 	if ((opt.conf_path = realpath(path, NULL)) == NULL)

@@ -1,0 +1,23 @@
+/* The inside of given.c and given_file.c. */
+#ifndef SUBMITD_GIVEN_INT_H
+#define SUBMITD_GIVEN_INT_H
+
+#include "given.h"
+
+/* What is checked, and where a complaint goes. */
+struct check {
+	struct given *g;
+	char *err;
+	size_t errlen;
+	bool renewal; /* of files: the lines of conf_line() may be others now */
+};
+
+/* "FILE:LINE: KEY: sentence", a key that stands at its default has line 0; at
+ * a renewal "KEY: sentence".  -1. */
+int given_wrong(const struct check *, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* All files that the configuration names, into g->pem; 0 or -1. */
+int given_read_files(const struct check *);
+
+#endif
