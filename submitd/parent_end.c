@@ -57,7 +57,7 @@ is_looping(const struct proc *p, int64_t delay_ms, const char *how)
 	char text[800];
 
 	log_warn("alarm",
-	    "what=crash-loop role=%s failures=%u next_ms=%ld last=%s",
+	    "what=%s trouble=crash-loop failures=%u next_ms=%ld last=%s",
 	    role_name(p->role), p->failures, (long)delay_ms,
 	    p->refused[0] != '\0' ? p->refused : how);
 	snprintf(text, sizeof(text),

@@ -10,9 +10,10 @@ PACKAGES_BUILD="autoconf automake gcc libc6-dev make pkg-config xz-utils
     libssl-dev libunbound-dev nettle-dev"
 # What the playground runs: programs that make certificates and send mail.
 PACKAGES_PLAY="ca-certificates msmtp openssl python3 util-linux"
-# More mail programs and judges of passwords, which only the tests run.
-PACKAGES_TEST="curl db-util gsasl libnet-ssleay-perl mandoc mutt neomutt
-    sasl2-bin swaks"
+# More mail programs and judges of passwords, and of what stands in contrib,
+# which only the tests run.
+PACKAGES_TEST="apparmor curl db-util gsasl libnet-ssleay-perl mandoc mutt
+    neomutt sasl2-bin swaks systemd valgrind"
 
 # Prints the packages of a list that are not installed.
 packages_missing() { # PACKAGE ...

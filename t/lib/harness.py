@@ -344,13 +344,15 @@ class Playground:
 
     # The server.
 
-    def start(self, command=(), deadline=30):
+    def start(self, command=(), deadline=30, **keys):
         """Starts submitd, its log to be followed here, and waits for it.
 
-        command is put before it, to start it as somebody else.
+        command is put before it, to start it as somebody else; keys are for
+        Popen.
         """
         mark = self.log.mark()
-        self.spawn(command, stderr=subprocess.PIPE, preexec_fn=with_parent)
+        self.spawn(command, stderr=subprocess.PIPE, preexec_fn=with_parent,
+                   **keys)
         self.log.follow(self.server.stderr)
         self.log.wait(mark, deadline, ev="ready")
         return self
