@@ -30,6 +30,7 @@ enum {
 	OUTPUT_MAX = 16 * 1024,  /* unread replies: then no more commands */
 	HELD_MS = 1000, /* between looks whether queue keeps up again */
 	NO_SPACE_MS = 10 * 1000, /* queue's word is believed so long */
+	LAST_ROUNDS = 64, /* of bursts, when the ports are given up */
 };
 
 struct front F;
@@ -507,15 +508,14 @@ arrived(int fd, enum listen_kind kind, const struct sockaddr_storage *from)
 		front_client(fd, kind, &e);
 }
 
-static void
-on_accept(evutil_socket_t fd, short what, void *arg)
+/* True if there may be more. */
+static bool
+accept_burst(int fd, size_t which)
 {
-	size_t which = (size_t)(uintptr_t)arg;
 	struct sockaddr_storage ss;
 	socklen_t len;
 	int n, s;
 
-	(void)what;
 	for (n = 0; n < ACCEPT_BURST; n++) {
 		len = sizeof(ss);
 		s = accept4(fd, (struct sockaddr *)&ss, &len,
@@ -525,10 +525,18 @@ on_accept(evutil_socket_t fd, short what, void *arg)
 		else if (errno == EMFILE || errno == ENFILE ||
 		    errno == ENOBUFS || errno == ENOMEM) {
 			if (!pause_accepting())
-				return;
+				return false;
 		} else
-			return; /* EAGAIN, or a client that left again */
+			return false; /* EAGAIN, or a client that left again */
 	}
+	return true;
+}
+
+static void
+on_accept(evutil_socket_t fd, short what, void *arg)
+{
+	(void)what;
+	accept_burst(fd, (size_t)(uintptr_t)arg);
 }
 
 /* ---- auth and queue speak ---- */
@@ -751,6 +759,19 @@ on_grace(evutil_socket_t fd, short what, void *arg)
 	front_each(drop_conn, NULL);
 }
 
+/* Who came before a port was given up is served still.  At a stop nobody new
+ * is taken: the service manager may keep them for the next server. */
+static void
+accept_the_last(const struct role_setup *s)
+{
+	int rounds = s->stopping ? 0 : LAST_ROUNDS;
+	size_t i;
+
+	for (i = 0; i < s->listens; i++)
+		while (rounds-- > 0 && accept_burst(s->listen[i].fd, i))
+			continue;
+}
+
 static void
 front_drain(struct role_setup *s)
 {
@@ -758,6 +779,7 @@ front_drain(struct role_setup *s)
 		.tv_usec = (s->grace_ms % 1000) * 1000 };
 	size_t i;
 
+	accept_the_last(s);
 	F.draining = true;
 	front_limit_drain();
 	front_proxy_drain();

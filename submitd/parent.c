@@ -319,9 +319,9 @@ leave_terminal(void)
 static void
 announce(const struct set *s)
 {
+	pidfile_move(P.given->conf.pid_file);
 	log_info("ready", "set=%u listeners=%zu passed=%zu version=%s",
 	    s->number, P.listeners.n, passed_count(), PACKAGE_VERSION);
-	pidfile_move(P.given->conf.pid_file);
 	if (P.up)
 		return;
 	P.up = true;

@@ -52,16 +52,16 @@ remove_file(const char *path)
 void
 pidfile_move(const char *path)
 {
-	if (written != NULL && strcmp(written, path) != 0) {
-		remove_file(written);
-		free(written);
-		written = NULL;
-	}
-	if (path[0] == '\0' || written != NULL)
+	char *old = written;
+
+	if (old != NULL && strcmp(old, path) == 0)
 		return;
-	if (write_file(path) == -1) {
+	written = NULL;
+	if (path[0] != '\0' && write_file(path) == 0)
+		written = xstrdup(path);
+	else if (path[0] != '\0')
 		log_warn("pid_file", "file=%s error=%s", path, strerror(errno));
-		return;
-	}
-	written = xstrdup(path);
+	if (old != NULL)
+		remove_file(old);
+	free(old);
 }

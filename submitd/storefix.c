@@ -148,6 +148,31 @@ mirror(struct store *st, const char *path, char *err, size_t errlen)
 	return -1; /* parent tries again */
 }
 
+/* A store that can only be read, as in the image of a container, is fine if
+ * there is nothing to mend. */
+static int
+only_read(const struct role_setup *s, char *err, size_t errlen)
+{
+	const char *path = s->conf.users_db, *map = s->conf.access_map;
+	struct store *st = NULL;
+	enum store_rc rc = store_open(path, STORE_RO, &st);
+	int result = -1;
+
+	if (rc != STORE_OK)
+		snprintf(err, errlen, "%s: %s, and it can't be written", path,
+		    store_errtext(st));
+	else if (map[0] != '\0')
+		result = keep_rows(
+		    st, map, "the user store can't be written", err, errlen);
+	else
+		result = 0;
+	if (result == 0)
+		log_info(
+		    "store", "file=%s note=%s", path, "it can be read only");
+	store_close(&st);
+	return result;
+}
+
 static int
 storefix_start(struct role_setup *s, char *err, size_t errlen)
 {
@@ -155,7 +180,9 @@ storefix_start(struct role_setup *s, char *err, size_t errlen)
 	enum store_rc rc = store_open(s->conf.users_db, STORE_RW, &st);
 	int result = rc == STORE_OK ? 0 : -1;
 
-	if (rc != STORE_OK)
+	if (rc == STORE_DENIED)
+		result = only_read(s, err, errlen);
+	else if (rc != STORE_OK)
 		snprintf(
 		    err, errlen, "%s: %s", s->conf.users_db, store_errtext(st));
 	else if (s->conf.access_map[0] != '\0') {
