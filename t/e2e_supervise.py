@@ -16,9 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 import harness
 import tap as taplib
 from scene import PASSWORD, Scene, message
-
-FROM, TO = "ann@play.example", "bo@example.net"
-
+from traffic import FROM, TO, has_peer
 
 def reload(scene, result="ok"):
     """SIGHUP; the line that says how it went."""
@@ -94,22 +92,6 @@ def sessions_go_on(tap, scene):
                    role + " is killed and comes again")
             tap.ok(until(lambda: submits(session)),
                    role + ": the session from before can submit")
-
-
-def has_peer(pid, port):
-    """Whether a process has a connection from this port of the loopback."""
-    with open("/proc/net/tcp", encoding="ascii") as f:
-        rows = [line.split() for line in f][1:]
-    inodes = {row[9] for row in rows
-              if row[2] == "0100007F:%04X" % port}
-    for fd in os.listdir("/proc/%d/fd" % pid):
-        try:
-            target = os.readlink("/proc/%d/fd/%s" % (pid, fd))
-        except FileNotFoundError:
-            continue
-        if target.startswith("socket:[") and target[8:-1] in inodes:
-            return True
-    return False
 
 
 def submits(session):

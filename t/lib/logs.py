@@ -72,7 +72,8 @@ class Log:
             return self._find(after, fields)
 
     def _find(self, after, fields):
-        for event in self.events[after:]:
+        for number in range(after, len(self.events)):
+            event = self.events[number]
             if all(agrees(event.get(k), v) for k, v in fields.items()):
                 return event
         return None
@@ -94,6 +95,7 @@ class Log:
                 event = self._find(after, fields)
                 if event is not None:
                     return event
+                after = len(self.events)
                 left = end - time.monotonic()
                 if left <= 0 or self.pipes == 0:
                     raise TimeoutError("the log has no %s" % fields)
