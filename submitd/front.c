@@ -557,20 +557,36 @@ on_queue(struct ipc *p, const struct ipc_in *in)
 	front_settle(c);
 }
 
+/* The file is there, but no descriptor for it was left here. */
+static void
+no_descriptor(struct conn *c, const struct m_txn *txn)
+{
+	const union msg m = { .submitted = {
+				  .txn = txn->txn, .reply = R_TEMP } };
+
+	log_event(
+	    LOG_WARNING, c->sid, 0, "body", "error=%s", "no descriptor left");
+	ipc_send(F.queue, M_DATA_ABORT, c->sid, txn);
+	session_from_queue(c->smtp, M_SUBMITTED, &m);
+	front_settle(c);
+}
+
 static void
 on_body_fd(struct ipc *p, const struct ipc_in *in)
 {
 	struct conn *c = front_find(in->sid);
 
-	if (c == NULL || c->file_txn != in->m->txn.txn || c->body_fd != -1 ||
-	    in->fd == -1) {
+	if (c == NULL || c->file_txn != in->m->txn.txn || c->body_fd != -1) {
 		if (in->fd != -1)
 			close(in->fd);
 		return;
 	}
 	c->file_txn = 0;
 	c->body_fd = in->fd;
-	on_queue(p, in);
+	if (in->fd != -1)
+		on_queue(p, in);
+	else
+		no_descriptor(c, &in->m->txn);
 }
 
 static void

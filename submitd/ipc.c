@@ -258,8 +258,6 @@ keep(struct ipc *p, const void *data, size_t len, int fd)
 		p->was_congested = true;
 	if (p->ev_write != NULL)
 		event_add(p->ev_write, NULL);
-	if (fd != -1 && k->fd == -1)
-		fail(p, "no descriptor left to keep a message");
 }
 
 /* Takes a packet: sends it, or keeps it until it can be sent. */
@@ -464,7 +462,10 @@ receive(
 		return 0;
 	*fd = n >= 0 ? take_fd(&mh) : -1;
 	*len = n > 0 ? (size_t)n : 0;
-	if (n > 0 && (mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) == 0)
+	/* Cut, and none is here: this process has no descriptor left, which
+	 * is not the peer's fault. */
+	if (n > 0 && (mh.msg_flags & MSG_TRUNC) == 0 &&
+	    ((mh.msg_flags & MSG_CTRUNC) == 0 || *fd == -1))
 		return 1;
 	if (n > 0)
 		*why = "packet cut or with more than one descriptor";

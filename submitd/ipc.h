@@ -19,7 +19,8 @@ struct event_base;
 struct ipc;
 
 /* A received message: valid until the handler returns, except that fd (-1 if
- * none came) belongs to the handler, which must close or keep it. */
+ * none came, or one of the two processes had none left for it) belongs to the
+ * handler, which must close or keep it. */
 struct ipc_in {
 	enum msg_type type;
 	uint64_t sid;

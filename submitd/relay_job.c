@@ -123,6 +123,10 @@ on_job_body(struct ipc *p, const struct ipc_in *in)
 			bad_job(m->qid, "fewer recipients than announced", j);
 		return;
 	}
+	if (in->fd == -1 && m->body.len == 0 && j->size > 0) {
+		bad_job(m->qid, "no descriptor left for its body", j);
+		return;
+	}
 	j->fd = in->fd;
 	if (j->fd == -1)
 		buf_add(&j->body, m->body.p, m->body.len);

@@ -246,8 +246,10 @@ on_peer(struct ipc *p, const struct ipc_in *in)
 		in->m->peer.instance, in->fd };
 
 	(void)p;
-	if (in->fd != -1)
-		give_peer(&peer);
+	if (in->fd == -1) /* parent starts one that has it */
+		log_fatal(
+		    EX_OSERR, "error=%s", "no descriptor left for a peer");
+	give_peer(&peer);
 }
 
 static void

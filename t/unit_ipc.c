@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <event2/event.h>
@@ -321,6 +322,74 @@ test_garbage(void **state)
 			fail_msg("%s: %s", rows[i].name, f->a.why);
 		down(&s);
 	}
+}
+
+static rlim_t
+limit_descriptors(rlim_t n)
+{
+	struct rlimit r;
+	rlim_t before;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &r), 0);
+	before = r.rlim_cur;
+	r.rlim_cur = n;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &r), 0);
+	return before;
+}
+
+/* The receiver has none left: its own trouble, no reason to part. */
+static void
+test_no_descriptor_left(void **state)
+{
+	struct fixture *f = *state;
+	const struct m_listen m = { .name = "x" };
+	int fd = dup(0), next = dup(0);
+	rlim_t before;
+
+	close(next);
+	before = limit_descriptors((rlim_t)next);
+	f->b.fd = 99;
+	assert_int_equal(ipc_send_fd(f->a.ipc, M_LISTEN, 0, &m, fd), 0);
+	turn(f);
+	limit_descriptors(before);
+	assert_int_equal(f->b.got, 1);
+	assert_int_equal(f->b.fd, -1);
+	assert_int_equal(f->b.gone, 0);
+	assert_int_equal(ipc_send_fd(f->a.ipc, M_LISTEN, 0, &m, fd), 0);
+	turn(f);
+	assert_int_equal(f->b.got, 2);
+	assert_true(f->b.fd != -1);
+	close(f->b.fd);
+	close(fd);
+}
+
+/* The sender has none left to keep a message that has to wait. */
+static void
+test_no_descriptor_to_keep(void **state)
+{
+	struct fixture *f = *state;
+	const struct m_listen m = { .name = "x" };
+	int fd = dup(0), next = dup(0);
+	rlim_t before;
+	unsigned n = 0;
+
+	close(next);
+	fcntl(ipc_fd(f->b.ipc), F_SETFL, O_NONBLOCK);
+	while (!ipc_congested(f->a.ipc)) {
+		const struct m_text t = { .text = "filler" };
+
+		ipc_send(f->a.ipc, M_SESSION_KILL, 0, &t);
+		n++;
+	}
+	before = limit_descriptors((rlim_t)next);
+	f->b.fd = 99;
+	assert_int_equal(ipc_send_fd(f->a.ipc, M_LISTEN, 0, &m, fd), 0);
+	limit_descriptors(before);
+	while (f->b.got < n + 1 && f->a.gone + f->b.gone == 0)
+		turn(f);
+	assert_int_equal(f->a.gone + f->b.gone, 0);
+	assert_int_equal(f->b.fd, -1);
+	close(fd);
 }
 
 static void
@@ -891,6 +960,8 @@ main(void)
 		T(test_out_of_turn),
 		T(test_out_of_turn_with_descriptor),
 		cmocka_unit_test(test_garbage),
+		T(test_no_descriptor_left),
+		T(test_no_descriptor_to_keep),
 		RAW(test_two_descriptors),
 		cmocka_unit_test(test_descriptor_without_packet),
 		RAW(test_empty_packet_is_not_the_end),

@@ -1183,9 +1183,16 @@ broken_jobs(void **st)
 	ipc_send(queue[0], M_JOB_BODY, 7, &b); /* one is missing */
 	ipc_send(queue[0], M_JOB_BODY, 7, &b); /* of no job */
 	wait_done(queue[0], 2);
+	m.qid = r.qid = b.qid = 8;
+	m.rcpts = 1;
+	m.size = 70000;
+	ipc_send(queue[0], M_JOB, 7, &m);
+	ipc_send(queue[0], M_JOB_RCPT, 7, &r);
+	ipc_send(queue[0], M_JOB_BODY, 7, &b); /* no descriptor was left */
+	wait_done(queue[0], 3);
 	assert_string_equal(results, "");
 	send_text(7, 1, BODY);
-	wait_done(queue[0], 3);
+	wait_done(queue[0], 4);
 	check_results("after nonsense", "7/100 delivered none 250\n");
 	stop_relay();
 	stop_host("broken jobs");
