@@ -97,7 +97,9 @@ class Traffic:
                    "--pipelining", "--json", "--run", run, "--ids", ids,
                    "--timeout", "60"]
         for key, value in {**self.options, **options}.items():
-            command += ["--" + key.replace("_", "-"), str(value)]
+            command.append("--" + key.replace("_", "-"))
+            if value is not None:  # else it is a flag
+                command.append(str(value))
         self.running = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             text=True, env={**os.environ, "BENCH_PASSWORD": PASSWORD})
