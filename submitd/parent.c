@@ -124,7 +124,7 @@ static void run_role(const struct proc *, int) __attribute__((noreturn));
 static void
 run_role(const struct proc *p, int fd)
 {
-	char self[] = "/proc/self/exe", x[] = "-x", d[] = "-d";
+	char x[] = "-x", d[] = "-d";
 	char prog[] = "submitd", role[16];
 	char *const argv[] = { prog, x, role, P.opt->log_to_stderr ? d : NULL,
 		NULL };
@@ -149,7 +149,7 @@ run_role(const struct proc *p, int fd)
 		dup2(fd, 3);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	execve(self, argv, env);
+	fexecve(P.self, argv, env);
 	_exit(EX_OSERR);
 }
 
@@ -541,9 +541,28 @@ begin_watchdog(void)
 	return e != NULL ? event_add(e, &tv) : -1;
 }
 
+/* This very program, also when another version has taken its place on disk.
+ * Out of the way of 3, where a role finds its socket. */
+static int
+open_self(void)
+{
+	int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	if (fd == -1)
+		return -1;
+	P.self = fcntl(fd, F_DUPFD_CLOEXEC, 10);
+	close(fd);
+	return P.self == -1 ? -1 : 0;
+}
+
 static int
 begin(void)
 {
+	if (open_self() == -1) {
+		log_warn("stop", "file=%s error=%s", "/proc/self/exe",
+		    strerror(errno));
+		return -1;
+	}
 	P.base = event_base_new();
 	if (P.base == NULL || watch_signals() == -1 || begin_watchdog() == -1 ||
 	    getrandom(&P.next_instance, sizeof(P.next_instance), 0) == -1)

@@ -72,6 +72,7 @@ struct parent {
 	struct listeners listeners;
 	struct table *table; /* of the next fronts */
 	int control;
+	int self; /* the program, for roles */
 	uint32_t next_instance;
 	unsigned next_set;
 	bool up; /* the first set has been active */

@@ -1,6 +1,8 @@
 /* The life of a role: see role.h. */
 #include "role.h"
 
+#include <sys/prctl.h>
+
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
@@ -415,10 +417,15 @@ role_main(const struct role_ops *o)
 {
 	char err[1024] = "";
 
+	char name[16];
+
 	ops = o;
 	guard_secrets();
 	setup.role = o->role;
 	setup.table.fd[TABLE_ALL] = setup.table.fd[TABLE_REGION] = -1;
+	/* As ps(1) and pgrep(1) show it; run from a descriptor it has none. */
+	snprintf(name, sizeof(name), "submitd:%s", role_name(o->role));
+	prctl(PR_SET_NAME, name);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a log or spool at its limit kills none */
 	signal(SIGINT, SIG_IGN); /* a terminal's ^C is for parent */

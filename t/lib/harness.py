@@ -25,6 +25,7 @@ import time
 
 from certs import CA
 from logs import Log
+from tap import SLOW, VALGRIND
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(
     os.path.abspath(__file__))))
@@ -62,6 +63,18 @@ def is_sanitized():
     """Whether the programs were built with sanitizers."""
     with open(program("submitd"), "rb") as f:
         return b"__asan_init" in f.read()
+
+
+def valgrind(folder):
+    """What to put before a program to have its memory checked; complaints go
+    to files of a folder, one for each process."""
+    if not VALGRIND:
+        return ()
+    return (shutil.which("valgrind"), "-q", "--trace-children=yes", "--vgdb=no",
+            "--child-silent-after-fork=yes", "--leak-check=full",
+            "--show-leak-kinds=definite", "--num-callers=30",
+            "--suppressions=" + os.path.join(TOP, "t/valgrind.supp"),
+            "--log-file=" + os.path.join(folder, "%p"))
 
 
 def can_bind(address, port):
@@ -113,7 +126,7 @@ def wait_gone(pid, timeout=30):
     try:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        if not poll.poll(timeout * 1000):
+        if not poll.poll(timeout * SLOW * 1000):
             raise TimeoutError("process %d does not end" % pid)
     finally:
         os.close(fd)
@@ -128,7 +141,7 @@ def wait_files(folder, pattern, count, timeout=30):
             raise OSError(ctypes.get_errno(), "can't watch " + folder)
         poll = select.poll()
         poll.register(watch, select.POLLIN)
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * SLOW
         while True:
             found = glob.glob(os.path.join(folder, pattern))
             if len(found) >= count:
@@ -223,6 +236,7 @@ class Playground:
         self.stop()
         self.log.end()
         if self.tap:
+            self._look_at_memory()
             for line in self.log.lines:
                 if SANITIZER.search(line):
                     self.tap.ok(False, "no sanitizer complains", line)
@@ -233,6 +247,16 @@ class Playground:
                 for line in self.log.tail():
                     self.tap.note("log: " + line)
         self.remove()
+
+    def _look_at_memory(self):
+        """What valgrind complains of; a process without a fault is silent."""
+        folder = self.path("valgrind")
+        for name in os.listdir(folder):
+            with open(os.path.join(folder, name), encoding="utf-8",
+                      errors="replace") as f:
+                text = f.read()
+            if text:
+                self.tap.ok(False, "no process misuses memory", text)
 
     # The files.
 
@@ -269,6 +293,7 @@ class Playground:
     def _make_folders(self):
         """What neither submitctl init nor a server started by root makes."""
         os.mkdir(self.path("certs"), 0o700)
+        os.mkdir(self.path("valgrind"), 0o700)
         if not is_root():
             os.mkdir(self.path("spool"), 0o700)
         pair = self.ca.issue("server", "mail.play.example",
@@ -309,9 +334,10 @@ class Playground:
     def submitctl(self, *args, given="", check=True):
         """Runs submitctl; returns its CompletedProcess with texts."""
         done = subprocess.run(
+            valgrind(self.path("valgrind")) +
             (self.program("submitctl"), "-f", self.conf_file) + args,
             input=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            text=True, timeout=60, check=False)
+            text=True, timeout=60 * SLOW, check=False)
         if check and done.returncode != 0:
             raise RuntimeError("submitctl %s: exit %d: %s%s" % (
                 " ".join(args), done.returncode, done.stdout, done.stderr))
@@ -360,13 +386,14 @@ class Playground:
     def spawn(self, command=(), **keys):
         """Starts submitd in the foreground, without waiting for anything."""
         self.server = subprocess.Popen(
-            tuple(command) + (self.binary or self.program("submitd"), "-f",
-                              self.conf_file, "-d"),
+            tuple(command) + valgrind(self.path("valgrind")) +
+            (self.binary or self.program("submitd"), "-f", self.conf_file,
+             "-d"),
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **keys)
 
     def ready(self, deadline=30):
         """Waits for the greeting, or for the server's end."""
-        end = time.monotonic() + deadline
+        end = time.monotonic() + deadline * SLOW
         while True:
             try:
                 self.session().close()
@@ -428,7 +455,7 @@ class Playground:
             if self.server.poll() is None:
                 self.roles()
                 self.server.terminate()
-            status = self.server.wait(timeout)
+            status = self.server.wait(timeout * SLOW)
         except subprocess.TimeoutExpired:
             self.server.kill()
             status = self.server.wait()
@@ -450,7 +477,7 @@ class Playground:
     def session(self, timeout=30):
         """A connection to the STARTTLS port, before TLS."""
         return smtplib.SMTP("127.0.0.1", self.port, local_hostname="laptop",
-                            timeout=timeout)
+                            timeout=timeout * SLOW)
 
     def tls_session(self, device=None, implicit=False, timeout=30):
         """A connection after TLS; the other port has it from the start."""
@@ -458,7 +485,8 @@ class Playground:
         if implicit:
             session = smtplib.SMTP_SSL("127.0.0.1", self.tls_port,
                                        local_hostname="laptop",
-                                       timeout=timeout, context=context)
+                                       timeout=timeout * SLOW,
+                                       context=context)
         else:
             session = self.session(timeout)
             session.starttls(context=context)

@@ -4,6 +4,8 @@ import re
 import threading
 import time
 
+from tap import SLOW
+
 LINE = re.compile(r"(\w+)\[(\d+)\]: (warning: )?(.*)")
 FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
 ESCAPE = re.compile(r'\\(x([0-9a-f]{2})|.)')
@@ -89,7 +91,7 @@ class Log:
 
         TimeoutError at the deadline, or when nobody can write it any more.
         """
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * SLOW
         with self.changed:
             while True:
                 event = self._find(after, fields)
@@ -104,7 +106,7 @@ class Log:
     def end(self, timeout=30):
         """Waits until nobody can write any more."""
         with self.changed:
-            self.changed.wait_for(lambda: self.pipes == 0, timeout)
+            self.changed.wait_for(lambda: self.pipes == 0, timeout * SLOW)
 
     def tail(self, count=60):
         """The last lines, for whoever looks for the reason of a failure."""

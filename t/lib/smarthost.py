@@ -79,6 +79,7 @@ import threading
 import time
 
 from certs import CA
+from tap import SLOW
 
 def make_certs(folder, name="localhost", addrs=("127.0.0.1", "::1")):
     """Makes a CA and the certificates a test needs, once: {kind: (cert, key)}.
@@ -616,7 +617,7 @@ class Smarthost:
 
     def wait(self, condition, timeout=10):
         """Waits until condition(self) is true; False when time is up."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * SLOW
         with self.cond:
             while not condition(self):
                 left = end - time.monotonic()

@@ -4,11 +4,16 @@ A test is a function that takes a Tap and is given to run(), which prints the
 plan, turns an exception into a failed line, and ends a test that hangs.
 """
 
+import os
 import re
 import shutil
 import signal
 import sys
 import traceback
+
+# Under valgrind all deadlines are so many times later.
+VALGRIND = os.environ.get("SUBMITD_VALGRIND") == "1"
+SLOW = 15 if VALGRIND else 1
 
 
 class Tap:
@@ -80,11 +85,12 @@ def skip_all(reason):
 def run(test, deadline=120):
     """Runs test(tap) and exits; after deadline seconds it has failed."""
     def expired(_signal, _frame):
-        raise TimeoutError("the test did not end within %d s" % deadline)
+        raise TimeoutError("the test did not end within %d s"
+                           % (deadline * SLOW))
 
     tap = Tap()
     signal.signal(signal.SIGALRM, expired)
-    signal.alarm(deadline)
+    signal.alarm(deadline * SLOW)
     try:
         test(tap)
     except Exception:
