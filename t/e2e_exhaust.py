@@ -12,6 +12,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 
+import harness
 import tap as taplib
 from harness import ROLES
 from scene import BODY, PASSWORD, message
@@ -173,6 +174,9 @@ def starve(pid, room):
 
 def memory(tap, scene, account):
     """Address space ends under load, role by role."""
+    if harness.is_sanitized():
+        tap.note("sanitizers need address space of their own")
+        return
     with Traffic(scene, sessions=20, timeout=20) as traffic:
         traffic.goes_on()
         for number in range(MEMORY_ROUNDS):

@@ -85,7 +85,8 @@ def test(tap):
                   "over a reload" % (slow.sessions + slow2.sessions))
         tap.ok(slow.sessions > RELOADS / 4, "there were some of these",
                "%d" % slow.sessions)
-        tap.ok(done >= RELOADS * 0.9, "%d SIGHUPs, %d reloads"
+        # Where one takes more than a second, two SIGHUPs are one reload.
+        tap.ok(done >= RELOADS / 2, "%d SIGHUPs, %d reloads"
                % (RELOADS, done))
         scene.account(tap, traffic.acknowledged)
         tap.equal(scene.log.all(ev="role", state="gone", level="warning"), [],

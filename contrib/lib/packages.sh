@@ -54,13 +54,13 @@ packages_apt() { # uses $become and $missing
 	    --no-install-recommends install $missing </dev/null
 }
 
-# Builds the tree in whose top we are, below build/.  An older build is kept
-# if it was configured with at least these options.
+# Builds the tree in whose top we are, below build/ or $BUILD.  An older build
+# is kept if it was configured with at least these options.
 build_tree() ( # CONFIGURE-OPTION ...
 	if [ ! -x configure ] || [ ! -f Makefile.in ]; then
 		autoreconf -i || exit 1
 	fi
-	mkdir -p build && cd build || exit 1
+	mkdir -p "${BUILD:-build}" && cd "${BUILD:-build}" || exit 1
 	if [ ! -f Makefile ] || ! build_has "$@"; then
 		../configure -q "$@" || exit 1
 		make -s clean || exit 1

@@ -59,6 +59,12 @@ def program(name):
     return os.path.join(build_dir(), "submitd", name)
 
 
+def libraries():
+    """The libraries of submitd, as a text: how it was built shows there."""
+    return subprocess.run(("ldd", program("submitd")), text=True, check=True,
+                          stdout=subprocess.PIPE).stdout
+
+
 def is_sanitized():
     """Whether the programs were built with sanitizers."""
     with open(program("submitd"), "rb") as f:
