@@ -353,6 +353,9 @@ down(void **state)
 	memo_clear(&A.limits);
 	cert_trust_free(&A.trust);
 	store_close(&A.store);
+	keyset_clear(&A.map_keys);
+	memo_clear(&A.users);
+	memo_clear(&A.owned);
 	sasl_global_done();
 	ipc_free(&R.setup.parent);
 	ipc_free(&R.parent);
