@@ -138,6 +138,7 @@ parent_reload_done(const struct set *s)
 		return;
 	}
 	log_info("reload", "result=ok set=%u", s->number);
+	log_set_level(log_level(P.given->conf.log_level));
 	parent_alarm_over("configuration", "reload");
 	parent_ticket_begin();
 	parent_file_begin();

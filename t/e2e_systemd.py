@@ -16,7 +16,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 import harness
 import tap as taplib
 from manager import Manager, listening
-from scene import PASSWORD, Scene, message
+from scene import PASSWORD, message
+from traffic import LoadScene, Traffic
 
 NOT_FOR_ROLES = re.compile(rb"NOTIFY_SOCKET|LISTEN_|WATCHDOG_")
 
@@ -193,6 +194,28 @@ def by_address(tap, scene, manager):
         s.close()
 
 
+def restarts(tap, scene, manager):
+    """A restart under load: who is new waits, who is there is told, mail is
+    neither lost nor doubled."""
+    sockets = [("submitd.socket", listening("127.0.0.1", scene.port)),
+               ("submitd.socket", listening("127.0.0.1", scene.tls_port))]
+    start(scene, manager, sockets)
+    with Traffic(scene, sessions=20) as traffic:
+        for _ in range(3):
+            traffic.goes_on(20)
+            tap.equal(scene.stop(), 0, "a stop under load")
+            start(scene, manager, sockets)
+        traffic.goes_on(20)
+    tap.equal(set(traffic.errors) - {"421"}, set(),
+              "nobody was refused or cut off, but with 421")
+    tap.note("%d sessions, of these failed: %s"
+             % (traffic.sessions, dict(traffic.errors)))
+    scene.account(tap, traffic.acknowledged)
+    scene.stop()
+    for _, s in sockets:
+        s.close()
+
+
 def by_name(tap, scene, manager):
     """Wherever they are bound; also one socket for both families."""
     port, tls_port = harness.free_port(), harness.free_port()
@@ -243,14 +266,14 @@ def refused(tap, scene, manager):
 
 def test(tap):
     """One scene, several servers."""
-    with Scene(tap, stop_grace="5s") as scene:
+    with LoadScene(tap, stop_grace="5s") as scene:
         manager = Manager(scene.path("notify"))
         for part in (starting, watchdog, reloading, crash_loop, stopping):
             part(tap, scene, manager)
         scene.configure(listen=["127.0.0.1:%d" % scene.port],
                         listen_tls=["127.0.0.1:%d" % scene.tls_port])
         manager = Manager(scene.path("another"), abstract=True)
-        for part in (by_address, by_name, refused):
+        for part in (by_address, restarts, by_name, refused):
             part(tap, scene, manager)
 
 
