@@ -415,9 +415,7 @@ guard_secrets(void)
 int
 role_main(const struct role_ops *o)
 {
-	char err[1024] = "";
-
-	char name[16];
+	char err[1024] = "", name[16];
 
 	ops = o;
 	guard_secrets();

@@ -44,7 +44,8 @@ class Killer:
             self.witness.close()
             self.witness = None
         elif not self.witness.lives():
-            self.problems.append("%s: a session of others was lost" % role)
+            self.problems.append("%s: a session of others was lost: %s"
+                                 % (role, self.witness.why))
             self.witness = None
         else:
             self.witnessed += 1

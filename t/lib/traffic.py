@@ -199,6 +199,7 @@ class Witness:
 
     def __init__(self, scene):
         self.scene = scene
+        self.why = ""
         mark = scene.log.mark()
         self.session = scene.tls_session()
         self.session.login("ann", PASSWORD)
@@ -216,21 +217,23 @@ class Witness:
                    r["instance"] == int(sid, 16) >> 40 for r in roles)
 
     def lives(self, timeout=30):
-        """Whether it can submit; refusals for now are waited out."""
+        """Whether it can submit; refusals for now are waited out. If not, why
+        says what happened."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             try:
                 self.session.sendmail(FROM, TO, message("witness"))
                 return True
-            except smtplib.SMTPServerDisconnected:
+            except smtplib.SMTPServerDisconnected as e:
+                self.why += " " + repr(e)
                 return False
             except smtplib.SMTPResponseException as e:
+                self.why = repr(e)
                 if e.smtp_code == 421 or e.smtp_code >= 500:
                     return False
-                self.session.rset()
-            except smtplib.SMTPRecipientsRefused:
-                self.session.rset()
-            pause(0.05)
+            except smtplib.SMTPRecipientsRefused as e:
+                self.why = repr(e)
+            pause(0.1)
         return False
 
     def close(self):
