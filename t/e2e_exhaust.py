@@ -8,15 +8,14 @@ import resource
 import smtplib
 import subprocess
 import sys
-import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 
 import harness
 import tap as taplib
-from harness import ROLES
+from harness import ROLES, until
 from scene import BODY, PASSWORD, message
-from traffic import FROM, LONG, TO, LoadScene, Traffic, pause
+from traffic import FROM, LONG, TO, LoadScene, Traffic
 
 LARGE = BODY * 100  # goes through a file
 MEMORY_ROUNDS = 5 if LONG else 1
@@ -40,6 +39,12 @@ def limit(pid, what, value):
     subprocess.run(command, check=True)
 
 
+def hard_limit(pid):
+    """How many descriptors a process may allow itself."""
+    with open("/proc/%d/limits" % pid, encoding="ascii") as f:
+        return re.search(r"^Max open files +\d+ +(\d+)", f.read(), re.M)[1]
+
+
 class NoDescriptors:
     """While it lasts, processes cannot open anything more; with for_good not
     even when they have closed something."""
@@ -55,17 +60,7 @@ class NoDescriptors:
     def __exit__(self, *_):
         for pid in self.pids:
             if os.path.exists("/proc/%d" % pid):
-                limit(pid, "nofile", 4096)
-
-
-def until(condition, timeout=30):
-    """Waits for something that nobody reports; whether it came."""
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        pause(0.05)
-    return True
+                limit(pid, "nofile", hard_limit(pid))
 
 
 class Account:

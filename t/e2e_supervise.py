@@ -15,6 +15,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 
 import harness
 import tap as taplib
+from harness import until
 from scene import PASSWORD, Scene, message
 from traffic import FROM, TO, has_peer
 
@@ -41,15 +42,6 @@ def at(fronts, connect):
         if any(has_peer(pid, port) for pid in fronts):
             return session
         session.quit()
-
-
-def until(condition, timeout=20):
-    """Waits for something that nobody reports; whether it came."""
-    end = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > end:
-            return False
-    return True
 
 
 def pid_file(tap, scene):
@@ -117,15 +109,15 @@ def old_sets(tap, scene):
         older |= newest
         sessions.append(at(newest, lambda: login(scene)))
         reload(scene)
-    fronts = len(scene.pids("front"))
-    tap.ok(fronts >= 4, "three old sets have a session each")
+    tap.ok(until(lambda: len(scene.pids("front")) == 5),
+           "three old sets have a session each")
     mark = scene.log.mark()
     scene.configure(max_errors=7)
     for _ in range(5):
         scene.reload()
     tap.ok(submits(sessions[0]), "the oldest session goes on")
     tap.equal([scene.log.find(mark, ev="reload"), len(scene.pids("front"))],
-              [None, fronts], "a fourth reload waits")
+              [None, 5], "a fourth reload waits")
     sessions.pop(0).quit()
     scene.log.wait(mark, ev="reload", result="ok")
     for session in sessions:

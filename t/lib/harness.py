@@ -138,6 +138,16 @@ def wait_gone(pid, timeout=30):
         os.close(fd)
 
 
+def until(condition, timeout=30):
+    """Waits for something that nobody reports; whether it came."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        select.select((), (), (), 0.05)
+    return True
+
+
 def wait_files(folder, pattern, count, timeout=30):
     """Waits until a folder has so many files that match; their paths."""
     libc = ctypes.CDLL(None, use_errno=True)
