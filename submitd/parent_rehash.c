@@ -36,8 +36,11 @@ parent_rehash_take(struct ipc *i, const struct ipc_in *in)
 	const struct m_rehash *m = &in->m->rehash;
 	struct rehash *r;
 
-	if (p->role != ROLE_AUTH || P.stage != RUNNING ||
-	    P.rehashes == WAITING_MAX)
+	if (p->role != ROLE_AUTH) {
+		ipc_reject(i, "no business of this role");
+		return;
+	}
+	if (P.stage != RUNNING || P.rehashes == WAITING_MAX)
 		return;
 	r = xcalloc(1, sizeof(*r));
 	r->user = xstrdup(m->user);
