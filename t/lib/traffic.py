@@ -131,12 +131,20 @@ class Traffic:
         return True
 
 
+# One user sends all of it: more than users may by default.
+UNLIMITED = dict.fromkeys(
+    ["limit_" + what for what in (
+        "messages_hour", "messages_day", "recipients_hour", "recipients_day",
+        "new_recipients_day", "sessions", "suspend_new_recipients",
+        "suspend_failed_recipients", "suspend_refused_messages")], 0)
+
+
 class LoadScene(Scene):
     """A scene with a sink as its smarthost."""
 
     def __init__(self, tap, connections=None, **keys):
         self.sink = None
-        super().__init__(tap, smarthost=False, **keys)
+        super().__init__(tap, smarthost=False, **UNLIMITED, **keys)
         try:
             self.sink = Sink(self)
             self.route_to(self.sink.port, connections=connections)
