@@ -75,12 +75,12 @@ ATTEMPTS = (
 PARENT = "READY REFUSED LOG_LOST BAD_PEER"
 LINKS = {
     ("front", "auth"): "SESSION AUTH_START AUTH_STEP AUTH_CANCEL MAIL RCPT "
-                       "SESSION_CLOSE",
+                       "HEADERS SESSION_CLOSE",
     ("front", "queue"): "DATA_OPEN BODY_FILE SUBMIT DATA_ABORT SESSION_CLOSE",
     ("front", "resolver"): "RESOLVE",
     ("auth", "front"): "SESSION_FACTS AUTH_CHALLENGE AUTH_RESULT VERDICT "
                        "SESSION_KILL",
-    ("auth", "queue"): "GRANT ENVELOPE ENVELOPE_RCPT DECISION ALARM "
+    ("auth", "queue"): "GRANT ENVELOPE ENVELOPE_RCPT HEADERS_OK DECISION ALARM "
                        "THROTTLE_ASK AUTH_SEEN SESSION_CLOSE",
     ("auth", "pam"): "PAM_CHECK TOKEN_CHECK",
     ("auth", "relay"): "SERVER_RULES SERVER_VERDICT",
@@ -94,7 +94,7 @@ LINKS = {
     ("resolver", "front"): "RESOLVED",
     ("resolver", "relay"): "RESOLVED",
     ("front", "parent"): PARENT,
-    ("auth", "parent"): PARENT + " REPAIR",
+    ("auth", "parent"): PARENT + " REPAIR REHASH",
     ("queue", "parent"): PARENT,
     ("relay", "parent"): PARENT,
     ("resolver", "parent"): PARENT,
