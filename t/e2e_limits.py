@@ -436,14 +436,15 @@ def descriptors(tap):
 
 
 def memory(pid):
-    """Proportional memory of a process, in KiB; None where nobody but root
-    may look, or where sanitizers keep what was freed."""
+    """Memory of a process that no file is behind, in KiB (its part of files
+    hangs on who else has them open); None where nobody but root may look, or
+    where sanitizers keep what was freed."""
     try:
         with open("/proc/%d/maps" % pid, encoding="ascii") as f:
             if "libasan" in f.read():
                 return None
         with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as f:
-            return int(next(line for line in f if line.startswith("Pss:"))
+            return int(next(line for line in f if line.startswith("Pss_Anon:"))
                        .split()[1])
     except PermissionError:
         return None

@@ -6,6 +6,7 @@ own when run as root."""
 import base64
 import contextlib
 import os
+import re
 import shutil
 import smtplib
 import subprocess
@@ -169,8 +170,8 @@ def test_module(tap, scene):
         name = "module: %s with %.12s: %s" % (user, password, want)
         tap.like(got, "^" + want, name)
         if words:
-            tap.like(scene.log.wait(mark, ev="pam", user=user)["detail"], words,
-                     name + ": the log knows why")
+            scene.log.wait(mark, ev="pam", user=user, detail=re.compile(words))
+            tap.ok(True, name + ": the log knows why")
     lines = "\n".join(scene.log.lines)
     tap.unlike(lines, "Tr0ub4dor|123456", "the log has no password")
 

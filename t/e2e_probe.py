@@ -168,6 +168,7 @@ class Probe(Scene):
 
     def __init__(self, tap):
         super().__init__(tap, log_level="debug", oauth_command="/bin/true",
+                         limit_messages_hour=0, limit_messages_day=0,
                          **({"pam_user": "64906:64906"} if harness.is_root()
                             else {}))
         self.binary = os.path.join(harness.build_dir(), "t/probed")
