@@ -180,7 +180,8 @@ test_session_of_another(void **state)
 	static const enum msg_type at_queue[] = { M_DATA_OPEN, M_BODY_FILE,
 		M_SUBMIT, M_DATA_ABORT, M_SESSION_CLOSE };
 	static const enum msg_type at_auth[] = { M_SESSION, M_AUTH_START,
-		M_AUTH_STEP, M_AUTH_CANCEL, M_MAIL, M_RCPT, M_SESSION_CLOSE };
+		M_AUTH_STEP, M_AUTH_CANCEL, M_MAIL, M_RCPT, M_HEADERS,
+		M_SESSION_CLOSE };
 	static const union msg empty;
 	uint64_t sid = front_sid(&honest, 1);
 	size_t i;
@@ -240,6 +241,51 @@ test_envelopes(void **state)
 	assert_service();
 }
 
+static void
+login(struct front *f, uint64_t sid)
+{
+	assert_true(front_arrive(f, sid, NULL, 0));
+	assert_int_equal(front_login(f, sid, "ann", ANN_PASSWORD), R_AUTH_OK);
+}
+
+static void
+begin_mail(struct front *f, uint64_t sid, uint32_t txn)
+{
+	assert_true(front_mail(f, sid, txn, ANN));
+	assert_true(front_rcpt(f, sid, txn, BO));
+	assert_int_equal(front_open(f, sid, txn, 1), R_DATA_GO);
+}
+
+/* A header that names others must have been shown to auth. */
+static void
+test_authors(void **state)
+{
+	struct m_submit m = { .size = strlen(HELLO),
+		.body = { HELLO, strlen(HELLO) } };
+	uint64_t sid = front_sid(&evil, 1);
+	long before = hostile_messages();
+	const union msg *a;
+	uint32_t txn;
+
+	(void)state;
+	login(&evil, sid);
+	for (txn = 1; txn <= 3; txn++) {
+		begin_mail(&evil, sid, txn);
+		if (txn == 2 &&
+		    front_headers(&evil, sid, txn, "root@example.org"))
+			fail_msg("ann may write as root");
+		if (txn == 3)
+			assert_true(front_headers(&evil, sid, txn, ANN));
+		m.txn = txn;
+		ipc_send(evil.queue, M_SUBMIT, sid, &m);
+		a = front_wait(&evil.queue, M_SUBMITTED, sid);
+		assert_non_null(a);
+		assert_int_equal(a->submitted.reply == R_QUEUED, txn == 3);
+		assert_int_equal(hostile_messages(), before + (txn == 3));
+	}
+	assert_service();
+}
+
 /* ---- bodies ---- */
 
 /* The descriptor for a large body; -1: it was refused. */
@@ -254,21 +300,6 @@ ask_for_file(struct front *f, uint64_t sid, uint32_t txn)
 	if (ipc_recv_wait(f->queue, &in, &why) == -1)
 		fail_msg("dropped: %s", why);
 	return in.type == M_BODY_FD ? in.fd : -1;
-}
-
-static void
-login(struct front *f, uint64_t sid)
-{
-	assert_true(front_arrive(f, sid, NULL, 0));
-	assert_int_equal(front_login(f, sid, "ann", ANN_PASSWORD), R_AUTH_OK);
-}
-
-static void
-begin_mail(struct front *f, uint64_t sid, uint32_t txn)
-{
-	assert_true(front_mail(f, sid, txn, ANN));
-	assert_true(front_rcpt(f, sid, txn, BO));
-	assert_int_equal(front_open(f, sid, txn, 1), R_DATA_GO);
 }
 
 /* What it says of a body is compared with the body. */
@@ -303,6 +334,7 @@ test_sizes(void **state)
 		m = (struct m_submit){ .txn = txn,
 			.size = rows[i].size,
 			.in_file = rows[i].in_file,
+			.own_author = 1,
 			.body = { body, rows[i].body } };
 		ipc_send(evil.queue, M_SUBMIT, sid, &m);
 		a = front_wait(&evil.queue, M_SUBMITTED, sid);
@@ -317,7 +349,9 @@ static void
 test_files(void **state)
 {
 	static const char body[200 * 1024] = "Subject: x\r\n\r\n";
-	struct m_submit m = { .txn = 1, .size = sizeof(body), .in_file = 1 };
+	struct m_submit m = {
+		.txn = 1, .size = sizeof(body), .in_file = 1, .own_author = 1
+	};
 	uint64_t sid = front_sid(&evil, 1);
 	long before = hostile_messages();
 	const union msg *a;
@@ -446,7 +480,7 @@ static enum msg_type
 some_message(union msg *m)
 {
 	memset(m, 0, sizeof(*m));
-	switch (chance(11)) {
+	switch (chance(12)) {
 	case 0:
 		m->session = (struct m_session){ some_text(), 1, some_text(),
 			(uint8_t)chance(5), some_text(), 2, (uint8_t)chance(2),
@@ -470,6 +504,10 @@ some_message(union msg *m)
 		m->rcpt.txn = (uint32_t)chance(4);
 		m->rcpt.to = some_text();
 		return M_RCPT;
+	case 11:
+		m->headers.txn = (uint32_t)chance(4);
+		m->headers.authors = some_bytes();
+		return M_HEADERS;
 	case 5:
 		m->data_open.txn = (uint32_t)chance(4);
 		m->data_open.rcpts = (uint32_t)chance(3);
@@ -478,6 +516,7 @@ some_message(union msg *m)
 		m->submit = (struct m_submit){ .txn = (uint32_t)chance(4),
 			.size = chance(300),
 			.in_file = (uint8_t)chance(2),
+			.own_author = (uint8_t)chance(2),
 			.body = some_bytes() };
 		return M_SUBMIT;
 	case 7:
@@ -598,6 +637,7 @@ main(void)
 		T(test_certificates),
 		T(test_session_of_another),
 		T(test_envelopes),
+		T(test_authors),
 		T(test_sizes),
 		T(test_files),
 		T(test_read_mail),

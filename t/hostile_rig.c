@@ -18,11 +18,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "auth/policy.h"
 #include "auth/scram.h"
 #include "store/cert.h"
 #include "store/db.h"
 #include "store/user.h"
 #include "submitd/conf.h"
+#include "submitd/mailbox.h"
 
 enum { PATIENCE_MS = 20 * 1000, UID_AUTH = 64902, UID_QUEUE = 64903 };
 
@@ -407,6 +409,18 @@ front_rcpt(struct front *f, uint64_t sid, uint32_t txn, const char *to)
 	return verdict(f, sid);
 }
 
+bool
+front_headers(struct front *f, uint64_t sid, uint32_t txn, const char *author)
+{
+	struct m_headers m = { .txn = txn };
+	unsigned char list[300] = { POLICY_AUTHOR_FROM, MAILBOX_OK };
+	int n = snprintf((char *)list + 2, sizeof(list) - 2, "%s", author);
+
+	m.authors = (struct blob){ list, (size_t)n + 3 };
+	ipc_send(f->auth, M_HEADERS, sid, &m);
+	return verdict(f, sid);
+}
+
 enum smtp_reply
 front_open(struct front *f, uint64_t sid, uint32_t txn, uint32_t rcpts)
 {
@@ -423,7 +437,7 @@ front_submit(
     struct front *f, uint64_t sid, uint32_t txn, const void *body, size_t len)
 {
 	const struct m_submit m = {
-		.txn = txn, .size = len, .body = { body, len }
+		.txn = txn, .size = len, .own_author = 1, .body = { body, len }
 	};
 	const union msg *a;
 

@@ -61,8 +61,12 @@ enum smtp_reply front_login(
     struct front *, uint64_t sid, const char *user, const char *password);
 bool front_mail(struct front *, uint64_t sid, uint32_t txn, const char *from);
 bool front_rcpt(struct front *, uint64_t sid, uint32_t txn, const char *to);
+/* That the header names just this author. */
+bool front_headers(
+    struct front *, uint64_t sid, uint32_t txn, const char *author);
 enum smtp_reply front_open(
     struct front *, uint64_t sid, uint32_t txn, uint32_t rcpts);
+/* Says that the header names the sender only. */
 enum smtp_reply front_submit(
     struct front *, uint64_t sid, uint32_t txn, const void *body, size_t len);
 
