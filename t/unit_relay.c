@@ -384,19 +384,25 @@ tell_relay(char what)
 	assert_int_equal(write(control, &what, 1), 1);
 }
 
-/* The relay must leave by itself, with status 0. */
+/* The relay, which was told, must leave by itself, with status 0. */
 static void
-stop_relay(void)
+await_relay(void)
 {
 	int status, i;
 
-	tell_relay('d');
 	assert_int_equal(waitpid(relay_pid, &status, 0), relay_pid);
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 		fail_msg("the relay ended with status %#x", status);
 	close(control);
 	for (i = 0; i < 2; i++)
 		ipc_free(&queue[i]);
+}
+
+static void
+stop_relay(void)
+{
+	tell_relay('d');
+	await_relay();
 }
 
 static bool
@@ -1107,7 +1113,7 @@ drain_finishes_jobs(void **st)
 	wait_done(queue[0], 1);
 	tell_relay('d');
 	wait_done(queue[0], 8);
-	stop_relay();
+	await_relay();
 	assert_true(host_has("msg-000008.eml"));
 	stop_host("drain");
 }
