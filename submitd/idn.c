@@ -62,6 +62,6 @@ idn_mailbox(const char *mailbox, char out[IDN_MAILBOX_MAX + 1])
 		return false;
 	if (!idn_domain(domain, ascii))
 		return false;
-	return (size_t)snprintf(out, IDN_MAILBOX_MAX + 1, "%.*s%s",
-		   (int)local, mailbox, ascii) <= IDN_MAILBOX_MAX;
+	return (size_t)snprintf(out, IDN_MAILBOX_MAX + 1, "%.*s%s", (int)local,
+		   mailbox, ascii) <= IDN_MAILBOX_MAX;
 }

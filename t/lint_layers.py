@@ -53,6 +53,7 @@ PURE = ("submitd/netfiles", "submitd/smtp_addr", "submitd/smtp_param",
         "submitd/received", "submitd/backoff", "submitd/dsn", "submitd/base64",
         "submitd/proxyhdr", "submitd/idn", "submitd/mailbox", "submitd/shown",
         "submitd/authors",
+        "submitd/mimewalk", "submitd/mimetype", "submitd/mime7bit",
         "submitd/conntable", "submitd/smtp_client", "auth/policy",
         "auth/throttle")
 IMPURE_HEADERS = ("sys/socket.h", "sys/stat.h", "sys/time.h", "sys/un.h",
