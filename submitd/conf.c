@@ -37,7 +37,9 @@ struct key {
 	const char *def;
 	int64_t min, max;
 	unsigned roles;
-	const char *words; /* of T_ENUM, in the order of their values */
+	/* of T_ENUM, in the order of their values; of T_STR: it is a list of
+	 * some of these */
+	const char *words;
 };
 
 enum { FILE_LIMIT = 1024 * 1024 }; /* bytes of a configuration */
@@ -178,6 +180,7 @@ static const struct key keys[] = {
 	{ SH(client_cert), NUM(T_BOOL, "no", 0, 1, RELAY) },
 	{ SH(connections), NUM(T_INT, "20", 1, 1000, RELAY | QUEUE) },
 	{ SH(timeout), NUM(T_TIME, "5m", SECOND, HOUR, RELAY) },
+	{ SH(ignore), TEXT("", RELAY), .words = "PIPELINING 8BITMIME SIZE CHUNKING BINARYMIME DSN SMTPUTF8 REQUIRETLS DELIVERBY MT-PRIORITY LIMITS" },
 
 	{ K(resolver), TEXT("", RESOLVER) },
 	{ K(log_level), TEXT("info", EVERY) },
@@ -295,9 +298,9 @@ set_bool(bool *out, const char *text, char *err, size_t errlen)
 	return -1;
 }
 
-static int
-set_enum(int64_t *out, const struct key *k, const char *text, char *err,
-    size_t errlen)
+/* The place of a word among those of the key, -1 if it is none of them. */
+static int64_t
+word_place(const struct key *k, const char *text, size_t len)
 {
 	const char *p = k->words;
 	size_t n;
@@ -305,14 +308,44 @@ set_enum(int64_t *out, const struct key *k, const char *text, char *err,
 
 	for (i = 0; *p != '\0'; i++, p += n + (p[n] == ' ')) {
 		n = strcspn(p, " ");
-		if (strlen(text) == n && strncasecmp(p, text, n) == 0) {
-			*out = i;
-			return 0;
-		}
+		if (len == n && strncasecmp(p, text, n) == 0)
+			return i;
+	}
+	return -1;
+}
+
+static int
+set_enum(int64_t *out, const struct key *k, const char *text, char *err,
+    size_t errlen)
+{
+	int64_t i = word_place(k, text, strlen(text));
+
+	if (i >= 0) {
+		*out = i;
+		return 0;
 	}
 	snprintf(err, errlen, "\"%s\" is not valid, expected one of: %s", text,
 	    k->words);
 	return -1;
+}
+
+/* Words with blanks between them. */
+static int
+check_list(const struct key *k, const char *text, char *err, size_t errlen)
+{
+	const char *p = text;
+	size_t n;
+
+	for (p += strspn(p, " "); *p != '\0'; p += n, p += strspn(p, " ")) {
+		n = strcspn(p, " ");
+		if (word_place(k, p, n) >= 0)
+			continue;
+		snprintf(err, errlen,
+		    "\"%.*s\" is not valid, expected some of: %s", (int)n, p,
+		    k->words);
+		return -1;
+	}
+	return 0;
 }
 
 int
@@ -380,6 +413,9 @@ set_key(struct conf *c, const struct key *k, const char *value, char *err,
 	case T_ENUM:
 		return set_enum(slot(c, k), k, value, err, errlen);
 	case T_STR:
+		if (k->words != NULL &&
+		    check_list(k, value, err, errlen) == -1)
+			return -1;
 		text = slot(c, k);
 		free(*text);
 		*text = xstrdup(value);

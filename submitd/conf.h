@@ -128,6 +128,7 @@ struct conf {
 	bool smarthost_client_cert;
 	int64_t smarthost_connections;
 	int64_t smarthost_timeout; /* ms for one reply */
+	char *smarthost_ignore;	   /* keywords of its EHLO; "" none */
 
 	/* DNS: "addr" or "addr@port" instead of the system's servers; "" */
 	char *resolver;

@@ -283,7 +283,8 @@ FIELDS(f_job_result) = {
 	F(STR, m_job_result, text, TEXT_MAX),
 	F(STR, m_job_result, mta, TEXT_MAX),
 	F(U8, m_job_result, alone, 1),
-	F(STR, m_job_result, ruled, RULED_LEN), { 0 } };
+	F(STR, m_job_result, ruled, RULED_LEN),
+	F(U8, m_job_result, handed, HANDED_ALL), { 0 } };
 FIELDS(f_job_done) = { F(U64, m_job_done, qid, 0), { 0 } };
 FIELDS(f_relay_state) = {
 	F(U8, m_relay_state, up, 1),

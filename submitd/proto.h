@@ -583,6 +583,14 @@ struct m_job_result {
 	uint8_t alone;	     /* says nothing of the smarthost: a rule keeps
 				this recipient or mail back */
 	const char *ruled;   /* of m_server_verdict, "" if none */
+	uint8_t handed;	     /* enum handed_over, of what was delivered */
+};
+
+/* What the smarthost that has it takes care of from now on, as bits. */
+enum handed_over {
+	HANDED_DSN = 1 << 0, /* reports as the sender asked for (RFC 3461) */
+	HANDED_BY = 1 << 1,  /* the time for delivery (RFC 2852) */
+	HANDED_ALL = (1 << 2) - 1
 };
 
 struct m_job_done {

@@ -132,6 +132,22 @@ may_open(void)
 	return clock_ms() >= full_until;
 }
 
+/* The idle connection used last that may send some of it.  If there is none,
+ * and no other can be opened, one has to go. */
+static struct relay_conn *
+conn_for(const struct relay_job *j)
+{
+	struct relay_conn *c;
+
+	TAILQ_FOREACH(c, &idle, link)
+		if (relay_conn_takes(c, j))
+			return c;
+	if (!TAILQ_EMPTY(&idle) &&
+	    conns >= (size_t)setup->conf.smarthost_connections)
+		relay_conn_quit(TAILQ_LAST(&idle, relay_conns));
+	return NULL;
+}
+
 /* Gives waiting messages to idle connections, the one used last first, and
  * opens more.  What it calls comes back here: once is enough. */
 static void
@@ -144,8 +160,8 @@ dispatch(void)
 	if (running)
 		return;
 	running = true;
-	while ((j = TAILQ_FIRST(&waiting)) != NULL &&
-	    (c = TAILQ_FIRST(&idle)) != NULL) {
+	while (
+	    (j = TAILQ_FIRST(&waiting)) != NULL && (c = conn_for(j)) != NULL) {
 		TAILQ_REMOVE(&waiting, j, link);
 		waiting_count--;
 		make_busy(c);
@@ -179,6 +195,13 @@ relay_on_again(struct relay_job *j)
 }
 
 void
+relay_on_rest(struct relay_job *j)
+{
+	TAILQ_INSERT_HEAD(&waiting, j, link);
+	waiting_count++;
+}
+
+void
 relay_on_ready(struct relay_conn *c)
 {
 	attempts--;
@@ -199,7 +222,7 @@ is_stale(const struct relay_conn *c)
 void
 relay_on_idle(struct relay_conn *c)
 {
-	if (is_stale(c)) {
+	if (is_stale(c) || relay_conn_is_used_up(c)) {
 		relay_conn_quit(c);
 		dispatch();
 		return;
@@ -429,6 +452,7 @@ relay_start(struct role_setup *s, char *err, size_t errlen)
 	relay.client.helo = cf->hostname;
 	relay.client.implicit_tls = implicit;
 	relay.client.user = cf->smarthost_user;
+	relay.client.ignore = cf->smarthost_ignore;
 	relay.client.password =
 	    (struct blob){ .p = buf_head(&password), .len = password.len };
 	relay.client.write = relay_conn_write;

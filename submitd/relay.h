@@ -1,6 +1,7 @@
 /*
  * The parts of the relay role: relay.c has the peers and shares the jobs out
  * to connections, relay_conn.c is one connection, relay_job.c one message,
+ * relay_fit.c makes a message fit for a smarthost that lacks something,
  * relay_rule.c what auth says of the access map.
  */
 #ifndef SUBMITD_RELAY_H
@@ -55,19 +56,44 @@ struct relay_reason {
 /* What the access map says of a recipient. */
 enum relay_ruled { RULED_OPEN, RULED_GO, RULED_OUT };
 
+struct relay_rcpt {
+	char *to;
+	uint32_t n;              /* queue's number of it */
+	struct rcpt_options opt; /* its string is owned */
+	unsigned char ruled;     /* enum relay_ruled */
+	bool done;               /* queue has its result */
+	/* as it is said to a smarthost without SMTPUTF8, or NULL */
+	char *ascii, *ascii_orcpt;
+};
+
+/* How the message goes to a smarthost: relay_fit.c. */
+struct relay_fit {
+	struct mime7 *mime; /* scanned, if it had to be */
+	char *from;         /* as relay_rcpt.ascii */
+	uint8_t body;       /* enum body_kind, as it is sent */
+	bool utf8;          /* its header or an address is not ASCII */
+	bool convert;
+	uint8_t target;    /* enum mime7_target */
+	uint64_t size;     /* as it is sent */
+	struct buf pieces; /* converted, not yet handed out */
+	bool ended;
+};
+
 struct relay_job {
 	TAILQ_ENTRY(relay_job) link;
 	struct ipc *queue; /* NULL: gone, results reach nobody */
 	uint64_t qid, sid;
-	char *from, **to;
-	uint32_t *n; /* queue's numbers of the recipients */
+	char *from, *envid;
+	struct mail_options opt;
+	struct relay_rcpt *rcpt;
 	size_t rcpts, have;
-	uint64_t size, off; /* off: bytes already sent */
-	bool eightbit;      /* as declared */
+	size_t *batch; /* those of the transaction that runs, as indices */
+	size_t nbatch;
+	uint64_t size, off; /* off: bytes already read */
 	struct buf body;
 	int fd; /* or -1: all is in body */
+	struct relay_fit fit;
 	bool again, retried;
-	unsigned char *ruled; /* of each recipient: enum relay_ruled */
 };
 TAILQ_HEAD(relay_jobs, relay_job);
 
@@ -77,24 +103,46 @@ extern const struct ipc_rule relay_job_rules[];
 void relay_job_queue_gone(struct ipc *);
 size_t relay_job_count(void); /* jobs that live, in any state */
 
-/* Whether bytes above 127 are in it; reads it when unsure and when asked. */
-bool relay_job_is_eightbit(const struct relay_job *, bool read_all);
 /* Hands out the next piece of the body: its length, 0 at the end, -1 with why
  * when it can't be read.  *p lives until the next call. */
 ssize_t relay_job_read(struct relay_job *, const void **p, const char **why);
 
+/* handed: what the smarthost takes care of (enum handed_over). */
 void relay_job_result(struct relay_job *, size_t i,
-    const struct smtp_client_result *, const char *mta);
+    const struct smtp_client_result *, const char *mta, unsigned handed);
+/* The same result for all that have none. */
+void relay_job_result_all(
+    struct relay_job *, const struct smtp_client_result *, const char *mta);
 /* A recipient is kept back by the access map. */
 void relay_job_rule_out(struct relay_job *, size_t i,
     const struct m_server_verdict *, const char *mta);
-/* Forgets these; the numbers of the others change. */
+/* Forgets those that have their result; the numbers of the others change. */
 void relay_job_prune(struct relay_job *);
 /* After its results: tells queue, frees. */
 void relay_job_done(struct relay_job *);
-/* Defers all recipients, or fails them if the reason is final; then as
- * relay_job_done(). */
+/* Defers all recipients that have no result, or fails them if the reason is
+ * final; then as relay_job_done(). */
 void relay_job_defer(struct relay_job *, const struct relay_reason *);
+
+/* ---- making it fit: relay_fit.c ---- */
+
+enum relay_fit_rc {
+	RELAY_FITS,
+	RELAY_CANNOT,    /* the smarthost can't get it: esc and text say why */
+	RELAY_UNREADABLE /* neither can we: text says why */
+};
+
+/* For a smarthost that offers this (SMTP_OFFERS_): decides what is sent, and
+ * how.  text is that of a result. */
+enum relay_fit_rc relay_fit(struct relay_job *, unsigned offers,
+    const char **esc, char *text, size_t size);
+/* As relay_job_read(), of what is sent; the first call begins after
+ * relay_fit_rewind(). */
+void relay_fit_rewind(struct relay_job *);
+ssize_t relay_fit_read(struct relay_job *, const void **p, const char **why);
+/* What is said for a recipient. */
+const char *relay_fit_to(const struct relay_rcpt *);
+void relay_fit_clear(struct relay_job *);
 
 /* ---- one connection: relay_conn.c ---- */
 
@@ -132,9 +180,12 @@ struct relay_conn {
 	size_t addrs, next;  /* addr[next - 1] is the one in use */
 	char mta[RELAY_MTA]; /* name[address]:port */
 
-	bool ready;                 /* it was once */
-	bool idle;                  /* relay.c's: which list it is in */
-	unsigned long sent;         /* messages before the present one */
+	bool ready;         /* it was once */
+	bool idle;          /* relay.c's: which list it is in */
+	unsigned long sent; /* messages before the present one */
+	char **domain;      /* of recipients, where they are limited */
+	size_t domains;
+	int64_t idle_ms;            /* since when (clock_ms()) */
 	unsigned long heard;        /* replies when the deadline was set */
 	struct relay_reason reason; /* the gravest so far */
 };
@@ -159,6 +210,10 @@ void relay_conn_ruled(struct relay_conn *, const struct m_server_verdict *);
 void relay_conn_rcpts_ruled(struct relay_conn *);
 /* Sends a message; the connection must be idle.  Takes the job. */
 void relay_conn_send(struct relay_conn *, struct relay_job *);
+/* It may send this message, or a part of it: no limit is reached. */
+bool relay_conn_takes(const struct relay_conn *, const struct relay_job *);
+/* It may send no message any more. */
+bool relay_conn_is_used_up(const struct relay_conn *);
 /* Says QUIT; the connection must be idle. */
 void relay_conn_quit(struct relay_conn *);
 
@@ -199,7 +254,10 @@ void relay_on_quit(struct relay_conn *);
 void relay_on_failed(struct relay_conn *);
 /* It was ready and is over.  Frees it. */
 void relay_on_closed(struct relay_conn *);
-/* The connection was dead before the message was heard: try another. */
+/* The connection was dead before the message was heard, or refused what it
+ * offers: to be tried once more. */
 void relay_on_again(struct relay_job *);
+/* It may send no more of the message: what is left goes elsewhere at once. */
+void relay_on_rest(struct relay_job *);
 
 #endif

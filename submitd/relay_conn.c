@@ -16,9 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "clock.h"
 #include "log.h"
 #include "relay.h"
+#include "smtp_addr.h"
 #include "stream.h"
 #include "tls.h"
 
@@ -28,7 +31,9 @@ enum {
 	IDLE_MS = 10 * 1000,
 	QUIT_MS = 5 * 1000,
 	FINAL_MS = 10 * 60 * 1000, /* RFC 5321 section 4.5.3.2.6 */
-	PENDING_MAX = 256 * 1024   /* bytes of a body that wait to be sent */
+	PENDING_MAX = 256 * 1024,  /* bytes of a body that wait to be sent */
+	EAGER_MS = 1000,           /* who was heard so lately is there */
+	DOMAINS_MAX = 1000         /* kept of a connection */
 };
 
 static const char *const troubles[] = { "none", "reply", "connect", "dns",
@@ -36,6 +41,7 @@ static const char *const troubles[] = { "none", "reply", "connect", "dns",
 
 static void try_next(struct relay_conn *);
 static void follow(struct relay_conn *);
+static void send_rest(struct relay_conn *);
 
 /* ---- reasons ---- */
 
@@ -114,10 +120,14 @@ relay_conn_free(struct relay_conn *c)
 	smtp_client_free(&c->client);
 	if (c->timer != NULL)
 		event_free(c->timer);
+	while (c->domains > 0)
+		free(c->domain[--c->domains]);
+	free(c->domain);
 	free(c);
 }
 
-/* The message's results have all been given, or it will be tried again. */
+/* What is left of it goes elsewhere; but if its queue is gone, the next one
+ * sends it anew. */
 static void
 let_go(struct relay_conn *c)
 {
@@ -127,10 +137,13 @@ let_go(struct relay_conn *c)
 		return;
 	c->job = NULL;
 	c->sent++;
-	if (j->again)
+	relay_job_prune(j);
+	if (j->rcpts == 0 || j->queue == NULL)
+		relay_job_done(j);
+	else if (j->again)
 		relay_on_again(j);
 	else
-		relay_job_done(j);
+		relay_on_rest(j);
 }
 
 /* It ended before a word of its message was said: another has to take it,
@@ -168,6 +181,9 @@ session_over(struct relay_conn *c)
 		if (f != NULL && (c->job == NULL || !c->job->again))
 			log_trouble(
 			    LOG_WARNING, current_addr(c), f->trouble, f->text);
+		/* Also those that were to be in a later transaction. */
+		if (f != NULL && c->job != NULL && !c->job->again)
+			relay_job_result_all(c->job, f, c->mta);
 		let_go(c);
 		relay_on_closed(c);
 		return;
@@ -205,15 +221,41 @@ was_dead_before(const struct relay_conn *c, const struct smtp_client_result *r)
 	    r->kind == RESULT_DEFERRED;
 }
 
+/* From now on it is not asked for what it refused. */
+static void
+note_avoid(const struct relay_conn *c, const struct smtp_client_result *r)
+{
+	static const char *const what[] = { "", "BDAT", "AUTH=<>",
+		"BDAT, AUTH=<>" };
+
+	if ((r->avoid & ~relay.client.avoid) == 0)
+		return;
+	relay.client.avoid |= r->avoid;
+	log_event(LOG_WARNING, c->job->sid, c->job->qid, "smarthost-odd",
+	    "mta=%s refuses=%s text=%s", c->mta, what[relay.client.avoid],
+	    r->text);
+}
+
+static unsigned
+handed(const struct relay_conn *c)
+{
+	unsigned offers = smtp_client_offers(c->client);
+
+	return ((offers & SMTP_OFFERS_DSN) != 0 ? HANDED_DSN : 0) |
+	    ((offers & SMTP_OFFERS_DELIVERBY) != 0 ? HANDED_BY : 0);
+}
+
 void
 relay_conn_result(void *arg, size_t n, const struct smtp_client_result *r)
 {
 	struct relay_conn *c = arg;
+	struct relay_job *j = c->job;
 
-	if (!c->job->retried && was_dead_before(c, r))
-		c->job->again = true;
-	else
-		relay_job_result(c->job, n, r, c->mta);
+	note_avoid(c, r);
+	if (!j->retried && (r->avoid != 0 || was_dead_before(c, r)))
+		j->again = true;
+	else if (!r->rest)
+		relay_job_result(j, j->batch[n], r, c->mta, handed(c));
 }
 
 /* ---- deadlines ---- */
@@ -247,7 +289,7 @@ send_body(struct relay_conn *c)
 
 	stream_deadline(c->stream, relay.timeout_ms);
 	while (n > 0 && stream_pending(c->stream) < PENDING_MAX) {
-		n = relay_job_read(c->job, &p, &why);
+		n = relay_fit_read(c->job, &p, &why);
 		if (n > 0)
 			smtp_client_body(c->client, p, (size_t)n);
 	}
@@ -261,11 +303,92 @@ send_body(struct relay_conn *c)
 	smtp_client_lost(c->client, TROUBLE_LOCAL, text);
 }
 
+/* ---- limits of the smarthost: RFC 9422 ---- */
+
+bool
+relay_conn_is_used_up(const struct relay_conn *c)
+{
+	uint32_t max = smtp_client_limits(c->client)->mails;
+
+	return max > 0 && smtp_client_mails(c->client) >= max;
+}
+
+static size_t
+max_domains(const struct relay_conn *c)
+{
+	uint32_t max = smtp_client_limits(c->client)->domains;
+
+	return max == 0 || max > DOMAINS_MAX ? DOMAINS_MAX : max;
+}
+
+/* The recipient's domain is one of those that this connection has seen, or
+ * there may be one more. */
+static bool
+takes_domain(const struct relay_conn *c, const struct relay_rcpt *r)
+{
+	const char *domain = smtp_addr_domain(r->to);
+	size_t i;
+
+	if (smtp_client_limits(c->client)->domains == 0)
+		return true;
+	for (i = 0; i < c->domains; i++)
+		if (smtp_addr_domain_equal(c->domain[i], domain))
+			return true;
+	return c->domains < max_domains(c);
+}
+
+static void
+note_domain(struct relay_conn *c, const struct relay_rcpt *r)
+{
+	const char *domain = smtp_addr_domain(r->to);
+	size_t i;
+
+	if (smtp_client_limits(c->client)->domains == 0)
+		return;
+	for (i = 0; i < c->domains; i++)
+		if (smtp_addr_domain_equal(c->domain[i], domain))
+			return;
+	c->domain = xrealloc(c->domain, (c->domains + 1) * sizeof(*c->domain));
+	c->domain[c->domains++] = xstrdup(domain);
+}
+
+bool
+relay_conn_takes(const struct relay_conn *c, const struct relay_job *j)
+{
+	size_t i;
+
+	for (i = 0; i < j->rcpts; i++)
+		if (takes_domain(c, &j->rcpt[i]))
+			return true;
+	return false;
+}
+
+/* Chooses the recipients of the next transaction; false: there are none. */
+static bool
+next_batch(struct relay_conn *c)
+{
+	uint32_t max = smtp_client_limits(c->client)->rcpts;
+	struct relay_job *j = c->job;
+	size_t i;
+
+	j->nbatch = 0;
+	if (j->again || j->queue == NULL || relay_conn_is_used_up(c))
+		return false;
+	for (i = 0; i < j->rcpts && (max == 0 || j->nbatch < max); i++) {
+		if (j->rcpt[i].done || !takes_domain(c, &j->rcpt[i]))
+			continue;
+		note_domain(c, &j->rcpt[i]);
+		j->batch[j->nbatch++] = i;
+	}
+	return j->nbatch > 0;
+}
+
 /* ---- following the dialogue ---- */
 
 static void
 become_idle(struct relay_conn *c)
 {
+	c->idle_ms = clock_ms();
 	stream_deadline(c->stream, IDLE_MS);
 	if (!c->ready) {
 		c->ready = true;
@@ -291,7 +414,10 @@ follow(struct relay_conn *c)
 			wait_for_reply(c);
 		break;
 	case SMTP_CLIENT_IDLE:
-		become_idle(c);
+		if (c->job != NULL)
+			send_rest(c);
+		else
+			become_idle(c);
 		break;
 	case SMTP_CLIENT_BODY:
 		break;
@@ -301,22 +427,112 @@ follow(struct relay_conn *c)
 	}
 }
 
+static int64_t
+seconds_left(const struct mail_options *o)
+{
+	struct timespec ts;
+	int64_t ms;
+
+	if (o->by_mode == BY_NONE)
+		return 0;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	ms = o->by_ms - (int64_t)ts.tv_sec * 1000 - ts.tv_nsec / 1000000;
+	return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000); /* rounded down */
+}
+
+/* Says one transaction, for the recipients of the batch. */
+static void
+say_batch(struct relay_conn *c)
+{
+	const struct relay_job *j = c->job;
+	const char **to = xcalloc(j->nbatch, sizeof(*to));
+	struct rcpt_options *opt = xcalloc(j->nbatch, sizeof(*opt));
+	const struct relay_rcpt *r;
+	struct smtp_client_msg m = {
+		.from = j->fit.from != NULL ? j->fit.from : j->from,
+		.to = to,
+		.rcpt = opt,
+		.rcpts = j->nbatch,
+		.size = j->fit.size,
+		.body = j->fit.body,
+		.utf8 = j->fit.utf8,
+		.eager = clock_ms() - c->idle_ms < EAGER_MS,
+		.opt = j->opt,
+		.by_s = seconds_left(&j->opt),
+	};
+	size_t i;
+
+	for (i = 0; i < j->nbatch; i++) {
+		r = &j->rcpt[j->batch[i]];
+		to[i] = relay_fit_to(r);
+		opt[i] = r->opt;
+		if (r->opt.orcpt == NULL)
+			opt[i].orcpt = r->ascii_orcpt;
+	}
+	relay_fit_rewind(c->job);
+	smtp_client_send(c->client, &m);
+	free(to);
+	free(opt);
+}
+
+/* Commands and a short message leave in one piece. */
+static void
+send_rest(struct relay_conn *c)
+{
+	bool said = false;
+
+	stream_cork(c->stream, true);
+	while (!said && next_batch(c)) {
+		say_batch(c);
+		said = smtp_client_want(c->client) != SMTP_CLIENT_IDLE;
+	}
+	if (said) {
+		wait_for_reply(c);
+		if (smtp_client_want(c->client) == SMTP_CLIENT_BODY)
+			send_body(c);
+	}
+	stream_cork(c->stream, false);
+	if (!said)
+		become_idle(c);
+	else if (smtp_client_want(c->client) == SMTP_CLIENT_CLOSE)
+		session_over(c);
+}
+
+static void
+refuse_message(struct relay_conn *c, enum relay_fit_rc rc, const char *esc,
+    const char *text)
+{
+	struct smtp_client_result r = { .kind = RESULT_FAILED,
+		.trouble = TROUBLE_REPLY,
+		.esc = esc,
+		.text = text };
+	char why[SMTP_CLIENT_TEXT];
+
+	if (rc == RELAY_UNREADABLE) {
+		snprintf(why, sizeof(why), "the message cannot be read: %.200s",
+		    text);
+		r = (struct smtp_client_result){ .kind = RESULT_DEFERRED,
+			.trouble = TROUBLE_LOCAL,
+			.esc = "4.3.0",
+			.text = why };
+	}
+	relay_job_result_all(c->job, &r, c->mta);
+	become_idle(c);
+}
+
 static void
 send_message(struct relay_conn *c)
 {
-	struct relay_job *j = c->job;
-	unsigned offers = smtp_client_offers(c->client);
-	struct smtp_client_msg m = { .from = j->from,
-		.to = (const char *const *)j->to,
-		.rcpts = j->rcpts,
-		.size = j->size };
+	const char *esc = "";
+	char text[400];
+	enum relay_fit_rc rc;
 
-	m.eightbit =
-	    relay_job_is_eightbit(j, (offers & SMTP_OFFERS_8BITMIME) == 0);
-	j->off = 0;
-	smtp_client_send(c->client, &m);
-	wait_for_reply(c);
-	follow(c);
+	rc = relay_fit(
+	    c->job, smtp_client_offers(c->client), &esc, text, sizeof(text));
+	if (rc == RELAY_FITS)
+		send_rest(c);
+	else
+		refuse_message(c, rc, esc, text);
 }
 
 void

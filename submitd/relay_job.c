@@ -17,16 +17,35 @@ static struct relay_jobs coming = TAILQ_HEAD_INITIALIZER(coming);
 static size_t count;
 
 static void
+drop(const char *text)
+{
+	void *p;
+
+	memcpy(&p, &text, sizeof(p)); /* const for everybody else */
+	free(p);
+}
+
+static void
+rcpt_clear(struct relay_rcpt *r)
+{
+	free(r->to);
+	drop(r->opt.orcpt);
+	free(r->ascii);
+	free(r->ascii_orcpt);
+}
+
+static void
 job_free(struct relay_job *j)
 {
 	size_t i;
 
-	for (i = 0; i < j->have; i++)
-		free(j->to[i]);
-	free(j->to);
-	free(j->n);
-	free(j->ruled);
+	relay_fit_clear(j);
+	for (i = 0; i < j->rcpts; i++)
+		rcpt_clear(&j->rcpt[i]);
+	free(j->rcpt);
+	free(j->batch);
 	free(j->from);
+	free(j->envid);
 	buf_clear(&j->body);
 	if (j->fd != -1)
 		close(j->fd);
@@ -84,12 +103,13 @@ on_job(struct ipc *p, const struct ipc_in *in)
 	j->qid = m->qid;
 	j->sid = in->sid;
 	j->from = xstrdup(m->from);
+	j->envid = xstrdup(m->opt.envid);
+	j->opt = m->opt;
+	j->opt.envid = j->envid;
 	j->rcpts = m->rcpts;
-	j->to = xcalloc(j->rcpts, sizeof(*j->to));
-	j->n = xcalloc(j->rcpts, sizeof(*j->n));
-	j->ruled = xcalloc(j->rcpts, sizeof(*j->ruled));
+	j->rcpt = xcalloc(j->rcpts, sizeof(*j->rcpt));
+	j->batch = xcalloc(j->rcpts, sizeof(*j->batch));
 	j->size = m->size;
-	j->eightbit = m->opt.body != BODY_7BIT;
 	j->fd = -1;
 	TAILQ_INSERT_TAIL(&coming, j, link);
 }
@@ -99,6 +119,7 @@ on_job_rcpt(struct ipc *p, const struct ipc_in *in)
 {
 	const struct m_job_rcpt *m = &in->m->job_rcpt;
 	struct relay_job *j = find_coming(p, m->qid);
+	struct relay_rcpt *r;
 
 	if (j == NULL)
 		return; /* refused, and told so */
@@ -106,8 +127,11 @@ on_job_rcpt(struct ipc *p, const struct ipc_in *in)
 		bad_job(m->qid, "more recipients than were announced", j);
 		return;
 	}
-	j->n[j->have] = m->n;
-	j->to[j->have++] = xstrdup(m->to);
+	r = &j->rcpt[j->have++];
+	r->n = m->n;
+	r->to = xstrdup(m->to);
+	r->opt = m->opt;
+	r->opt.orcpt = m->opt.orcpt[0] != '\0' ? xstrdup(m->opt.orcpt) : NULL;
 }
 
 static void
@@ -184,51 +208,15 @@ relay_job_read(struct relay_job *j, const void **p, const char **why)
 	return n;
 }
 
-static bool
-has_high_byte(const unsigned char *p, size_t len)
-{
-	uint64_t word;
-	size_t i;
-
-	for (i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
-		memcpy(&word, p + i, sizeof(word));
-		if ((word & 0x8080808080808080u) != 0)
-			return true;
-	}
-	for (; i < len; i++)
-		if (p[i] > 127)
-			return true;
-	return false;
-}
-
-bool
-relay_job_is_eightbit(const struct relay_job *j, bool read_all)
-{
-	static unsigned char piece[PIECE];
-	off_t off = 0;
-	ssize_t n;
-
-	if (j->fd == -1)
-		return has_high_byte(buf_head(&j->body), j->body.len);
-	if (!read_all)
-		return j->eightbit;
-	while ((n = pread(j->fd, piece, sizeof(piece), off)) > 0) {
-		if (has_high_byte(piece, (size_t)n))
-			return true;
-		off += n;
-	}
-	return false;
-}
-
 /* ---- to queue ---- */
 
 static void
 send_result(const struct relay_job *j, size_t i,
     const struct smtp_client_result *r, const char *mta, bool alone,
-    const char *ruled)
+    const char *ruled, unsigned handed)
 {
 	struct m_job_result m = { .qid = j->qid,
-		.n = j->n[i],
+		.n = j->rcpt[i].n,
 		.result = (uint8_t)r->kind,
 		.trouble = (uint8_t)r->trouble,
 		.code = r->code,
@@ -236,21 +224,36 @@ send_result(const struct relay_job *j, size_t i,
 		.text = r->text,
 		.mta = mta,
 		.alone = alone,
-		.ruled = ruled };
+		.ruled = ruled,
+		.handed = (uint8_t)handed };
 
 	if (r->unsure)
 		log_event(LOG_WARNING, j->sid, j->qid, "unsure",
-		    "rcpt=%s mta=%s error=%s note=%s", j->to[i], mta, r->text,
+		    "rcpt=%s mta=%s error=%s note=%s", j->rcpt[i].to, mta,
+		    r->text,
 		    "the smarthost may have taken it: a duplicate is possible");
+	j->rcpt[i].done = true;
 	if (j->queue != NULL)
 		ipc_send(j->queue, M_JOB_RESULT, j->sid, &m);
 }
 
 void
 relay_job_result(struct relay_job *j, size_t i,
-    const struct smtp_client_result *r, const char *mta)
+    const struct smtp_client_result *r, const char *mta, unsigned handed)
 {
-	send_result(j, i, r, mta, false, "");
+	send_result(j, i, r, mta, false, "",
+	    r->kind == RESULT_DELIVERED ? handed : 0);
+}
+
+void
+relay_job_result_all(
+    struct relay_job *j, const struct smtp_client_result *r, const char *mta)
+{
+	size_t i;
+
+	for (i = 0; i < j->rcpts; i++)
+		if (!j->rcpt[i].done)
+			send_result(j, i, r, mta, false, "", 0);
 }
 
 /* A result of our own.  A report, of whose failure nobody can be told, waits
@@ -270,7 +273,7 @@ keep_back(const struct relay_job *j, size_t i, const struct relay_reason *why,
 		r.kind = RESULT_FAILED;
 	else
 		esc[0] = '4';
-	send_result(j, i, &r, why->mta, alone, why->ruled);
+	send_result(j, i, &r, why->mta, alone, why->ruled, 0);
 }
 
 void
@@ -287,7 +290,7 @@ relay_job_rule_out(struct relay_job *j, size_t i,
 	snprintf(why.text, sizeof(why.text), "%s", m->text);
 	snprintf(why.mta, sizeof(why.mta), "%s", mta);
 	snprintf(why.ruled, sizeof(why.ruled), "%s", m->ruled);
-	j->ruled[i] = RULED_OUT;
+	j->rcpt[i].ruled = RULED_OUT;
 	keep_back(j, i, &why, true);
 }
 
@@ -297,15 +300,15 @@ relay_job_prune(struct relay_job *j)
 	size_t i, kept = 0;
 
 	for (i = 0; i < j->rcpts; i++) {
-		if (j->ruled[i] == RULED_OUT) {
-			free(j->to[i]);
+		if (j->rcpt[i].done) {
+			rcpt_clear(&j->rcpt[i]);
 			continue;
 		}
-		j->to[kept] = j->to[i];
-		j->n[kept++] = j->n[i];
+		j->rcpt[i].ruled = RULED_OPEN;
+		j->rcpt[kept++] = j->rcpt[i];
 	}
 	j->rcpts = j->have = kept;
-	memset(j->ruled, RULED_OPEN, kept);
+	j->nbatch = 0;
 }
 
 void
@@ -324,6 +327,7 @@ relay_job_defer(struct relay_job *j, const struct relay_reason *why)
 	size_t i;
 
 	for (i = 0; i < j->rcpts; i++)
-		keep_back(j, i, why, why->final);
+		if (!j->rcpt[i].done)
+			keep_back(j, i, why, why->final);
 	relay_job_done(j);
 }

@@ -69,10 +69,10 @@ send_rcpts(const struct relay_conn *c, struct ipc *ipc)
 	size_t i;
 
 	for (i = 0; i < j->rcpts; i++) {
-		if (j->ruled[i] != RULED_OPEN)
+		if (j->rcpt[i].ruled != RULED_OPEN)
 			continue;
 		m.n = (uint32_t)i;
-		m.to = j->to[i];
+		m.to = j->rcpt[i].to;
 		ipc_send(ipc, M_SERVER_RCPT, j->sid, &m);
 	}
 }
@@ -146,10 +146,10 @@ take_verdict(struct relay_conn *c, const struct m_server_verdict *m)
 		relay_conn_ruled(c, m);
 		return;
 	}
-	if (m->n >= j->rcpts || j->ruled[m->n] != RULED_OPEN)
+	if (m->n >= j->rcpts || j->rcpt[m->n].ruled != RULED_OPEN)
 		return;
 	if (m->verdict == SERVER_GO)
-		j->ruled[m->n] = RULED_GO;
+		j->rcpt[m->n].ruled = RULED_GO;
 	else
 		relay_job_rule_out(j, m->n, m, c->mta);
 	if (--c->ask.open > 0) {
@@ -177,7 +177,7 @@ on_late(evutil_socket_t fd, short what, void *arg)
 	log_warn("rule", "error=%s", m.text);
 	for (; left > 0; m.n++) { /* the last one ends the question */
 		if (c->ask.what == SERVER_ASK_RCPT &&
-		    c->job->ruled[m.n] != RULED_OPEN)
+		    c->job->rcpt[m.n].ruled != RULED_OPEN)
 			continue;
 		left--;
 		take_verdict(c, &m);
@@ -187,6 +187,8 @@ on_late(evutil_socket_t fd, short what, void *arg)
 void
 relay_rule_ask(struct relay_conn *c, enum server_ask what)
 {
+	size_t i;
+
 	c->ask.id = ++last_id;
 	c->ask.what = what;
 	c->ask.open = 1;
@@ -194,7 +196,8 @@ relay_rule_ask(struct relay_conn *c, enum server_ask what)
 	TAILQ_INSERT_TAIL(&asking, c, ask.link);
 	if (what == SERVER_ASK_RCPT) {
 		c->ask.open = c->job->rcpts;
-		memset(c->job->ruled, RULED_OPEN, c->job->rcpts);
+		for (i = 0; i < c->job->rcpts; i++)
+			c->job->rcpt[i].ruled = RULED_OPEN;
 	}
 	arm(c);
 	send_ask(c);

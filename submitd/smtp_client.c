@@ -5,41 +5,20 @@
  * message leave in one group and the stages only walk through the replies;
  * without, entering a stage says its command.
  */
-#include "smtp_client.h"
-
 #include <assert.h>
-#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base64.h"
-#include "dotline.h"
-#include "mem.h"
+#include "smtp_client_int.h"
 
 enum {
 	COMMAND_MAX = 510, /* RFC 5321 section 4.5.3.1.4, without CR LF */
 	SASL_MAX = 12288,  /* RFC 4954 section 4.9, likewise */
-	ESC_LEN = 12
-};
-
-enum stage {
-	HANDSHAKE,
-	GREETING,
-	EHLO,
-	STARTTLS,
-	AUTH,
-	IDLE,
-	RSET,
-	MAIL,
-	RCPT,
-	DATA,
-	BODY,
-	DOT,      /* the message is sent whole */
-	LONE_DOT, /* 354 came though no recipient was taken */
-	QUIT,
-	CLOSED
+	/* What may be thrown away if the recipients are refused: a longer
+	 * message waits for them, which costs it little. */
+	EAGER_MAX = BODY_INLINE_MAX
 };
 
 static const char *const stage_text[] = {
@@ -55,55 +34,10 @@ static const char *const stage_text[] = {
 	[DATA] = "the reply to DATA",
 	[BODY] = "room to send the message",
 	[DOT] = "the reply to the message",
+	[BDAT] = "the reply to the message",
 	[LONE_DOT] = "the reply to an empty message",
 	[QUIT] = "the reply to QUIT",
 	[CLOSED] = "nothing",
-};
-
-struct reply {
-	uint16_t code;
-	char esc[ESC_LEN];               /* "" if none was given */
-	char text[SMTP_CLIENT_TEXT + 1]; /* code, then the text of all lines */
-	size_t len;
-	size_t lines;
-};
-
-enum rcpt_state {
-	RCPT_WAITING,
-	RCPT_ACCEPTED,
-	RCPT_DONE,  /* it has its result */
-	RCPT_UNSENT /* likewise, and no RCPT is said for it */
-};
-
-struct smtp_client {
-	const struct smtp_client_conf *conf;
-	void *arg;
-
-	enum stage stage;
-	bool tls;
-	bool auth_said; /* the response with the password has left */
-	bool was_ready;
-	bool dirty; /* the smarthost may still be inside a transaction */
-	unsigned offers;
-	uint64_t size_limit; /* 0: none declared */
-	unsigned long replies;
-
-	char line[SMTP_CLIENT_LINE];
-	size_t line_len;
-	struct reply reply;
-
-	/* the message that is being sent */
-	const char *from;
-	const char **to;
-	unsigned char *rcpt; /* enum rcpt_state of each */
-	size_t rcpts, next, accepted;
-	uint64_t size;
-	bool eightbit, grouped, mail_ok, answered;
-	struct dotline_out dots;
-
-	struct smtp_client_result failure;
-	bool failed;
-	char failure_esc[ESC_LEN], failure_text[SMTP_CLIENT_TEXT + 1];
 };
 
 /* ---- results ---- */
@@ -123,7 +57,7 @@ give_all(struct smtp_client *c, const struct smtp_client_result *r)
 {
 	size_t i;
 
-	for (i = 0; i < c->rcpts; i++)
+	for (i = 0; i < c->msg.rcpts; i++)
 		give_result(c, i, r);
 }
 
@@ -131,10 +65,14 @@ static void
 forget_message(struct smtp_client *c)
 {
 	free(c->to);
+	free(c->options);
 	free(c->rcpt);
 	c->to = NULL;
+	c->options = NULL;
 	c->rcpt = NULL;
-	c->rcpts = c->next = c->accepted = 0;
+	c->msg = (struct smtp_client_msg){ 0 };
+	c->next = c->accepted = 0;
+	c->sending = c->whole = false;
 }
 
 static void
@@ -164,12 +102,13 @@ end_session(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
 	forget_message(c);
 }
 
-/* Without a reply: if the whole message had left, nobody knows. */
+/* Without a reply: if the whole message had left, nobody knows. (Who was not
+ * heard at all since has closed the connection before.) */
 static void
 fail(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
     const char *text)
 {
-	end_session(c, trouble, esc, text, c->stage == DOT);
+	end_session(c, trouble, esc, text, c->whole && c->answered);
 }
 
 /* Over a reply: what it refused, then the reply itself. */
@@ -202,7 +141,7 @@ is_about_auth(uint16_t code)
 	return code == 530 || code == 534 || code == 535 || code == 538;
 }
 
-/* Puts a reply as a result; esc needs ESC_LEN bytes. */
+/* Puts a reply as a result; esc needs SMTP_ESC_LEN bytes. */
 static void
 judge(
     const struct reply *r, bool soft, struct smtp_client_result *out, char *esc)
@@ -210,7 +149,7 @@ judge(
 	*out = (struct smtp_client_result){
 		.code = r->code, .esc = esc, .text = r->text
 	};
-	snprintf(esc, ESC_LEN, "%s", r->esc[0] != '\0' ? r->esc : "5.0.0");
+	snprintf(esc, SMTP_ESC_LEN, "%s", r->esc[0] != '\0' ? r->esc : "5.0.0");
 	if (r->code < 300) {
 		out->kind = RESULT_DELIVERED;
 		esc[0] = '2';
@@ -228,7 +167,7 @@ static void
 settle_all(struct smtp_client *c, const struct reply *r)
 {
 	struct smtp_client_result res;
-	char esc[ESC_LEN];
+	char esc[SMTP_ESC_LEN];
 
 	judge(r, false, &res, esc);
 	give_all(c, &res);
@@ -248,41 +187,27 @@ add(struct buf *b, const char *text)
 	buf_add(b, text, strlen(text));
 }
 
-static void
-add_mail(struct smtp_client *c, struct buf *b)
-{
-	char size[32];
-
-	add(b, "MAIL FROM:<");
-	add(b, c->from);
-	add(b, ">");
-	if ((c->offers & SMTP_OFFERS_SIZE) != 0) {
-		snprintf(size, sizeof(size), " SIZE=%llu",
-		    (unsigned long long)c->size);
-		add(b, size);
-	}
-	if (c->eightbit)
-		add(b, " BODY=8BITMIME");
-	add(b, "\r\n");
-}
-
-static void
-add_rcpt(struct smtp_client *c, size_t n, struct buf *b)
-{
-	add(b, "RCPT TO:<");
-	add(b, c->to[n]);
-	add(b, ">\r\n");
-}
-
 /* The next recipient from n on that gets a RCPT. */
 static size_t
 next_rcpt(const struct smtp_client *c, size_t n)
 {
-	while (n < c->rcpts && c->rcpt[n] == RCPT_UNSENT)
+	while (n < c->msg.rcpts && c->rcpt[n] == RCPT_UNSENT)
 		n++;
 	return n;
 }
 
+static void
+add_bdat(struct smtp_client *c, struct buf *b)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "BDAT %llu LAST\r\n",
+	    (unsigned long long)c->msg.size);
+	add(b, text);
+	c->bdat_said = c->sending = true;
+}
+
+/* All that need not wait for a reply. */
 static void
 say_group(struct smtp_client *c)
 {
@@ -291,10 +216,13 @@ say_group(struct smtp_client *c)
 
 	if (c->dirty)
 		add(&b, "RSET\r\n");
-	add_mail(c, &b);
-	for (i = next_rcpt(c, 0); i < c->rcpts; i = next_rcpt(c, i + 1))
-		add_rcpt(c, i, &b);
-	add(&b, "DATA\r\n");
+	smtp_client_add_mail(c, &b);
+	for (i = next_rcpt(c, 0); i < c->msg.rcpts; i = next_rcpt(c, i + 1))
+		smtp_client_add_rcpt(c, i, &b);
+	if (!c->by_bdat)
+		add(&b, "DATA\r\n");
+	else if (c->msg.eager && c->msg.size <= EAGER_MAX)
+		add_bdat(c, &b);
 	c->conf->write(c->arg, buf_head(&b), b.len);
 	buf_clear(&b);
 }
@@ -306,16 +234,18 @@ enter(struct smtp_client *c, enum stage s)
 	struct buf b = { 0 };
 
 	c->stage = s;
-	if (c->grouped)
+	if (c->grouped && (s != BDAT || c->bdat_said))
 		return;
 	if (s == RSET)
 		add(&b, "RSET\r\n");
 	else if (s == MAIL)
-		add_mail(c, &b);
+		smtp_client_add_mail(c, &b);
 	else if (s == RCPT)
-		add_rcpt(c, c->next, &b);
+		smtp_client_add_rcpt(c, c->next, &b);
 	else if (s == DATA)
 		add(&b, "DATA\r\n");
+	else if (s == BDAT)
+		add_bdat(c, &b);
 	c->conf->write(c->arg, buf_head(&b), b.len);
 	buf_clear(&b);
 }
@@ -325,8 +255,7 @@ say_ehlo(struct smtp_client *c)
 {
 	struct buf b = { 0 };
 
-	c->offers = 0;
-	c->size_limit = 0;
+	smtp_client_forget_offers(c);
 	c->stage = EHLO;
 	add(&b, "EHLO ");
 	add(&b, c->conf->helo);
@@ -473,6 +402,39 @@ on_rset(struct smtp_client *c, const struct reply *r)
 	enter(c, MAIL);
 }
 
+/* The smarthost refuses what it offers: to be sent again without it. */
+static void
+give_avoid(struct smtp_client *c, const struct reply *r, unsigned what)
+{
+	struct smtp_client_result res;
+	char esc[SMTP_ESC_LEN];
+
+	judge(r, true, &res, esc);
+	res.avoid = what;
+	give_all(c, &res);
+}
+
+/* Codes for a parameter that is not known (RFC 5321 section 4.1.1.11) where
+ * the reply is not about the address. */
+static bool
+refuses_parameter(const struct smtp_client *c, const struct reply *r)
+{
+	if (!c->auth_said || (c->conf->avoid & SMTP_AVOID_MAIL_AUTH) != 0)
+		return false;
+	return r->code == 555 ||
+	    ((r->code == 501 || r->code == 504) &&
+		(r->esc[0] == '\0' || strcmp(r->esc, "5.5.4") == 0));
+}
+
+static void
+mail_refused(struct smtp_client *c, const struct reply *r)
+{
+	if (refuses_parameter(c, r))
+		give_avoid(c, r, SMTP_AVOID_MAIL_AUTH);
+	else
+		settle_all(c, r);
+}
+
 static void
 on_mail(struct smtp_client *c, const struct reply *r)
 {
@@ -485,13 +447,13 @@ on_mail(struct smtp_client *c, const struct reply *r)
 	c->mail_ok = r->code < 300;
 	c->next = next_rcpt(c, 0);
 	if (!c->mail_ok && !c->grouped) {
-		settle_all(c, r);
+		mail_refused(c, r);
 		c->dirty = false;
 		message_over(c);
 	} else {
 		enter(c, RCPT);
 		if (!c->mail_ok)
-			settle_all(c, r);
+			mail_refused(c, r);
 	}
 }
 
@@ -501,15 +463,27 @@ static bool
 is_too_many(const struct smtp_client *c, const struct reply *r)
 {
 	return c->accepted > 0 &&
-	    (strcmp(r->esc, "5.5.3") == 0 ||
-		(r->code == 552 && r->esc[0] == '\0'));
+	    (strcmp(r->esc, "5.5.3") == 0 || strcmp(r->esc, "4.5.3") == 0 ||
+		((r->code == 552 || r->code == 452) && r->esc[0] == '\0'));
+}
+
+/* Every recipient has its reply. */
+static void
+rcpts_over(struct smtp_client *c)
+{
+	if (c->by_bdat && (c->bdat_said || c->accepted > 0))
+		enter(c, BDAT);
+	else if (!c->by_bdat && (c->grouped || c->accepted > 0))
+		enter(c, DATA);
+	else
+		message_over(c);
 }
 
 static void
 on_rcpt(struct smtp_client *c, const struct reply *r)
 {
 	struct smtp_client_result res;
-	char esc[ESC_LEN];
+	char esc[SMTP_ESC_LEN];
 	size_t n = c->next;
 
 	if (r->code >= 300 && r->code < 400) {
@@ -521,15 +495,14 @@ on_rcpt(struct smtp_client *c, const struct reply *r)
 		c->accepted++;
 	} else {
 		judge(r, is_too_many(c, r), &res, esc);
+		res.rest = res.kind == RESULT_DEFERRED && is_too_many(c, r);
 		give_result(c, n, &res);
 	}
 	c->next = next_rcpt(c, n + 1);
-	if (c->next < c->rcpts)
+	if (c->next < c->msg.rcpts)
 		enter(c, RCPT);
-	else if (c->grouped || c->accepted > 0)
-		enter(c, DATA);
 	else
-		message_over(c);
+		rcpts_over(c);
 }
 
 static void
@@ -537,6 +510,7 @@ on_data(struct smtp_client *c, const struct reply *r)
 {
 	if (r->code == 354 && c->accepted > 0) {
 		c->stage = BODY;
+		c->sending = true;
 		dotline_out_init(&c->dots);
 	} else if (r->code == 354) {
 		c->stage = LONE_DOT; /* RFC 2920 section 3.1 */
@@ -569,6 +543,34 @@ on_dot(struct smtp_client *c, const struct reply *r)
 	c->dirty = false;
 	settle_all(c, r);
 	message_over(c);
+}
+
+/* 500 to 504 say that BDAT itself is not known, or not now. */
+static bool
+refuses_bdat(const struct smtp_client *c, const struct reply *r)
+{
+	return c->accepted > 0 && r->code >= 500 && r->code <= 504;
+}
+
+static void
+on_bdat(struct smtp_client *c, const struct reply *r)
+{
+	char what[] = "the smarthost offers CHUNKING, but refuses BDAT";
+
+	if (c->sending) {
+		on_body(c, r);
+	} else if (refuses_bdat(c, r)) {
+		/* It may have read the message as commands. */
+		give_avoid(c, r, SMTP_AVOID_BDAT);
+		fail_reply(c, TROUBLE_REPLY, "4.5.0", what, r);
+	} else if (r->code >= 300 && r->code < 400) {
+		fail_protocol(c, r);
+	} else {
+		/* After a failure RSET has to follow (RFC 3030 section 2). */
+		c->dirty = c->accepted == 0 || r->code >= 400;
+		settle_all(c, r);
+		message_over(c);
+	}
 }
 
 static void
@@ -604,6 +606,7 @@ static void (*const on_reply[])(struct smtp_client *, const struct reply *) = {
 	[DATA] = on_data,
 	[BODY] = on_body,
 	[DOT] = on_dot,
+	[BDAT] = on_bdat,
 	[LONE_DOT] = on_lone_dot,
 	[QUIT] = on_quit,
 };
@@ -620,8 +623,8 @@ on_closing(struct smtp_client *c, const struct reply *r)
 		    "the smarthost closes the connection", r);
 }
 
-static void
-take_reply(struct smtp_client *c)
+void
+smtp_client_take_reply(struct smtp_client *c)
 {
 	c->replies++;
 	if (c->reply.code == 421) {
@@ -632,177 +635,15 @@ take_reply(struct smtp_client *c)
 	on_reply[c->stage](c, &c->reply);
 }
 
-/* ---- reply lines ---- */
+/* ---- input ---- */
 
-static bool
-is_keyword(const char *line, size_t len, const char *word)
-{
-	size_t n = strlen(word);
-
-	return len >= n && strncasecmp(line, word, n) == 0 &&
-	    (len == n || line[n] == ' ');
-}
-
-static uint64_t
-size_limit(const char *digits, size_t len)
-{
-	uint64_t n = 0;
-	size_t i;
-
-	for (i = 0; i < len && isdigit((unsigned char)digits[i]); i++) {
-		if (n > UINT64_MAX / 10 - 1)
-			return 0; /* more than anything */
-		n = n * 10 + (uint64_t)(digits[i] - '0');
-	}
-	return n;
-}
-
-static bool
-has_word(const char *s, size_t len, const char *word)
-{
-	size_t n;
-
-	while (len > 0) {
-		for (n = 0; n < len && s[n] != ' '; n++)
-			continue;
-		if (n == strlen(word) && strncasecmp(s, word, n) == 0)
-			return true;
-		n = n < len ? n + 1 : n;
-		s += n;
-		len -= n;
-	}
-	return false;
-}
-
-/* One line of the reply to EHLO, but the first. */
-static void
-take_keyword(struct smtp_client *c, const char *s, size_t len)
-{
-	static const struct {
-		const char *word;
-		unsigned offers;
-	} plain[] = {
-		{ "PIPELINING", SMTP_OFFERS_PIPELINING },
-		{ "8BITMIME", SMTP_OFFERS_8BITMIME },
-		{ "STARTTLS", SMTP_OFFERS_STARTTLS },
-		{ "SIZE", SMTP_OFFERS_SIZE },
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
-		if (is_keyword(s, len, plain[i].word))
-			c->offers |= plain[i].offers;
-	if (is_keyword(s, len, "SIZE") && len > 5)
-		c->size_limit = size_limit(s + 5, len - 5);
-	/* Old servers also write AUTH=PLAIN. */
-	if (len > 5 && strncasecmp(s, "AUTH", 4) == 0 &&
-	    (s[4] == ' ' || s[4] == '=') && has_word(s + 5, len - 5, "PLAIN"))
-		c->offers |= SMTP_OFFERS_AUTH_PLAIN;
-}
-
-/* Bytes of an enhanced code and the blank behind it at s, 0 if there is none
- * of this class (RFC 2034 section 4). */
-static size_t
-esc_len(const char *s, size_t len, char class)
-{
-	size_t i = 1, part, digits;
-
-	if (len < 5 || s[0] != class)
-		return 0;
-	for (part = 0; part < 2; part++) {
-		if (i >= len || s[i++] != '.')
-			return 0;
-		for (digits = 0; i < len && isdigit((unsigned char)s[i]); i++)
-			digits++;
-		if (digits < 1 || digits > 3)
-			return 0;
-	}
-	if (i == len)
-		return i;
-	return s[i] == ' ' ? i + 1 : 0;
-}
-
-static char
-printable(char ch)
-{
-	if (ch == '\t')
-		return ' ';
-	return ch >= ' ' && ch <= '~' ? ch : '?';
-}
-
-/* Appends text, printable and cut. */
-static void
-add_text(struct reply *r, const char *s, size_t len)
-{
-	size_t i;
-
-	for (i = 0; i < len && r->len < SMTP_CLIENT_TEXT; i++)
-		r->text[r->len++] = printable(s[i]);
-	r->text[r->len] = '\0';
-}
-
-static void
-begin_reply(struct reply *r, const char *line, size_t esc, uint16_t code)
-{
-	*r = (struct reply){ .code = code };
-	if (esc > 0)
-		snprintf(r->esc, sizeof(r->esc), "%.*s",
-		    (int)strcspn(line + 4, " "), line + 4);
-	add_text(r, line, 3);
-}
-
-/* The line's code, 0 if it is no reply line. */
-static uint16_t
-line_code(const char *s, size_t len)
-{
-	if (len < 3 || s[0] < '2' || s[0] > '5' ||
-	    !isdigit((unsigned char)s[1]) || !isdigit((unsigned char)s[2]) ||
-	    (len > 3 && s[3] != ' ' && s[3] != '-'))
-		return 0;
-	return (
-	    uint16_t)((s[0] - '0') * 100 + (s[1] - '0') * 10 + (s[2] - '0'));
-}
-
-static void
-fail_garbage(struct smtp_client *c, const char *what)
+void
+smtp_client_fail_garbage(struct smtp_client *c, const char *what)
 {
 	char text[SMTP_CLIENT_TEXT + 1];
 
 	snprintf(text, sizeof(text), "%s as %s", what, stage_text[c->stage]);
 	fail(c, TROUBLE_REPLY, "4.5.0", text);
-}
-
-/* One line without its end; line[len] is NUL. */
-static void
-take_line(struct smtp_client *c, const char *line, size_t len)
-{
-	struct reply *r = &c->reply;
-	uint16_t code = line_code(line, len);
-	const char *text = len > 4 ? line + 4 : "";
-	size_t text_len = len > 4 ? len - 4 : 0, esc;
-
-	if (code == 0 || (r->lines > 0 && code != r->code)) {
-		fail_garbage(c, "a line that is no SMTP reply came");
-		return;
-	}
-	esc = esc_len(text, text_len, line[0]);
-	if (r->lines == 0)
-		begin_reply(r, line, esc, code);
-	else if (c->stage == EHLO)
-		take_keyword(c, text, text_len);
-	if (r->lines > 0) { /* the enhanced code is said once */
-		text += esc;
-		text_len -= esc;
-	}
-	if (text_len > 0)
-		add_text(r, " ", 1);
-	add_text(r, text, text_len);
-	if (++r->lines > SMTP_CLIENT_LINES) {
-		fail_garbage(c, "a reply of too many lines came");
-	} else if (len == 3 || line[3] == ' ') {
-		take_reply(c);
-		r->lines = 0;
-	}
 }
 
 static void
@@ -814,7 +655,7 @@ end_line(struct smtp_client *c)
 	if (len > 0 && c->line[len - 1] == '\r')
 		len--;
 	c->line[len] = '\0';
-	take_line(c, c->line, len);
+	smtp_client_take_line(c, c->line, len);
 }
 
 void
@@ -833,7 +674,7 @@ smtp_client_input(struct smtp_client *c, const void *data, size_t len)
 		nl = memchr(p, '\n', (size_t)(end - p));
 		n = (size_t)((nl != NULL ? nl : end) - p);
 		if (n >= sizeof(c->line) - c->line_len) {
-			fail_garbage(c, "too long a line came");
+			smtp_client_fail_garbage(c, "too long a line came");
 			return;
 		}
 		memcpy(c->line + c->line_len, p, n);
@@ -871,13 +712,13 @@ smtp_client_free(struct smtp_client **cp)
 enum smtp_client_want
 smtp_client_want(const struct smtp_client *c)
 {
+	if (c->sending)
+		return SMTP_CLIENT_BODY;
 	switch (c->stage) {
 	case HANDSHAKE:
 		return SMTP_CLIENT_TLS;
 	case IDLE:
 		return SMTP_CLIENT_IDLE;
-	case BODY:
-		return SMTP_CLIENT_BODY;
 	case CLOSED:
 		return SMTP_CLIENT_CLOSE;
 	default:
@@ -925,64 +766,63 @@ smtp_client_lost(
 unsigned
 smtp_client_offers(const struct smtp_client *c)
 {
-	return c->offers;
+	unsigned avoid = (c->conf->avoid & SMTP_AVOID_BDAT) != 0
+	    ? SMTP_OFFERS_CHUNKING | SMTP_OFFERS_BINARYMIME
+	    : 0;
+
+	return c->offers & ~avoid;
 }
 
-/* No address may carry a command of its own. */
-static bool
-is_sendable(const char *addr)
+const struct smtp_client_limits *
+smtp_client_limits(const struct smtp_client *c)
 {
-	for (; *addr != '\0'; addr++)
-		if ((unsigned char)*addr < ' ' || *addr == 0x7f)
-			return false;
-	return true;
+	return &c->limits;
 }
 
-/* Whether the smarthost's limits let the message be tried at all. */
-static bool
-is_possible(struct smtp_client *c)
+uint32_t
+smtp_client_mails(const struct smtp_client *c)
 {
-	struct smtp_client_result r = { .kind = RESULT_FAILED,
-		.trouble = TROUBLE_REPLY };
-	char text[160];
-
-	r.text = text;
-	if (c->size_limit > 0 && c->size > c->size_limit) {
-		r.esc = "5.3.4";
-		snprintf(text, sizeof(text),
-		    "the message has %llu bytes, the smarthost takes %llu",
-		    (unsigned long long)c->size,
-		    (unsigned long long)c->size_limit);
-	} else if (c->eightbit && (c->offers & SMTP_OFFERS_8BITMIME) == 0) {
-		r.esc = "5.6.3";
-		snprintf(text, sizeof(text),
-		    "the message holds 8-bit text, the smarthost takes 7-bit "
-		    "only (it does not offer 8BITMIME)");
-	} else if (!is_sendable(c->from)) {
-		r.esc = "5.1.7";
-		r.trouble = TROUBLE_LOCAL;
-		snprintf(text, sizeof(text), "the sender cannot be sent");
-	} else {
-		return true;
-	}
-	give_all(c, &r);
-	return false;
+	return c->mails;
 }
 
 static void
-drop_unsendable(struct smtp_client *c)
+copy_message(struct smtp_client *c, const struct smtp_client_msg *m)
 {
-	struct smtp_client_result r = { .kind = RESULT_FAILED,
-		.trouble = TROUBLE_LOCAL,
-		.esc = "5.1.3",
-		.text = "the address cannot be sent" };
+	c->msg = *m;
+	c->to = xcalloc(m->rcpts, sizeof(*c->to));
+	memcpy(c->to, m->to, m->rcpts * sizeof(*c->to));
+	c->msg.to = c->to;
+	if (m->rcpt != NULL) {
+		c->options = xcalloc(m->rcpts, sizeof(*c->options));
+		memcpy(c->options, m->rcpt, m->rcpts * sizeof(*c->options));
+		c->msg.rcpt = c->options;
+	}
+	c->rcpt = xcalloc(m->rcpts, 1);
+	c->given = 0;
+	c->mail_ok = c->answered = c->bdat_said = false;
+	c->grouped = (c->offers & SMTP_OFFERS_PIPELINING) != 0;
+	c->by_bdat = (smtp_client_offers(c) & SMTP_OFFERS_CHUNKING) != 0;
+}
+
+/* Gives the results that need no smarthost; false if none is left to ask. */
+static bool
+sort_out(struct smtp_client *c)
+{
+	struct smtp_client_result r;
+	char text[200];
 	size_t i;
 
-	for (i = 0; i < c->rcpts; i++)
-		if (!is_sendable(c->to[i])) {
-			give_result(c, i, &r);
-			c->rcpt[i] = RCPT_UNSENT;
-		}
+	if (smtp_client_refuses(c, text, sizeof(text), &r)) {
+		give_all(c, &r);
+		return false;
+	}
+	for (i = 0; i < c->msg.rcpts; i++) {
+		if (!smtp_client_refuses_rcpt(c, i, &r))
+			continue;
+		give_result(c, i, &r);
+		c->rcpt[i] = RCPT_UNSENT;
+	}
+	return next_rcpt(c, 0) < c->msg.rcpts;
 }
 
 void
@@ -990,20 +830,12 @@ smtp_client_send(struct smtp_client *c, const struct smtp_client_msg *m)
 {
 	assert(c->stage == IDLE);
 	assert(m->rcpts > 0 && m->rcpts <= SMTP_CLIENT_RCPTS);
-	c->from = m->from;
-	c->to = xcalloc(m->rcpts, sizeof(*c->to));
-	memcpy(c->to, m->to, m->rcpts * sizeof(*c->to));
-	c->rcpt = xcalloc(m->rcpts, 1);
-	c->rcpts = m->rcpts;
-	c->size = m->size;
-	c->eightbit = m->eightbit;
-	c->mail_ok = c->answered = false;
-	c->grouped = (c->offers & SMTP_OFFERS_PIPELINING) != 0;
-	drop_unsendable(c);
-	if (!is_possible(c) || next_rcpt(c, 0) == c->rcpts) {
+	copy_message(c, m);
+	if (!sort_out(c)) {
 		message_over(c);
 		return;
 	}
+	c->mails++;
 	if (c->grouped)
 		say_group(c);
 	enter(c, c->dirty ? RSET : MAIL);
@@ -1020,17 +852,32 @@ body_sink(void *arg, const void *data, size_t len)
 void
 smtp_client_body(struct smtp_client *c, const void *data, size_t len)
 {
-	if (c->stage == BODY && len > 0)
+	if (!c->sending || len == 0)
+		return;
+	if (!c->by_bdat) {
 		dotline_out_feed(&c->dots, data, len, body_sink, c);
+		return;
+	}
+	assert(len <= c->msg.size - c->given);
+	c->given += len;
+	c->conf->write(c->arg, data, len);
 }
 
 void
 smtp_client_body_end(struct smtp_client *c)
 {
-	if (c->stage != BODY)
+	if (!c->sending)
 		return;
-	dotline_out_end(&c->dots, body_sink, c);
-	c->stage = DOT;
+	c->sending = false;
+	c->whole = true;
+	if (!c->by_bdat) {
+		dotline_out_end(&c->dots, body_sink, c);
+		c->stage = DOT;
+	} else if (c->given != c->msg.size) {
+		c->whole = false; /* it waits for the rest, in vain */
+		fail(c, TROUBLE_LOCAL, "4.3.0",
+		    "the message is shorter than it was said to be");
+	}
 }
 
 void
@@ -1056,7 +903,7 @@ smtp_client_replies(const struct smtp_client *c)
 bool
 smtp_client_is_final(const struct smtp_client *c)
 {
-	return c->stage == DOT;
+	return c->whole;
 }
 
 bool

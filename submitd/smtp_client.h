@@ -1,8 +1,13 @@
 /*
  * The dialogue with a smarthost (RFC 5321; 3207 STARTTLS, 4954 AUTH, 2920
- * pipelining, 1870 SIZE, 6152 8BITMIME).  Pure: it is fed with the bytes of
- * replies and says commands through a callback; the owner has the socket, TLS
- * and the clock.  After every call smtp_client_want() says what comes next.
+ * pipelining, 1870 SIZE, 6152 8BITMIME, 3030 CHUNKING and BINARYMIME, 3461 DSN,
+ * 6531 SMTPUTF8, 8689 REQUIRETLS, 2852 DELIVERBY, 6710 MT-PRIORITY, 9422
+ * LIMITS).  Pure: it is fed with the bytes of replies and says commands through
+ * a callback; the owner has the socket, TLS and the clock.  After every call
+ * smtp_client_want() says what comes next.
+ *
+ * smtp_client.c has the dialogue, smtp_client_cmd.c its commands and what
+ * cannot be asked of a smarthost, smtp_client_reply.c the replies.
  *
  * Nothing but EHLO and STARTTLS is ever said before smtp_client_tls_up().
  * Whatever goes wrong with the session itself (greeting, EHLO, STARTTLS, TLS,
@@ -30,7 +35,8 @@ enum smtp_client_want {
 	SMTP_CLIENT_TLS,   /* start the handshake, then smtp_client_tls_up() */
 	SMTP_CLIENT_REPLY, /* a reply is due: smtp_client_input() */
 	SMTP_CLIENT_IDLE,  /* smtp_client_send() or smtp_client_quit() */
-	SMTP_CLIENT_BODY,  /* smtp_client_body() and smtp_client_body_end() */
+	SMTP_CLIENT_BODY,  /* smtp_client_body() and smtp_client_body_end();
+			      replies may come meanwhile */
 	SMTP_CLIENT_CLOSE  /* it is over: smtp_client_failure() */
 };
 
@@ -48,6 +54,16 @@ struct smtp_client_result {
 	const char *esc;
 	const char *text;
 	bool unsure; /* all was sent and no reply came: it may arrive twice */
+	bool rest;   /* deferred: too many for one transaction that goes on
+			with others; the next one may take it at once */
+	unsigned
+	    avoid; /* deferred: this it offers, but refuses (SMTP_AVOID_) */
+};
+
+/* What may be left out, though the smarthost offers it. */
+enum {
+	SMTP_AVOID_BDAT = 1 << 0,      /* it refuses the command */
+	SMTP_AVOID_MAIL_AUTH = 1 << 1, /* it refuses AUTH=<> of MAIL */
 };
 
 /* Shared by all connections; everything in it outlives them. */
@@ -56,6 +72,10 @@ struct smtp_client_conf {
 	bool implicit_tls; /* TLS comes before the greeting */
 	const char *user;  /* AUTH PLAIN is required; NULL or "": none */
 	struct blob password;
+	/* Keywords of EHLO that count as not offered, blanks between; NULL or
+	 * "": none. */
+	const char *ignore;
+	unsigned avoid; /* heeded when a message begins */
 	/* Takes len > 0 bytes for the smarthost. */
 	void (*write)(void *arg, const void *, size_t len);
 	/* Once for each recipient of a message: its index in to[]. */
@@ -86,21 +106,50 @@ enum {
 	SMTP_OFFERS_8BITMIME = 1 << 1,
 	SMTP_OFFERS_SIZE = 1 << 2,
 	SMTP_OFFERS_STARTTLS = 1 << 3,
-	SMTP_OFFERS_AUTH_PLAIN = 1 << 4
+	SMTP_OFFERS_AUTH_PLAIN = 1 << 4,
+	SMTP_OFFERS_CHUNKING = 1 << 5,
+	SMTP_OFFERS_BINARYMIME = 1 << 6, /* with CHUNKING only */
+	SMTP_OFFERS_DSN = 1 << 7,
+	SMTP_OFFERS_SMTPUTF8 = 1 << 8,
+	SMTP_OFFERS_REQUIRETLS = 1 << 9,
+	SMTP_OFFERS_DELIVERBY = 1 << 10,
+	SMTP_OFFERS_MT_PRIORITY = 1 << 11
 };
+/* Without what the configuration ignores or avoids. */
 unsigned smtp_client_offers(const struct smtp_client *);
+
+/* 0: none. */
+struct smtp_client_limits {
+	uint64_t size;     /* bytes of a message */
+	uint32_t by_min_s; /* the shortest time of DELIVERBY */
+	/* RFC 9422 */
+	uint32_t mails;   /* MAIL commands in a session */
+	uint32_t rcpts;   /* RCPT commands for a message */
+	uint32_t domains; /* of recipients in a session */
+};
+const struct smtp_client_limits *smtp_client_limits(const struct smtp_client *);
+/* MAIL commands said in this session. */
+uint32_t smtp_client_mails(const struct smtp_client *);
 
 struct smtp_client_msg {
 	const char *from;      /* "" is the null reverse-path */
 	const char *const *to; /* the strings outlive the message's results */
-	size_t rcpts;          /* 1 to SMTP_CLIENT_RCPTS */
-	uint64_t size;         /* bytes of the message before dot-stuffing */
-	bool eightbit;         /* it holds bytes above 127 */
+	/* of each recipient, or NULL; the same for its strings */
+	const struct rcpt_options *rcpt;
+	size_t rcpts;  /* 1 to SMTP_CLIENT_RCPTS */
+	uint64_t size; /* bytes of the message before dot-stuffing */
+	uint8_t body;  /* enum body_kind: what it holds */
+	bool utf8;     /* its header or an address in it is not ASCII */
+	/* The smarthost was heard just now: all may leave before it answers. */
+	bool eager;
+	/* The rest of what its sender asked for; body and utf8 don't count. */
+	struct mail_options opt;
+	int64_t by_s; /* seconds left until opt.by_ms; negative: over */
 };
 
-/* Begins a message; when SMTP_CLIENT_IDLE only.  The array may go after the
+/* Begins a message; when SMTP_CLIENT_IDLE only.  The arrays may go after the
  * call, the strings may not.  Results can come at once, when the smarthost's
- * limits forbid the message: it is then idle again. */
+ * offers or limits forbid the message: it is then idle again. */
 void smtp_client_send(struct smtp_client *, const struct smtp_client_msg *);
 /* The message's bytes, in any pieces; dots are stuffed here.  Both do nothing
  * when the body is no longer wanted. */

@@ -61,7 +61,7 @@ send_message(struct run *r, unsigned opts)
 		.to = to,
 		.rcpts = RCPTS,
 		.size = 100000,
-		.eightbit = (opts & 4) != 0 };
+		.body = (opts & 4) != 0 ? BODY_8BITMIME : BODY_7BIT };
 
 	CHECK(r->messages == 0 || r->results == RCPTS);
 	memset(r->done, 0, sizeof(r->done));

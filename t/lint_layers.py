@@ -55,6 +55,7 @@ PURE = ("submitd/netfiles", "submitd/smtp_addr", "submitd/smtp_param",
         "submitd/authors",
         "submitd/mimewalk", "submitd/mimetype", "submitd/mime7bit",
         "submitd/conntable", "submitd/smtp_client", "auth/policy",
+        "submitd/smtp_client_cmd", "submitd/smtp_client_reply",
         "auth/throttle")
 IMPURE_HEADERS = ("sys/socket.h", "sys/stat.h", "sys/time.h", "sys/un.h",
                   "sys/mman.h", "fcntl.h", "unistd.h", "netdb.h", "poll.h",

@@ -35,7 +35,9 @@ What is kept, in the object and (the same) in DIR:
     (hang)      DIR/hung-STAGE once somebody is left waiting
     violations  what the client did wrong: a bare LF, commands in a group
                 where PIPELINING was not offered, bytes behind STARTTLS,
-                a command in clear other than EHLO, STARTTLS, QUIT
+                a command in clear other than EHLO, STARTTLS, QUIT, a parameter
+                of an extension or bytes above 127 that were not offered, more
+                than LIMITS allows, DATA after BODY=BINARYMIME
     connections, tls_errors (texts), handshakes
 
 Options (class: keyword of the same name with "_"):
@@ -48,7 +50,9 @@ Options (class: keyword of the same name with "_"):
     --require-client-cert
     --tls-max 1.2
     --no-pipelining, --no-8bitmime, --no-enhanced, --chunking, --size N
-    --ehlo KEYWORD        a further line of the EHLO reply (repeatable)
+    --ehlo KEYWORD        a further line of the EHLO reply (repeatable): DSN,
+                          BINARYMIME, SMTPUTF8, REQUIRETLS, "DELIVERBY 60",
+                          MT-PRIORITY, "LIMITS RCPTMAX=2 MAILMAX=5"
     --name NAME           in greeting and EHLO reply
     --refuse STAGE[#K][/N]=REPLY   answer with REPLY, from the K-th time on and
                           N times, if given; "\\n" in it makes a reply of
@@ -60,8 +64,9 @@ Options (class: keyword of the same name with "_"):
     --trickle             send replies one byte at a time
 
 Stages: connect (the greeting), ehlo (in clear), starttls, handshake (drop and
-hang only), ehlo-tls, auth, mail, rcpt, rcpt:ADDRESS, data, dot, bdat, rset,
-quit.  A running Smarthost takes set(refuse={...}, drop=..., hang=...), each a
+hang only), ehlo-tls, auth, mail, rcpt, rcpt:ADDRESS, data, dot (also of BDAT
+LAST), bdat (other chunks), bdat-unknown (refuse only: the command is answered
+and the chunk taken for commands), rset, quit.  A running Smarthost takes set(refuse={...}, drop=..., hang=...), each a
 dict or list as of the constructor: {"rcpt:a@b.c": "550 no", "dot/1": "451 x"}.
 """
 
@@ -243,6 +248,15 @@ class Wire:
         self.sock.close()
 
 
+# What a parameter of MAIL or RCPT needs.
+PARAMETERS = {"SIZE": "SIZE", "BODY=7BIT": "8BITMIME",
+              "BODY=8BITMIME": "8BITMIME", "BODY=BINARYMIME": "BINARYMIME",
+              "SMTPUTF8": "SMTPUTF8", "RET": "DSN", "ENVID": "DSN",
+              "REQUIRETLS": "REQUIRETLS", "BY": "DELIVERBY",
+              "MT-PRIORITY": "MT-PRIORITY", "AUTH": "AUTH",
+              "NOTIFY": "DSN", "ORCPT": "DSN"}
+
+
 class Session:
     """The dialogue on one wire."""
 
@@ -250,12 +264,16 @@ class Session:
         self.host, self.wire = host, wire
         self.user = ""
         self.authed = False
+        self.offered, self.limits = set(), {}
+        self.mails, self.domains = 0, set()
+        self.odd = False
         self.reset()
 
     def reset(self):
         self.sender = None
         self.mail_params = ""
         self.rcpts, self.rcpt_params = [], []
+        self.said = 0
         self.chunks = []
 
     def answer(self, stages, reply):
@@ -286,8 +304,10 @@ class Session:
             self.host.record_command(self.wire, line)
             verb, _, arg = line.partition(" ")
             verb = verb.upper()
-            grouped = ("MAIL", "RCPT", "RSET", "BDAT")
-            if self.wire.buf and verb not in grouped:
+            grouped = ("MAIL", "RCPT", "RSET")
+            if verb == "BDAT" or self.odd:
+                pass  # its bytes are part of it, or taken for commands
+            elif self.wire.buf and verb not in grouped:
                 self.host.violation("bytes behind " + verb)
             elif self.wire.buf and not self.host.pipelining:
                 self.host.violation("group without PIPELINING")
@@ -328,6 +348,10 @@ class Session:
         words += ["STARTTLS"] if h.starttls and not tls else []
         words += ["AUTH PLAIN"] if h.auth and tls else []
         words += h.ehlo
+        self.offered = {w.split(" ")[0] for w in words[1:]}
+        self.limits = dict(w.split("=") for word in words
+                           if word.startswith("LIMITS ")
+                           for w in word.split(" ")[1:])
         text = "\n".join("250-" + w for w in words[:-1])
         text = (text + "\n" if text else "") + "250 " + words[-1]
         self.reset()
@@ -374,10 +398,28 @@ class Session:
         rest = rest.lstrip()
         if head.upper() != word or not rest.startswith("<"):
             return None, ""
-        end = rest.rfind(">")
+        end = rest.find("> ")  # AUTH=<> ends with a bracket, too
+        end = rest.rfind(">") if end < 0 else end
         return rest[1:end], rest[end + 1:].strip()
 
+    def over_limit(self, name, count):
+        if count > int(self.limits.get(name, count)):
+            self.host.violation("%s: %d" % (name, count))
+
+    def check(self, address, params):
+        """What was said was offered."""
+        for param in params.upper().split():
+            key = param.partition("=")[0]
+            needs = PARAMETERS.get(param if key == "BODY" else key, "?")
+            if needs not in self.offered:
+                self.host.violation("%s without %s" % (param, needs))
+        utf8 = "SMTPUTF8" in (params + " " + self.mail_params).split()
+        if not (address + params).isascii() and not utf8:
+            self.host.violation("%r without SMTPUTF8" % address)
+
     def do_mail(self, arg):
+        self.mails += 1
+        self.over_limit("MAILMAX", self.mails)
         if self.host.auth and not self.authed:
             self.wire.write("530 5.7.0 authenticate first")
             return
@@ -388,6 +430,7 @@ class Session:
         if sender is None:
             self.wire.write("501 5.5.4 syntax")
             return
+        self.check(sender, params)
         if self.answer(["mail"], "250 2.1.0 sender fine"):
             self.sender, self.mail_params = sender, params
 
@@ -396,6 +439,11 @@ class Session:
             self.wire.write("503 5.5.1 MAIL first")
             return
         to, params = self.path(arg, "TO")
+        self.check(to, params)
+        self.said += 1
+        self.domains.add(to.rpartition("@")[2].lower())
+        self.over_limit("RCPTMAX", self.said)
+        self.over_limit("RCPTDOMAINMAX", len(self.domains))
         if self.answer(["rcpt:%s" % to, "rcpt"], "250 2.1.5 recipient fine"):
             self.rcpts.append(to)
             self.rcpt_params.append(params)
@@ -410,6 +458,8 @@ class Session:
             else:
                 self.wire.write("503 5.5.1 RCPT first")
             return
+        if "BODY=BINARYMIME" in self.mail_params.split():
+            self.host.violation("DATA after BODY=BINARYMIME")
         if not self.answer(["data"], "354 go on"):
             return
         data = self.read_data()
@@ -432,6 +482,12 @@ class Session:
     def do_bdat(self, arg):
         words = arg.upper().split(" ")
         count = int(words[0])
+        if self.host.peek("refuse", "bdat-unknown"):
+            self.odd = True
+            self.answer(["bdat-unknown"], "")
+            return
+        if "CHUNKING" not in self.offered:
+            self.host.violation("BDAT without CHUNKING")
         while len(self.wire.buf) < count:
             self.wire.read()
         self.chunks.append(self.wire.buf[:count])
@@ -444,6 +500,10 @@ class Session:
             self.answer(["bdat"], "250 2.0.0 chunk taken")
 
     def finish(self, data, stage):
+        words = self.mail_params.split()
+        if max(data, default=0) > 127 and not (
+                "BODY=8BITMIME" in words or "BODY=BINARYMIME" in words):
+            self.host.violation("8-bit data that was not declared")
         refused = self.host.peek("refuse", stage)
         dropped = self.host.peek("drop", stage)
         if not refused:
