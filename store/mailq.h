@@ -247,7 +247,7 @@ enum mailq_rc mailq_body_read(struct mailq *mq, const struct mailq_msg *msg,
 enum mailq_rc mailq_of_user(struct mailq *mq, const char *user, uint64_t after,
     uint64_t *qid, size_t max, size_t *n);
 /* Messages with a recipient to be sent: never tried (tried false) or tried,
- * the oldest first, none due later than now_ms. */
+ * by priority (RFC 6710), then the oldest first, none due later than now_ms. */
 enum mailq_rc mailq_due(struct mailq *mq, bool tried, int64_t now_ms,
     uint64_t *qid, size_t max, size_t *n);
 /* When the next message becomes due after now_ms; INT64_MAX if none does. */
@@ -257,9 +257,17 @@ enum mailq_rc mailq_list(
     struct mailq *mq, uint64_t after, uint64_t *qid, size_t max, size_t *n);
 /* Messages above `after` with a recipient waiting or deferred and a
  * since_ms of before_ms or less; with undelayed only those whose sender was
- * not told of the delay. */
+ * not told of the delay, and did not say himself when he wants to be. */
 enum mailq_rc mailq_old(struct mailq *mq, uint64_t after, int64_t before_ms,
     bool undelayed, uint64_t *qid, size_t max, size_t *n);
+
+/* Messages with a recipient waiting or deferred whose time for delivery
+ * (opt.by_ms) is over, the first that ended first; but not those with BY_NOTIFY
+ * whose sender was told. */
+enum mailq_rc mailq_late(
+    struct mailq *mq, int64_t now_ms, uint64_t *qid, size_t max, size_t *n);
+/* When that of the next one ends, or has; INT64_MAX if there is none. */
+enum mailq_rc mailq_next_late(struct mailq *mq, int64_t *at);
 
 struct mailq_stats {
 	uint64_t messages, bytes;
@@ -275,10 +283,11 @@ enum mailq_rc mailq_stats(struct mailq *mq, struct mailq_stats *);
  * the last reply. */
 enum mailq_rc mailq_hold(
     struct mailq *mq, uint64_t qid, const char *why, unsigned *n);
-/* Held recipients wait again; their time to live begins anew. */
+/* Held recipients wait again, those of mail that its sender put off until then
+ * (opt.hold_ms); their time to live begins anew. */
 enum mailq_rc mailq_release(
     struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n);
-/* Deferred recipients are due now. */
+/* Deferred recipients are due now; those never tried keep their time. */
 enum mailq_rc mailq_retry(
     struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n);
 /* Removes one message for good, with nobody told. */

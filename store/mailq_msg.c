@@ -570,12 +570,12 @@ mailq_mail_free(struct mailq_mail **mp)
 	free(m);
 }
 
-/* Takes rows of one column; rc is of mailq_query(). */
+/* Takes rows of one column, behind the *n that are there; rc is of
+ * mailq_query(). */
 static enum mailq_rc
 take_ids(struct mailq *mq, enum mailq_rc rc, sqlite3_stmt *st, uint64_t *qid,
     size_t max, size_t *n)
 {
-	*n = 0;
 	while (
 	    rc == MAILQ_OK && *n < max && (rc = mailq_step(mq, st)) == MAILQ_OK)
 		qid[(*n)++] = (uint64_t)sqlite3_column_int64(st, 0);
@@ -587,13 +587,30 @@ enum mailq_rc
 mailq_due(struct mailq *mq, bool tried, int64_t now_ms, uint64_t *qid,
     size_t max, size_t *n)
 {
+	/* The priorities above normal, normal, and below. */
+	static const char *const sql[] = {
+		"SELECT qid FROM message INDEXED BY message_priority"
+		" WHERE tried = ? AND priority > 0 AND priority <> 0"
+		" AND due_ms <= ? ORDER BY priority DESC, due_ms, qid LIMIT ?",
+		"SELECT qid FROM message WHERE tried = ? AND due_ms <= ?"
+		" AND priority = 0 ORDER BY due_ms, qid LIMIT ?",
+		"SELECT qid FROM message INDEXED BY message_priority"
+		" WHERE tried = ? AND priority < 0 AND priority <> 0"
+		" AND due_ms <= ? ORDER BY priority DESC, due_ms, qid LIMIT ?"
+	};
+	enum mailq_rc rc = MAILQ_OK;
 	sqlite3_stmt *st;
-	enum mailq_rc rc = mailq_query(mq, &st,
-	    "SELECT qid FROM message WHERE tried = ? AND due_ms <= ?"
-	    " ORDER BY due_ms, qid LIMIT ?",
-	    "iii", (int64_t)tried, now_ms, (int64_t)max);
+	size_t i;
 
-	return take_ids(mq, rc, st, qid, max, n);
+	*n = 0;
+	for (i = 0; i < sizeof(sql) / sizeof(sql[0]); i++) {
+		if (rc != MAILQ_OK || *n == max)
+			break;
+		rc = mailq_query(mq, &st, sql[i], "iii", (int64_t)tried, now_ms,
+		    (int64_t)(max - *n));
+		rc = take_ids(mq, rc, st, qid, max, n);
+	}
+	return rc;
 }
 
 enum mailq_rc
@@ -621,6 +638,7 @@ mailq_list(
 	    "SELECT qid FROM message WHERE qid > ? ORDER BY qid LIMIT ?", "ii",
 	    (int64_t)after, (int64_t)max);
 
+	*n = 0;
 	return take_ids(mq, rc, st, qid, max, n);
 }
 
@@ -634,6 +652,7 @@ mailq_of_user(struct mailq *mq, const char *user, uint64_t after, uint64_t *qid,
 	    " ORDER BY qid LIMIT ?",
 	    "iti", (int64_t)after, user, (int64_t)max);
 
+	*n = 0;
 	return take_ids(mq, rc, st, qid, max, n);
 }
 
@@ -644,12 +663,45 @@ mailq_old(struct mailq *mq, uint64_t after, int64_t before_ms, bool undelayed,
 	sqlite3_stmt *st;
 	enum mailq_rc rc = mailq_query(mq, &st,
 	    "SELECT qid FROM message WHERE qid > ? AND since_ms <= ?"
-	    " AND due_ms IS NOT NULL AND delay_sent <= ?"
-	    " ORDER BY qid LIMIT ?",
-	    "iiii", (int64_t)after, before_ms, (int64_t)!undelayed,
+	    " AND due_ms IS NOT NULL AND (?3 = 0 OR (delay_sent = 0"
+	    " AND deliver_by_mode IS NOT 'notify')) ORDER BY qid LIMIT ?",
+	    "iiii", (int64_t)after, before_ms, (int64_t)undelayed,
 	    (int64_t)max);
 
+	*n = 0;
 	return take_ids(mq, rc, st, qid, max, n);
+}
+
+/* Those whose time for delivery still has a consequence. */
+#define LATE                                                                   \
+	" deliver_by_ms IS NOT NULL AND due_ms IS NOT NULL"                    \
+	" AND (deliver_by_mode = 'return' OR delay_sent = 0)"
+
+enum mailq_rc
+mailq_late(
+    struct mailq *mq, int64_t now_ms, uint64_t *qid, size_t max, size_t *n)
+{
+	sqlite3_stmt *st;
+	enum mailq_rc rc = mailq_query(mq, &st,
+	    "SELECT qid FROM message WHERE deliver_by_ms <= ? AND" LATE
+	    " ORDER BY deliver_by_ms LIMIT ?",
+	    "ii", now_ms, (int64_t)max);
+
+	*n = 0;
+	return take_ids(mq, rc, st, qid, max, n);
+}
+
+enum mailq_rc
+mailq_next_late(struct mailq *mq, int64_t *at)
+{
+	enum mailq_rc rc = mailq_int(mq, at,
+	    "SELECT deliver_by_ms FROM message WHERE" LATE
+	    " ORDER BY deliver_by_ms LIMIT 1",
+	    "");
+
+	if (rc == MAILQ_NONE)
+		*at = INT64_MAX;
+	return rc == MAILQ_NONE ? MAILQ_OK : rc;
 }
 
 static enum mailq_rc
@@ -723,16 +775,19 @@ mailq_release(struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n)
 	if ((rc = must_exist(mq, qid)) != MAILQ_OK)
 		return rc;
 	rc = mailq_run(mq, n,
-	    "UPDATE message SET since_ms = ?1, due_ms = ?1, delay_sent = 0"
+	    "UPDATE message SET delay_sent = 0,"
+	    " since_ms = max(?1, coalesce(hold_until_ms, 0)),"
+	    " due_ms = max(?1, coalesce(hold_until_ms, 0))"
 	    " WHERE qid IN (SELECT qid FROM recipient"
 	    " WHERE qid BETWEEN ?2 AND ?3 AND state = 2)",
 	    "iii", now_ms, lowest(qid), highest(qid));
 	if (rc != MAILQ_OK)
 		return rc;
 	return mailq_run(mq, NULL,
-	    "UPDATE recipient SET state = 0, next_ms = ?"
+	    "UPDATE recipient SET state = 0, next_ms = (SELECT since_ms"
+	    " FROM message WHERE message.qid = recipient.qid)"
 	    " WHERE qid BETWEEN ? AND ? AND state = 2",
-	    "iii", now_ms, lowest(qid), highest(qid));
+	    "ii", lowest(qid), highest(qid));
 }
 
 enum mailq_rc
@@ -744,7 +799,9 @@ mailq_retry(struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n)
 		return rc;
 	rc = mailq_run(mq, n,
 	    "UPDATE message SET due_ms = min(due_ms, ?1)"
-	    " WHERE qid BETWEEN ?2 AND ?3 AND due_ms IS NOT NULL",
+	    " WHERE qid BETWEEN ?2 AND ?3 AND due_ms IS NOT NULL"
+	    " AND qid IN (SELECT qid FROM recipient"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND state = 1)",
 	    "iii", now_ms, lowest(qid), highest(qid));
 	if (rc != MAILQ_OK)
 		return rc;

@@ -123,7 +123,14 @@ static const char step_2[] = "ALTER TABLE message ADD COLUMN again BLOB;"
 			     "  why TEXT NOT NULL"
 			     ") STRICT, WITHOUT ROWID;";
 
-static const char *const steps[] = { step_0, step_1, step_2 };
+/* Neither costs anything for mail that asks for nothing. */
+static const char step_3[] =
+"CREATE INDEX message_priority ON message (tried, priority DESC, due_ms)"
+"  WHERE due_ms IS NOT NULL AND priority <> 0;"
+"CREATE INDEX message_by ON message (deliver_by_ms)"
+"  WHERE deliver_by_ms IS NOT NULL;";
+
+static const char *const steps[] = { step_0, step_1, step_2, step_3 };
 /* clang-format on */
 
 enum { LATEST = sizeof(steps) / sizeof(steps[0]) };

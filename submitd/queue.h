@@ -29,6 +29,7 @@
 #include <jansson.h>
 
 #include "digest.h"
+#include "dsn.h"
 #include "ipc.h"
 #include "role.h"
 #include "smtp_reply.h"
@@ -144,6 +145,7 @@ struct queue_result {
 	bool has;     /* the relay said something */
 	bool expired; /* deferred once too often */
 	bool alone;   /* by a rule: the smarthost has no part in it */
+	uint8_t handed; /* enum handed_over */
 	uint8_t trouble;
 	struct mailq_rcpt now; /* as it is stored; strings owned */
 };
@@ -159,6 +161,7 @@ struct queue_job {
 	size_t nrcpt;
 	uint64_t proof;      /* queue.proof when it began */
 	uint64_t bounce_qid; /* of the report about it; 0 none */
+	unsigned relayed;    /* recipients that it calls relayed */
 	bool double_bounce;  /* failed, and there is no sender to tell */
 };
 LIST_HEAD(queue_jobs, queue_job);
@@ -220,6 +223,7 @@ struct queue {
 	unsigned in_flight; /* of these with a relay */
 	bool look;	    /* there may be mail to send that has no job */
 	struct queue_dest dest;
+	int64_t sweep_ms; /* when ev_sweep comes */
 	struct queue_login *login;
 	struct queue_conns *conns;
 	struct queue_quota *quota;
@@ -359,15 +363,17 @@ const char *queue_trouble_name(unsigned trouble);
 /* What a report says about one recipient; strings are borrowed. */
 struct queue_report {
 	const char *address;
+	const char *orcpt;            /* as it came; NULL or "" none */
+	enum dsn_action action;
 	const char *status;           /* of the report: "5.1.1", "4.4.7" */
 	const char *esc, *text, *mta; /* of the last attempt */
 	uint16_t code;
 	int64_t last_ms;
 };
 /*
- * Enqueues a report to the sender of mail in the transaction that is open:
- * that delivery failed, or (retry_until_ms not 0) is delayed. *qid is its id;
- * 0 with MAILQ_OK if there is no sender to tell.
+ * Enqueues a report to the sender of mail in the transaction that is open.
+ * retry_until_ms is for what is delayed. *qid is its id; 0 with MAILQ_OK if
+ * there is no sender to tell.
  */
 enum mailq_rc queue_bounce(struct queue *, const struct mailq_mail *mail,
     const struct queue_report *, size_t n, int64_t retry_until_ms,
@@ -375,6 +381,10 @@ enum mailq_rc queue_bounce(struct queue *, const struct mailq_mail *mail,
 /* Bounces what is too old and tells of delays. Returns when it wants to be
  * called again, in ms. */
 int64_t queue_sweep(struct queue *);
+/* The same at by_ms, if that comes before. */
+void queue_sweep_by(struct queue *, int64_t by_ms);
+/* Whether the sender wants to hear of it (RFC 3461 section 4.1). */
+bool queue_wants(const struct rcpt_options *, enum dsn_action);
 
 struct history;
 

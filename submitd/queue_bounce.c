@@ -28,12 +28,15 @@
 #include "mem.h"
 #include "queue.h"
 #include "received.h"
+#include "smtp_param.h"
 
 enum {
 	HEADER_MAX = 64 * 1024, /* of the original, in a report */
+	FULL_MAX = 1024 * 1024, /* an original that RET=FULL returns */
 	SWEEP_BATCH = 256,
 	SWEEP_MIN_MS = 100,
 	SWEEP_MAX_MS = 60 * 1000,
+	LATE_MS = 1000, /* it is late, but in flight */
 	HEX_BYTES = 16
 };
 
@@ -45,6 +48,7 @@ struct texts { /* what a struct dsn borrows */
 	char last[RECEIVED_DATE_MAX], until[RECEIVED_DATE_MAX];
 	char message_id[MESSAGE_ID_MAX], boundary[2 * HEX_BYTES + 1];
 	char queue_id[32];
+	char envid[ENVID_MAX + 1];
 };
 
 static void
@@ -97,19 +101,33 @@ reason_of(const struct queue_report *r)
 	return r->code == 0 && or_empty(r->text)[0] != '\0' ? r->text : NULL;
 }
 
+/* "type;address" of an ORCPT; free it.  NULL if there is none. */
+static char *
+original_of(const struct queue_report *r)
+{
+	char text[ORCPT_MAX + 1];
+
+	if (r->orcpt == NULL || r->orcpt[0] == '\0' ||
+	    smtp_orcpt_decode(
+		r->orcpt, strlen(r->orcpt), true, text, sizeof(text)) == -1)
+		return NULL;
+	return xstrdup(text);
+}
+
 static void
-fill_rcpt(struct dsn_rcpt *d, const struct queue_report *r,
-    const struct texts *t, bool delayed)
+fill_rcpt(
+    struct dsn_rcpt *d, const struct queue_report *r, const struct texts *t)
 {
 	*d = (struct dsn_rcpt){
 		.final = r->address,
-		.action = delayed ? DSN_DELAYED : DSN_FAILED,
+		.original = original_of(r),
+		.action = r->action,
 		.status = r->status,
 		.remote_mta = host_of(r->mta),
 		.diagnostic = reply_of(r),
 		.reason = reason_of(r),
 		.last_attempt = r->last_ms != 0 ? t->last : NULL,
-		.retry_until = delayed ? t->until : NULL,
+		.retry_until = r->action == DSN_DELAYED ? t->until : NULL,
 	};
 }
 
@@ -154,7 +172,43 @@ fill_texts(struct queue *q, const struct mailq_mail *mail,
 	date_of(until_ms, t->until, sizeof(t->until));
 	snprintf(t->queue_id, sizeof(t->queue_id), "%013llx",
 	    (unsigned long long)mail->msg.qid);
+	if (smtp_xtext_decode(or_empty(mail->msg.opt.envid),
+		strlen(or_empty(mail->msg.opt.envid)), t->envid,
+		sizeof(t->envid)) == -1)
+		t->envid[0] = '\0';
 	return 0;
+}
+
+/* RET=FULL is about failures only (RFC 3461 section 4.3).  What must not go
+ * without TLS is not repeated (RFC 8689 section 5), and binary data would need
+ * a way of its own. */
+static bool
+is_full(const struct mailq_msg *m, const struct queue_report *r, size_t n)
+{
+	size_t i;
+
+	if (m->opt.ret != RET_FULL || m->opt.require_tls ||
+	    m->opt.body == BODY_BINARYMIME || m->size > FULL_MAX)
+		return false;
+	for (i = 0; i < n; i++)
+		if (r[i].action == DSN_FAILED)
+			return true;
+	return false;
+}
+
+/* The original, or its header, for the report; a report without it is better
+ * than none. */
+static char *
+read_original(struct queue *q, const struct mailq_msg *m, struct dsn *d)
+{
+	size_t max = d->full ? (size_t)m->size : HEADER_MAX, len = 0;
+	char *p = xmalloc(max > 0 ? max : 1);
+
+	if (mailq_body_read(q->mq, m, p, max, &len) != MAILQ_OK)
+		len = 0;
+	d->original = p;
+	d->original_len = d->full ? len : header_len(p, len);
+	return p;
 }
 
 /* Appends the report to out; its DSN_NEEDS flags, or -1. */
@@ -162,21 +216,21 @@ static int
 build(struct queue *q, const struct mailq_mail *mail,
     const struct queue_report *r, size_t n, int64_t until_ms, struct buf *out)
 {
-	static char header[HEADER_MAX];
 	struct texts t;
 	struct dsn d = { .nrcpt = n };
 	struct dsn_rcpt *rcpt;
-	size_t len = 0, i;
+	char *original;
+	size_t i;
 	int needs;
 
 	if (fill_texts(q, mail, r, until_ms, &t) == -1)
 		return -1;
-	if (mailq_body_read(q->mq, &mail->msg, header, sizeof(header), &len) !=
-	    MAILQ_OK)
-		len = 0; /* a report without it is better than none */
+	d.full = is_full(&mail->msg, r, n);
+	d.utf8 = mail->msg.opt.utf8;
+	original = read_original(q, &mail->msg, &d);
 	rcpt = xcalloc(n, sizeof(*rcpt));
 	for (i = 0; i < n; i++)
-		fill_rcpt(&rcpt[i], &r[i], &t, until_ms != 0);
+		fill_rcpt(&rcpt[i], &r[i], &t);
 	d.host = q->setup->conf.hostname;
 	d.to = mail->msg.from;
 	d.from = d.contact = t.from;
@@ -185,15 +239,16 @@ build(struct queue *q, const struct mailq_mail *mail,
 	d.boundary = t.boundary;
 	d.arrival = t.arrival;
 	d.queue_id = t.queue_id;
+	d.envid = t.envid[0] != '\0' ? t.envid : NULL;
 	d.rcpt = rcpt;
-	d.original = header;
-	d.original_len = header_len(header, len);
 	needs = (int)dsn_build(&d, out);
 	for (i = 0; i < n; i++) {
+		drop(rcpt[i].original);
 		drop(rcpt[i].remote_mta);
 		drop(rcpt[i].diagnostic);
 	}
 	free(rcpt);
+	free(original);
 	return needs;
 }
 
@@ -235,8 +290,8 @@ write_file(struct queue *q, uint64_t qid, const struct buf *b)
 }
 
 static enum mailq_rc
-enqueue(struct queue *q, const char *to, const struct buf *b, int needs,
-    uint64_t *qid)
+enqueue(struct queue *q, const struct mailq_msg *about, const struct buf *b,
+    int needs, uint64_t *qid)
 {
 	int64_t now = queue_now_ms();
 	struct mailq_msg m = {
@@ -246,6 +301,8 @@ enqueue(struct queue *q, const char *to, const struct buf *b, int needs,
 		.client_addr = "",
 		.from = "",
 		.opt.priority = PRIORITY_NORMAL,
+		.opt.utf8 = (needs & DSN_NEEDS_UTF8) != 0,
+		.opt.require_tls = about->opt.require_tls,
 		.opt.body =
 		    (needs & DSN_NEEDS_8BIT) != 0 ? BODY_8BITMIME : BODY_7BIT,
 		.in_file = b->len > BODY_INLINE_MAX,
@@ -254,9 +311,10 @@ enqueue(struct queue *q, const char *to, const struct buf *b, int needs,
 		.since_ms = now,
 	};
 	struct mailq_rcpt r = {
-		.address = to,
+		.address = about->from,
 		.state = MAILQ_WAITING,
 		.next_ms = now,
+		.opt.notify = NOTIFY_NEVER,
 	};
 	enum mailq_rc rc = MAILQ_OK;
 
@@ -284,7 +342,7 @@ queue_bounce(struct queue *q, const struct mailq_mail *mail,
 	if ((needs = build(q, mail, r, n, retry_until_ms, &b)) == -1)
 		rc = MAILQ_IO;
 	else
-		rc = enqueue(q, mail->msg.from, &b, needs, qid);
+		rc = enqueue(q, &mail->msg, &b, needs, qid);
 	buf_clear(&b);
 	if (rc == MAILQ_INVALID) {
 		/* It won't get better: rather no report than a message that
@@ -304,10 +362,18 @@ is_open(const struct mailq_rcpt *r)
 	return r->state == MAILQ_WAITING || r->state == MAILQ_DEFERRED;
 }
 
+bool
+queue_wants(const struct rcpt_options *o, enum dsn_action action)
+{
+	unsigned bit = action == DSN_FAILED ? NOTIFY_FAILURE : NOTIFY_DELAY;
+
+	return o->notify == 0 || (o->notify & bit) != 0;
+}
+
 /* Reports about the recipients that are still to be sent. */
 static size_t
-reports_of(const struct queue *q, const struct mailq_mail *mail, bool expired,
-    struct queue_report *out)
+reports_of(const struct queue *q, const struct mailq_mail *mail,
+    enum dsn_action action, struct queue_report *out)
 {
 	const char *why = q->dest.text != NULL ? q->dest.text : "";
 	const struct mailq_rcpt *r;
@@ -315,11 +381,13 @@ reports_of(const struct queue *q, const struct mailq_mail *mail, bool expired,
 
 	for (i = 0; i < mail->nrcpt; i++) {
 		r = &mail->rcpt[i];
-		if (!is_open(r))
+		if (!is_open(r) || !queue_wants(&r->opt, action))
 			continue;
 		out[n++] = (struct queue_report){
 			.address = r->address,
-			.status = expired ? "5.4.7" : "4.4.7",
+			.orcpt = r->opt.orcpt,
+			.action = action,
+			.status = action == DSN_FAILED ? "5.4.7" : "4.4.7",
 			.esc = r->esc,
 			/* New mail behind a smarthost that is down. */
 			.text = r->attempts > 0 ? r->text : why,
@@ -357,7 +425,7 @@ log_expired(const struct mailq_mail *mail, uint64_t bounce)
 	if (bounce != 0)
 		log_event(LOG_INFO, m->sid, m->qid, "bounce",
 		    "bounce=%s to=%s rcpts=%u", hex, m->from, n);
-	else
+	else if (m->from[0] == '\0')
 		log_event(LOG_WARNING, m->sid, m->qid, "double-bounce",
 		    "rcpts=%u", n);
 }
@@ -367,12 +435,13 @@ expire(struct queue *q, const struct mailq_mail *mail, uint64_t *bounce)
 {
 	struct queue_report *rep = xcalloc(mail->nrcpt, sizeof(*rep));
 	struct mailq_rcpt end = { .esc = "5.4.7" };
-	enum mailq_rc rc;
+	enum mailq_rc rc = MAILQ_OK;
 	size_t n, i;
 	bool done;
 
-	n = reports_of(q, mail, true, rep);
-	rc = n > 0 ? queue_bounce(q, mail, rep, n, 0, bounce) : MAILQ_NONE;
+	n = reports_of(q, mail, DSN_FAILED, rep);
+	if (n > 0)
+		rc = queue_bounce(q, mail, rep, n, 0, bounce);
 	free(rep);
 	for (i = 0; i < mail->nrcpt && rc == MAILQ_OK; i++) {
 		if (!is_open(&mail->rcpt[i]))
@@ -395,7 +464,7 @@ tell_delay(struct queue *q, const struct mailq_mail *mail, uint64_t *notice)
 	enum mailq_rc rc = MAILQ_OK;
 	size_t n;
 
-	n = reports_of(q, mail, false, rep);
+	n = reports_of(q, mail, DSN_DELAYED, rep);
 	if (n > 0)
 		rc = queue_bounce(q, mail, rep, n, until, notice);
 	free(rep);
@@ -416,18 +485,23 @@ log_notice(const struct mailq_mail *mail, uint64_t notice)
 	    "notice=%s to=%s", hex, mail->msg.from);
 }
 
+enum age { EXPIRED, DELAYED, LATE /* by the time that the sender gave */ };
+
 /* One message, one transaction; what is in flight is left to its result. */
 static enum mailq_rc
-sweep_one(struct queue *q, uint64_t qid, bool expired)
+sweep_one(struct queue *q, uint64_t qid, enum age age)
 {
 	struct mailq_mail *mail = NULL;
 	uint64_t report = 0;
 	enum mailq_rc rc;
+	bool expired;
 
 	if (queue_find_job(q, qid) != NULL)
 		return MAILQ_OK;
 	if ((rc = mailq_load(q->mq, qid, &mail)) != MAILQ_OK)
 		return rc;
+	expired = age == EXPIRED ||
+	    (age == LATE && mail->msg.opt.by_mode == BY_RETURN);
 	rc = mailq_begin(q->mq);
 	if (rc == MAILQ_OK)
 		rc = expired ? expire(q, mail, &report)
@@ -446,34 +520,71 @@ sweep_one(struct queue *q, uint64_t qid, bool expired)
 
 /* Returns whether there may be more. */
 static bool
-sweep(struct queue *q, int64_t age_ms, bool expired)
+sweep(struct queue *q, int64_t before_ms, enum age age)
 {
 	static uint64_t qid[SWEEP_BATCH];
 	enum mailq_rc rc;
 	size_t n = 0, i;
 
-	rc = mailq_old(
-	    q->mq, 0, queue_now_ms() - age_ms, !expired, qid, SWEEP_BATCH, &n);
+	if (age == LATE)
+		rc = mailq_late(q->mq, before_ms, qid, SWEEP_BATCH, &n);
+	else
+		rc = mailq_old(
+		    q->mq, 0, before_ms, age == DELAYED, qid, SWEEP_BATCH, &n);
 	for (i = 0; i < n && rc == MAILQ_OK; i++)
-		rc = sweep_one(q, qid[i], expired);
+		rc = sweep_one(q, qid[i], age);
 	if (rc != MAILQ_OK)
 		log_warn("database", "error=%s", mailq_errtext(q->mq));
 	return rc == MAILQ_OK && n == SWEEP_BATCH;
 }
 
-int64_t
-queue_sweep(struct queue *q)
+/* At the latest: the next time for delivery ends. */
+static int64_t
+until_late(struct queue *q, int64_t now, int64_t ms)
+{
+	int64_t at;
+
+	if (mailq_next_late(q->mq, &at) != MAILQ_OK || at == INT64_MAX)
+		return ms;
+	at = at > now ? at - now : LATE_MS;
+	return at < ms ? at : ms;
+}
+
+static int64_t
+sweep_all(struct queue *q, int64_t now)
 {
 	const struct conf *c = &q->setup->conf;
 	int64_t period = c->bounce_after / 16;
-	bool more = sweep(q, c->bounce_after, true);
+	bool more = sweep(q, now - c->bounce_after, EXPIRED);
 
+	more |= sweep(q, now, LATE);
 	if (c->delay_notice > 0 && c->delay_notice < c->bounce_after) {
-		more |= sweep(q, c->delay_notice, false);
+		more |= sweep(q, now - c->delay_notice, DELAYED);
 		if (period > c->delay_notice / 16)
 			period = c->delay_notice / 16;
 	}
 	if (more || period < SWEEP_MIN_MS)
 		return SWEEP_MIN_MS;
 	return period < SWEEP_MAX_MS ? period : SWEEP_MAX_MS;
+}
+
+int64_t
+queue_sweep(struct queue *q)
+{
+	int64_t now = queue_now_ms();
+	int64_t ms = until_late(q, now, sweep_all(q, now));
+
+	q->sweep_ms = now + ms;
+	return ms;
+}
+
+void
+queue_sweep_by(struct queue *q, int64_t by_ms)
+{
+	int64_t now = queue_now_ms();
+
+	if (by_ms >= q->sweep_ms)
+		return;
+	q->sweep_ms = by_ms > now ? by_ms : now;
+	queue_arm(q->ev_sweep, q->sweep_ms - now);
 }

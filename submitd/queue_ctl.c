@@ -17,7 +17,8 @@
  * An item: qid, from, user, size, arrived, state, next_try (null if nothing is
  * scheduled), rcpts: [to, state, attempts, next_try, last, code, esc, text,
  * mta]. The state of a message is that of the recipient nearest to leaving.
- * Times are ISO 8601 in UTC, or null.
+ * Times are ISO 8601 in UTC, or null.  One that is shown alone has more: see
+ * message_item().
  *
  * Log:
  *	ev=admin cmd= qid= changed=	an administrator changed something
@@ -147,6 +148,28 @@ message_state(const struct queue_job *j, const struct mailq_mail *mail)
 	return "done";
 }
 
+/* What the client asked for with MAIL. */
+static void
+set_options(json_t *o, const struct mail_options *m)
+{
+	static const char *const by[] = { NULL, "notify", "return" };
+	static const char *const ret[] = { NULL, "FULL", "HDRS" };
+
+	set(o, "smtputf8", json_boolean(m->utf8));
+	set(o, "requiretls", json_boolean(m->require_tls));
+	set(o, "priority", json_integer((int)m->priority - PRIORITY_NORMAL));
+	set(o, "not_before", queue_json_time(m->hold_ms));
+	set(o, "deliver_by",
+	    m->by_mode != BY_NONE ? queue_json_time(m->by_ms) : json_null());
+	set(o, "deliver_by_mode",
+	    m->by_mode != BY_NONE ? json_string(by[m->by_mode]) : json_null());
+	set(o, "ret",
+	    m->ret != RET_NONE ? json_string(ret[m->ret]) : json_null());
+	set(o, "envid",
+	    m->envid != NULL && m->envid[0] != '\0' ? queue_json_text(m->envid)
+						    : json_null());
+}
+
 static json_t *
 message_item(struct queue *q, const struct mailq_mail *mail, bool all)
 {
@@ -178,6 +201,7 @@ message_item(struct queue *q, const struct mailq_mail *mail, bool all)
 	set(o, "how", queue_json_text(m->how));
 	set(o, "client", queue_json_text(m->client_addr));
 	set(o, "body", json_string(body_kinds[m->opt.body]));
+	set_options(o, &m->opt);
 	set(o, "in_file", json_boolean(m->in_file));
 	set(o, "since", queue_json_time(m->since_ms));
 	set(o, "expires",

@@ -767,6 +767,8 @@ send_it(struct queue *q, const struct queue_submission *s)
 
 	if (n > 0) /* else it was thrown away */
 		queue_send_new(q, &m, r, n, s->data);
+	if (n > 0 && m.opt.by_mode != BY_NONE)
+		queue_sweep_by(q, m.opt.by_ms);
 	free(r);
 }
 

@@ -12,6 +12,8 @@
  *	ev=failed    as delivered; the sender is told
  *		code 0: the smarthost never answered; delay: seconds since arrival
  *	ev=bounce qid= sid= bounce= to= rcpts=	the report that was enqueued
+ *	ev=report qid= sid= report= to= rcpts=	a report that was enqueued: the
+ *		smarthost has these, and will not report itself
  *	ev=double-bounce qid= rcpts=	a report failed, there is nobody to tell;
  *		it is dropped (warning)
  *	ev=body-lost qid= error=
@@ -373,6 +375,14 @@ queue_send_new(struct queue *q, const struct mailq_msg *msg,
 
 /* ---- results ---- */
 
+/* The time is over, ours or the one that the sender gave (RFC 2852). */
+static bool
+is_over(const struct queue *q, const struct mailq_msg *m, int64_t now)
+{
+	return now - m->since_ms >= q->setup->conf.bounce_after ||
+	    (m->opt.by_mode == BY_RETURN && now >= m->opt.by_ms);
+}
+
 /* What is stored for a recipient, from what the relay said. */
 static void
 decide(
@@ -387,7 +397,7 @@ decide(
 	r->now.last_ms = r->now.next_ms = now;
 	if (r->now.state != MAILQ_DEFERRED)
 		return;
-	if (now - j->mail->msg.since_ms >= q->setup->conf.bounce_after) {
+	if (is_over(q, &j->mail->msg, now)) {
 		r->now.state = MAILQ_FAILED;
 		r->expired = true;
 	} else if (q->dest.state != DEST_DOWN || r->alone ||
@@ -424,6 +434,7 @@ set_result(struct queue_result *r, const struct m_job_result *m)
 	r->has = true;
 	r->trouble = m->trouble;
 	r->alone = m->alone;
+	r->handed = m->handed;
 	r->now.state = states[m->result];
 	r->now.code = m->code;
 	r->now.esc = xstrdup(m->esc);
@@ -556,20 +567,52 @@ queue_relay_gone(struct queue *q, struct queue_peer *p)
 
 /* ---- in the commit group ---- */
 
+/* Nobody after us will tell the sender what he wants to hear: RFC 3461 section
+ * 5.2.2, RFC 2852 sections 4.1.4 and 4.1.4.2. */
+static bool
+reports_relayed(const struct queue_job *j, const struct queue_result *r)
+{
+	const struct rcpt_options *o = &j->mail->rcpt[r->i].opt;
+	const struct mail_options *m = &j->mail->msg.opt;
+
+	if (o->notify == NOTIFY_NEVER)
+		return false;
+	return ((o->notify & NOTIFY_SUCCESS) != 0 &&
+		   (r->handed & HANDED_DSN) == 0) ||
+	    (m->by_mode != BY_NONE && m->by_trace) ||
+	    (m->by_mode == BY_NOTIFY && (r->handed & HANDED_BY) == 0 &&
+		r->now.last_ms < m->by_ms);
+}
+
+static bool
+reports(const struct queue_job *j, const struct queue_result *r)
+{
+	if (!r->has)
+		return false;
+	if (r->now.state == MAILQ_FAILED)
+		return queue_wants(&j->mail->rcpt[r->i].opt, DSN_FAILED);
+	return r->now.state == MAILQ_DELIVERED && reports_relayed(j, r);
+}
+
 static enum mailq_rc
-report_failures(struct queue *q, struct queue_job *j)
+report_results(struct queue *q, struct queue_job *j)
 {
 	struct queue_report *rep = xcalloc(j->nrcpt, sizeof(*rep));
 	enum mailq_rc rc = MAILQ_OK;
 	size_t i, n = 0;
 
+	j->relayed = 0;
 	for (i = 0; i < j->nrcpt; i++) {
 		const struct queue_result *r = &j->rcpt[i];
 
-		if (!r->has || r->now.state != MAILQ_FAILED)
+		if (!reports(j, r))
 			continue;
+		j->relayed += r->now.state == MAILQ_DELIVERED;
 		rep[n++] = (struct queue_report){
 			.address = r->now.address,
+			.orcpt = j->mail->rcpt[r->i].opt.orcpt,
+			.action = r->now.state == MAILQ_FAILED ? DSN_FAILED
+							       : DSN_RELAYED,
 			.status = r->expired ? "5.4.7" : r->now.esc,
 			.esc = r->now.esc,
 			.text = r->now.text,
@@ -580,7 +623,8 @@ report_failures(struct queue *q, struct queue_job *j)
 	}
 	if (n > 0)
 		rc = queue_bounce(q, j->mail, rep, n, 0, &j->bounce_qid);
-	j->double_bounce = n > 0 && rc == MAILQ_OK && j->bounce_qid == 0;
+	j->double_bounce =
+	    n > j->relayed && rc == MAILQ_OK && j->mail->msg.from[0] == '\0';
 	free(rep);
 	return rc;
 }
@@ -605,13 +649,13 @@ queue_job_apply(struct queue *q, struct queue_job *j)
 	size_t i;
 
 	j->bounce_qid = 0;
+	if ((rc = report_results(q, j)) != MAILQ_OK)
+		return rc;
 	if (is_delivered(j))
 		return mailq_delivered(q->mq, j->qid, j->mail->msg.in_file);
 	for (i = 0; i < j->nrcpt && rc == MAILQ_OK; i++)
 		if (j->rcpt[i].has)
 			rc = mailq_result(q->mq, j->qid, &j->rcpt[i].now);
-	if (rc == MAILQ_OK)
-		rc = report_failures(q, j);
 	if (rc == MAILQ_OK)
 		rc = mailq_settle(q->mq, j->qid, &done);
 	return rc;
@@ -668,10 +712,14 @@ queue_job_end(struct queue *q, struct queue_job **jp)
 	snprintf(bounce, sizeof(bounce), "%013llx",
 	    (unsigned long long)j->bounce_qid);
 	q->look |= j->bounce_qid != 0;
-	if (j->bounce_qid != 0)
+	if (j->bounce_qid != 0 && failed > 0)
 		log_event(LOG_INFO, j->mail->msg.sid, j->qid, "bounce",
 		    "bounce=%s to=%s rcpts=%u", bounce, j->mail->msg.from,
 		    failed);
+	else if (j->bounce_qid != 0)
+		log_event(LOG_INFO, j->mail->msg.sid, j->qid, "report",
+		    "report=%s to=%s rcpts=%u", bounce, j->mail->msg.from,
+		    j->relayed);
 	if (j->double_bounce)
 		log_event(LOG_WARNING, j->mail->msg.sid, j->qid,
 		    "double-bounce", "rcpts=%u", failed);

@@ -91,8 +91,10 @@ on_job(struct ipc *p, const struct ipc_in *in)
 	*j = (struct rig_job){ .qid = in->m->job.qid,
 		.size = in->m->job.size,
 		.kind = in->m->job.opt.body,
+		.opt = in->m->job.opt,
 		.rcpts = in->m->job.rcpts };
 	snprintf(j->from, sizeof(j->from), "%s", in->m->job.from);
+	snprintf(j->envid, sizeof(j->envid), "%s", in->m->job.opt.envid);
 }
 
 static void
@@ -105,6 +107,7 @@ on_job_rcpt(struct ipc *p, const struct ipc_in *in)
 	if (j->nto == RIG_RCPTS)
 		return;
 	j->n[j->nto] = in->m->job_rcpt.n;
+	j->rcpt[j->nto] = in->m->job_rcpt.opt;
 	snprintf(j->to[j->nto++], sizeof(j->to[0]), "%s", in->m->job_rcpt.to);
 }
 
@@ -439,6 +442,9 @@ rig_envelope(struct rig *r, uint64_t sid, uint32_t txn, const char *from,
 	struct m_envelope_rcpt m = { .txn = txn, .flags = flags, .note = "" };
 	char *copy = xstrdup(to), *save = NULL, *t;
 
+	e.opt.priority = PRIORITY_NORMAL;
+	if (r->opt != NULL)
+		e.opt = *r->opt;
 	ipc_send(r->auth, M_ENVELOPE, sid, &e);
 	r->allowed[sid % RIG_SESSIONS].sid = sid;
 	r->allowed[sid % RIG_SESSIONS].txn = txn;
@@ -446,6 +452,9 @@ rig_envelope(struct rig *r, uint64_t sid, uint32_t txn, const char *from,
 	for (t = strtok_r(copy, " ", &save); t != NULL;
 	     t = strtok_r(NULL, " ", &save)) {
 		m.to = t;
+		if (r->rcpt_opt != NULL)
+			m.opt =
+			    r->rcpt_opt[r->allowed[sid % RIG_SESSIONS].rcpts];
 		rig_envelope_rcpt(r, sid, &m);
 	}
 	free(copy);
@@ -559,7 +568,8 @@ rig_result_one(struct rig *r, const struct rig_job *j, unsigned i,
 		    : kind == RESULT_FAILED     ? "5.1.1"
 						: "4.2.0",
 		.text = text,
-		.mta = "mx.example.net[192.0.2.25]:587" };
+		.mta = "mx.example.net[192.0.2.25]:587",
+		.handed = r->handed };
 
 	ipc_send(r->relay, M_JOB_RESULT, 0, &m);
 }

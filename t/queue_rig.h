@@ -21,6 +21,9 @@ struct rig_job {
 	uint64_t qid, size;
 	char from[321];
 	uint8_t kind;
+	struct mail_options opt; /* but its envid */
+	char envid[ENVID_MAX + 1];
+	struct rcpt_options rcpt[RIG_RCPTS]; /* but their orcpt */
 	uint32_t rcpts; /* announced */
 	uint32_t n[RIG_RCPTS];
 	char to[RIG_RCPTS][321];
@@ -36,6 +39,12 @@ struct rig {
 	struct ipc *parent; /* parent's end */
 	struct ipc *auth, *front, *relay;
 	uint32_t instance; /* of the next peer that connects */
+
+	/* for the next envelope, its recipients and results; NULL, 0: none */
+	const struct mail_options *opt;
+	const struct rcpt_options *rcpt_opt; /* of each */
+	uint8_t handed;
+
 	bool running, left;
 	bool auth_gone, front_gone, relay_gone; /* dropped by the queue */
 
