@@ -65,11 +65,17 @@ map(size_t size, size_t page)
 	return NULL;
 }
 
-/* Page by page as they are used: those that never are cost nothing. */
+/* Page by page as they are used: those that never are cost nothing.  Where
+ * less may be locked it is the first part, which is used first. */
 static int
 protect(void *p, size_t size)
 {
-	int rc = mlock2(p, size, MLOCK_ONFAULT);
+	size_t part = size, page = (size_t)sysconf(_SC_PAGESIZE);
+	int rc = mlock2(p, part, MLOCK_ONFAULT);
+
+	while (rc == -1 && (part = part / 2 / page * page) > 0 &&
+	    mlock2(p, part, MLOCK_ONFAULT) == -1)
+		continue;
 
 	/* also if it can't be locked */
 	if (madvise(p, size, MADV_DONTDUMP) == -1 ||

@@ -18,7 +18,10 @@
 #include <string.h>
 #include <unistd.h>
 
-enum type { T_STR, T_LISTEN, T_INT, T_SIZE, T_TIME, T_BOOL, T_ENUM };
+#include "tls.h"
+
+/* T_FILE: of a section that can be there more than once. */
+enum type { T_STR, T_LISTEN, T_FILE, T_INT, T_SIZE, T_TIME, T_BOOL, T_ENUM };
 
 /* Who may know a key, as bits of enum role. */
 #define FRONT    (1u << ROLE_FRONT)
@@ -54,6 +57,7 @@ enum { SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
 #define K(name) #name, .offset = offsetof(struct conf, name)
 #define SH(name) "smarthost." #name, .offset = offsetof(struct conf, smarthost_##name)
 #define LIMIT(name, id) #name, .offset = offsetof(struct conf, limit.v[LIMIT_##id])
+#define CE(name, part) "certificate." #name, .type = T_FILE, .offset = part
 #define TEXT(d, r) .type = T_STR, .def = d, .roles = r
 #define NUM(t, d, lo, hi, r) .type = t, .def = d, .min = lo, .max = hi, .roles = r
 
@@ -80,6 +84,11 @@ static const struct key keys[] = {
 	{ K(cert_dir), TEXT("/etc/submitd/certs", 0) },
 	{ K(server_cert), TEXT("mycert.pem", 0) },
 	{ K(server_key), TEXT("mykey.pem", 0) },
+	{ K(server_ocsp), TEXT("", 0) },
+	{ CE(cert, CONF_CERT), .roles = 0 },
+	{ CE(key, CONF_KEY), .roles = 0 },
+	{ CE(ocsp, CONF_OCSP), .roles = 0 },
+	{ K(tls_policy), NUM(T_ENUM, "modern", 0, 0, FRONT), .words = "modern compatible" },
 	{ K(ca_cert), TEXT("", 0) },
 	{ K(ca_path), TEXT("", 0) },
 	{ K(crl_file), TEXT("", 0) },
@@ -174,6 +183,7 @@ static const struct key keys[] = {
 	{ SH(host), TEXT("", RELAY | QUEUE) },
 	{ SH(port), NUM(T_INT, "0", 0, 65535, RELAY | QUEUE) },
 	{ SH(tls), NUM(T_ENUM, "starttls", 0, 0, RELAY), .words = "starttls implicit" },
+	{ SH(tls_policy), NUM(T_ENUM, "modern", 0, 0, RELAY), .words = "modern compatible" },
 	{ SH(ca_file), TEXT("/etc/ssl/certs/ca-certificates.crt", 0) },
 	{ SH(user), TEXT("", RELAY) },
 	{ SH(password_file), TEXT("", 0) },
@@ -408,6 +418,9 @@ set_key(struct conf *c, const struct key *k, const char *value, char *err,
 	switch (k->type) {
 	case T_LISTEN:
 		return add_listen(slot(c, k), value, err, errlen);
+	case T_FILE:
+		snprintf(err, errlen, "stands in a section only");
+		return -1;
 	case T_BOOL:
 		return set_bool(slot(c, k), value, err, errlen);
 	case T_ENUM:
@@ -471,6 +484,31 @@ list_copy(struct strlist *l)
 		l->v[i] = xstrdup(from[i]);
 }
 
+static void
+chain_clear(struct conf_chain *c)
+{
+	int i;
+
+	for (i = 0; i < CONF_CHAIN_PARTS; i++)
+		free(c->file[i]);
+	*c = (struct conf_chain){ .line = { 0 } };
+}
+
+static void
+chains_copy(struct conf *c)
+{
+	struct conf_chain *from = c->chain;
+	size_t i;
+	int k;
+
+	c->chain = xcalloc(c->chains + 1, sizeof(*c->chain));
+	for (i = 0; i < c->chains; i++) {
+		c->chain[i] = from[i];
+		for (k = 0; k < CONF_CHAIN_PARTS; k++)
+			c->chain[i].file[k] = xstrdup(from[i].file[k]);
+	}
+}
+
 void
 conf_copy(struct conf *to, const struct conf *from)
 {
@@ -485,6 +523,7 @@ conf_copy(struct conf *to, const struct conf *from)
 		else if (keys[i].type == T_LISTEN)
 			list_copy(slot(to, &keys[i]));
 	}
+	chains_copy(to);
 }
 
 void
@@ -498,6 +537,9 @@ conf_clear(struct conf *c)
 		else if (keys[i].type == T_LISTEN)
 			list_clear(slot(c, &keys[i]));
 	}
+	while (c->chains > 0)
+		chain_clear(&c->chain[--c->chains]);
+	free(c->chain);
 	memset(c, 0, sizeof(*c));
 }
 
@@ -509,6 +551,7 @@ static struct loading {
 	const char *path;
 	char *err;
 	size_t errlen;
+	struct conf_chain chain; /* of the section that is being read */
 } * loading;
 
 static void
@@ -537,6 +580,62 @@ on_confuse_error(cfg_t *cfg, const char *fmt, va_list ap)
 }
 
 static int
+set_twice(int line, const char *name, int first)
+{
+	char why[64];
+
+	snprintf(why, sizeof(why), "set twice, first in line %d", first);
+	complain(line, name, why);
+	return -1;
+}
+
+/* A key of a section that can be there again. */
+static int
+on_file(cfg_t *cfg, cfg_opt_t *opt, const struct key *k)
+{
+	struct conf_chain *c = &loading->chain;
+	const char *value = cfg_opt_getnstr(opt, 0);
+
+	if (c->line[k->offset] != 0)
+		return set_twice(cfg->line, k->name, c->line[k->offset]);
+	c->line[k->offset] = cfg->line;
+	c->file[k->offset] = xstrdup(value);
+	return 0;
+}
+
+/* The section ends. */
+static int
+on_certificate(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct conf_chain *c = &loading->chain;
+	struct conf *cf = loading->conf;
+	int i;
+
+	(void)opt;
+	for (i = 0; i < CONF_OCSP; i++) {
+		if (c->file[i] != NULL && c->file[i][0] != '\0')
+			continue;
+		complain(c->line[i] != 0 ? c->line[i] : cfg->line,
+		    conf_chain_key(1, (enum conf_chain_part)i),
+		    "is not set, expected a file: each section certificate "
+		    "needs both cert and key");
+		return -1;
+	}
+	if (c->file[CONF_OCSP] == NULL)
+		c->file[CONF_OCSP] = xstrdup("");
+	if (cf->chains + 1 == TLS_CHAINS_MAX) {
+		complain(cfg->line, "certificate",
+		    "there are too many of these sections, expected at most "
+		    "31");
+		return -1;
+	}
+	cf->chain = xrealloc(cf->chain, (cf->chains + 1) * sizeof(*cf->chain));
+	cf->chain[cf->chains++] = *c;
+	*c = (struct conf_chain){ .line = { 0 } };
+	return 0;
+}
+
+static int
 on_value(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *section = cfg_name(cfg);
@@ -550,12 +649,10 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 		snprintf(name, sizeof(name), "%s", opt->name);
 	if ((k = find(name)) == NULL)
 		abort(); /* the options were made from the same table */
-	if (k->type != T_LISTEN && lines[k - keys] != 0) {
-		snprintf(why, sizeof(why), "set twice, first in line %d",
-		    lines[k - keys]);
-		complain(cfg->line, name, why);
-		return -1;
-	}
+	if (k->type == T_FILE)
+		return on_file(cfg, opt, k);
+	if (k->type != T_LISTEN && lines[k - keys] != 0)
+		return set_twice(cfg->line, name, lines[k - keys]);
 	lines[k - keys] = cfg->line;
 	if (k->type == T_LISTEN)
 		list_clear(slot(loading->conf, k));
@@ -573,7 +670,7 @@ on_value(cfg_t *cfg, cfg_opt_t *opt)
 static cfg_opt_t *
 make_options(const char *section)
 {
-	cfg_opt_t *o = xcalloc(KEYS + 2, sizeof(*o)), *p = o;
+	cfg_opt_t *o = xcalloc(KEYS + 3, sizeof(*o)), *p = o;
 	size_t skip = strlen(section), i;
 	const char *name;
 
@@ -596,7 +693,7 @@ static int
 parse_text(const char *text)
 {
 	cfg_opt_t *top = make_options(""), *sub = make_options("smarthost.");
-	cfg_opt_t *p;
+	cfg_opt_t *cert = make_options("certificate."), *p;
 	cfg_t *cfg;
 	int rc;
 
@@ -606,12 +703,20 @@ parse_text(const char *text)
 	p->type = CFGT_SEC;
 	p->flags = CFGF_NONE;
 	p->subopts = sub;
+	p++;
+	p->name = "certificate";
+	p->type = CFGT_SEC;
+	p->flags = CFGF_MULTI;
+	p->subopts = cert;
+	p->validcb = on_certificate;
 	cfg = cfg_init(top, CFGF_NONE);
 	cfg_set_error_function(cfg, on_confuse_error);
 	rc = cfg_parse_buf(cfg, text);
 	cfg_free(cfg);
 	free(top);
 	free(sub);
+	free(cert);
+	chain_clear(&loading->chain);
 	return rc == CFG_SUCCESS ? 0 : -1;
 }
 
@@ -723,7 +828,9 @@ default_hostname(struct conf *c)
 int
 conf_load(struct conf *c, const char *path, char *err, size_t errlen)
 {
-	struct loading l = { c, path, err, errlen };
+	struct loading l = {
+		.conf = c, .path = path, .err = err, .errlen = errlen
+	};
 	struct stat st;
 	FILE *fp;
 	int fd, rc;
@@ -798,8 +905,9 @@ pair_key(struct buf *out, const struct conf *c, const struct key *k)
 	char text[64];
 
 	switch (k->type) {
+	case T_FILE:
 	case T_LISTEN:
-		return; /* the sockets are given, not their names */
+		return; /* what they name is given, not the names */
 	case T_STR:
 		pair(out, k->name, *(char *const *)v);
 		return;
@@ -864,6 +972,37 @@ conf_resolver_port(const struct conf *c)
 	    port < 1 || port > 65535)
 		return PORT_DNS;
 	return (uint16_t)port;
+}
+
+const char *
+conf_chain_key(size_t n, enum conf_chain_part part)
+{
+	static const char *const first[] = { "server_cert", "server_key",
+		"server_ocsp" };
+	static const char *const more[] = { "certificate.cert",
+		"certificate.key", "certificate.ocsp" };
+
+	return n == 0 ? first[part] : more[part];
+}
+
+bool
+conf_chain(const struct conf *c, size_t n, struct conf_chain *out)
+{
+	int i;
+
+	if (n > c->chains)
+		return false;
+	if (n > 0) {
+		*out = c->chain[n - 1];
+		return true;
+	}
+	out->file[CONF_CERT] = c->server_cert;
+	out->file[CONF_KEY] = c->server_key;
+	out->file[CONF_OCSP] = c->server_ocsp;
+	for (i = 0; i < CONF_CHAIN_PARTS; i++)
+		out->line[i] =
+		    conf_line(conf_chain_key(0, (enum conf_chain_part)i));
+	return true;
 }
 
 char *

@@ -27,6 +27,14 @@ enum password_backend { BACKEND_STORE, BACKEND_PAM, BACKEND_SASLAUTHD };
 enum bare_newline { BARE_NEWLINE_REJECT, BARE_NEWLINE_NORMALIZE };
 enum long_lines { LONG_LINES_ACCEPT, LONG_LINES_REJECT };
 
+/* Files that clients are shown: a chain, its key, an OCSP response; and the
+ * line of each in the file of the configuration. */
+enum conf_chain_part { CONF_CERT, CONF_KEY, CONF_OCSP, CONF_CHAIN_PARTS };
+struct conf_chain {
+	char *file[CONF_CHAIN_PARTS]; /* below cert_dir; the last may be "" */
+	int line[CONF_CHAIN_PARTS];
+};
+
 /* What front may add to a message of max_message_size. */
 enum { CONF_HEADER_SLACK = 64 * 1024 };
 
@@ -47,6 +55,10 @@ struct conf {
 
 	/* certificates; relative names are below cert_dir */
 	char *cert_dir, *server_cert, *server_key;
+	char *server_ocsp;	   /* its OCSP response; "" none */
+	struct conf_chain *chain;  /* more of them: conf_chain() */
+	size_t chains;
+	int64_t tls_policy;	   /* of clients: enum tls_policy (tls.h) */
 	char *ca_cert, *ca_path, *crl_file; /* of client certificates; "" none */
 	bool accept_server_certs; /* of clients, for serverAuth only */
 	bool accept_public_cas;   /* as CAs of clients: lets anybody in */
@@ -123,6 +135,7 @@ struct conf {
 	char *smarthost_host;
 	int64_t smarthost_port;	  /* 0: 587 or 465 after tls */
 	int64_t smarthost_tls;	  /* enum smarthost_tls */
+	int64_t smarthost_tls_policy; /* enum tls_policy (tls.h) */
 	char *smarthost_ca_file;
 	char *smarthost_user, *smarthost_password_file; /* "": no AUTH */
 	bool smarthost_client_cert;
@@ -161,6 +174,14 @@ int conf_set_pairs(struct conf *, const void *pairs, size_t len, char *err,
 
 /* file below cert_dir unless it is absolute; free it. */
 char *conf_cert_path(const struct conf *, const char *file);
+
+/*
+ * All chains of the server: first server_cert, then those of the sections.
+ * False behind the last.  The texts stay the configuration's.
+ */
+bool conf_chain(const struct conf *, size_t n, struct conf_chain *out);
+/* The key in which it stands: "server_cert", "certificate.cert". */
+const char *conf_chain_key(size_t n, enum conf_chain_part);
 
 /* "addr:port", "[addr]:port", "*:port"; host is then "" (every address).
  * 0 or -1. */

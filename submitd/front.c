@@ -706,12 +706,14 @@ take_tickets(const struct role_setup *s)
 	    (lifetime_ms + 999) / 1000);
 }
 
-/* M_PEM: new keys for session tickets. */
+/* M_PEM: new keys for session tickets, new OCSP responses. */
 static void
 front_other(struct role_setup *s, const struct ipc_in *in)
 {
 	if (in->type == M_PEM && in->m->pem.kind == PEM_TICKET_KEYS)
 		take_tickets(s);
+	else if (in->type == M_PEM && in->m->pem.kind == PEM_SERVER_OCSP)
+		tls_set_staples(F.tls, &s->pem[PEM_SERVER_OCSP]);
 	else if (in->fd != -1)
 		close(in->fd);
 }
@@ -722,11 +724,13 @@ front_preload(struct role_setup *s, char *err, size_t errlen)
 	F.setup = s;
 	limit_send_buffers(s);
 	take_conf(&s->conf);
-	F.tls = tls_server_new(
-	    &s->pem[PEM_SERVER_CERT], &s->pem[PEM_SERVER_KEY], err, errlen);
+	F.tls = tls_server_new(&s->pem[PEM_SERVER_CERT],
+	    &s->pem[PEM_SERVER_KEY], (enum tls_policy)s->conf.tls_policy, err,
+	    errlen);
 	if (F.tls == NULL)
 		return -1;
 	take_tickets(s);
+	tls_set_staples(F.tls, &s->pem[PEM_SERVER_OCSP]);
 	return front_limit_attach(s, err, errlen);
 }
 

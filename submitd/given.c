@@ -394,7 +394,8 @@ given_renew(const struct given *old, char *err, size_t errlen)
 {
 	struct given *g = xcalloc(1, sizeof(*g));
 	const struct check c = {
-		.g = g, .err = err, .errlen = errlen, .renewal = true
+		.g = g, .err = err, .errlen = errlen, .old = old,
+		.renewal = true
 	};
 
 	g->refs = 1;
@@ -421,6 +422,7 @@ given_release(struct given **gp)
 		return;
 	for (i = 0; i < PEM_KIND_COUNT; i++)
 		buf_wipe(&g->pem[i]);
+	given_free_chains(g);
 	conf_clear(&g->conf);
 	free(g);
 }

@@ -21,6 +21,19 @@ struct given {
 	unsigned refs;
 	struct conf conf;
 	struct buf pem[PEM_KIND_COUNT];
+
+	/* what is to be known of the OCSP response of each chain */
+	struct given_staple {
+		char *file;    /* of the response, or of the chain without */
+		char *trouble; /* NULL: it is good, or none is wanted */
+		int64_t until; /* it is good so long; 0 */
+		bool must;     /* clients may insist on one */
+	} *staple;
+	size_t staples;
+
+	/* of a renewal: why a pair of certificate and key is the one of
+	 * before; NULL */
+	char *held;
 };
 
 /*
@@ -37,8 +50,11 @@ struct given *given_load(const char *path, char *err, size_t errlen);
  * "KEY: what was wrong, what is expected".
  */
 struct given *given_renew(const struct given *, char *err, size_t errlen);
-/* Whether all files have the same content. */
+/* Whether all files have the same content, OCSP responses apart. */
 bool given_same(const struct given *, const struct given *);
+/* The OCSP responses of another one with the same configuration, which gets
+ * those of the first; whether they are others. */
+bool given_take_staples(struct given *, struct given *from);
 /* Calls for every file that was read, and every directory. */
 typedef void given_file_fn(const char *path, bool directory);
 void given_each_file(const struct given *, given_file_fn *);

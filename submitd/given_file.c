@@ -33,7 +33,7 @@ given_wrong(const struct check *c, const char *key, const char *fmt, ...)
 		n = snprintf(c->err, c->errlen, "%s: ", key);
 	else
 		n = snprintf(c->err, c->errlen, "%s:%d: %s: ", conf_path(),
-		    conf_line(key), key);
+		    c->line != 0 ? c->line : conf_line(key), key);
 	if (n < 0 || (size_t)n >= c->errlen)
 		return -1;
 	va_start(ap, fmt);
@@ -87,9 +87,9 @@ check_secret(const struct check *c, const char *key, const char *path, int fd)
 	return 0;
 }
 
-static int
-read_file(const struct check *c, const char *key, const char *path, bool secret,
-    struct buf *out)
+int
+given_read_file(const struct check *c, const char *key, const char *path,
+    bool secret, struct buf *out)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY), rc = 0;
 
@@ -116,7 +116,7 @@ read_pem(const struct check *c, const char *key, const char *file, bool secret,
 	int rc;
 
 	out->secret = pem_is_secret(kind);
-	rc = read_file(c, key, path, secret, out);
+	rc = given_read_file(c, key, path, secret, out);
 	free(path);
 	return rc;
 }
@@ -191,7 +191,7 @@ add_ca_dir(const struct check *c, const char *dir)
 		path = xasprintf("%s/%s", dir, e->d_name);
 		one = (struct buf){ .secret = true };
 		if (stat(path, &st) == 0 && S_ISREG(st.st_mode)) {
-			rc = read_file(c, "ca_path", path, false, &one);
+			rc = given_read_file(c, "ca_path", path, false, &one);
 			if (rc == 0 && has_certificate(&one)) {
 				buf_add(out, buf_head(&one), one.len);
 				buf_add(out, "\n", 1);
@@ -370,11 +370,8 @@ load_oauth_key(const struct check *c)
 int
 given_read_files(const struct check *c)
 {
-	const struct conf *cf = &c->g->conf;
-
-	if (load_pair(c, "server_cert", cf->server_cert, "server_key",
-		cf->server_key, PEM_SERVER_CERT) == -1 ||
-	    load_client_ca(c) == -1 || load_smarthost(c) == -1)
+	if (given_load_chains(c) == -1 || load_client_ca(c) == -1 ||
+	    load_smarthost(c) == -1)
 		return -1;
 	return load_oauth_key(c);
 }
@@ -387,10 +384,11 @@ given_same(const struct given *a, const struct given *b)
 	size_t i;
 
 	for (i = 0; i < PEM_KIND_COUNT; i++)
-		if (a->pem[i].len != b->pem[i].len ||
-		    (a->pem[i].len > 0 &&
-			memcmp(buf_head(&a->pem[i]), buf_head(&b->pem[i]),
-			    a->pem[i].len) != 0))
+		if (i != PEM_SERVER_OCSP &&
+		    (a->pem[i].len != b->pem[i].len ||
+			(a->pem[i].len > 0 &&
+			    memcmp(buf_head(&a->pem[i]), buf_head(&b->pem[i]),
+				a->pem[i].len) != 0)))
 			return false;
 	return true;
 }
@@ -412,9 +410,13 @@ void
 given_each_file(const struct given *g, given_file_fn *fn)
 {
 	const struct conf *cf = &g->conf;
+	struct conf_chain ch;
+	size_t n;
+	int k;
 
-	name_file(cf, cf->server_cert, false, fn);
-	name_file(cf, cf->server_key, false, fn);
+	for (n = 0; conf_chain(cf, n, &ch); n++)
+		for (k = 0; k < CONF_CHAIN_PARTS; k++)
+			name_file(cf, ch.file[k], false, fn);
 	name_file(cf, cf->ca_cert, false, fn);
 	name_file(cf, cf->ca_path, true, fn);
 	name_file(cf, cf->crl_file, false, fn);

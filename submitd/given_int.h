@@ -1,4 +1,4 @@
-/* The inside of given.c and given_file.c. */
+/* The inside of given.c, given_file.c and given_chain.c. */
 #ifndef SUBMITD_GIVEN_INT_H
 #define SUBMITD_GIVEN_INT_H
 
@@ -9,6 +9,8 @@ struct check {
 	struct given *g;
 	char *err;
 	size_t errlen;
+	int line; /* of the key; 0: conf_line() knows it */
+	const struct given *old; /* at a renewal: what is in force */
 	bool renewal; /* of files: the lines of conf_line() may be others now */
 };
 
@@ -19,5 +21,13 @@ int given_wrong(const struct check *, const char *key, const char *fmt, ...)
 
 /* All files that the configuration names, into g->pem; 0 or -1. */
 int given_read_files(const struct check *);
+
+/* One file, a secret only if nobody else can read it. */
+int given_read_file(const struct check *, const char *key, const char *path,
+    bool secret, struct buf *out);
+
+/* given_chain.c: the server's own chains */
+int given_load_chains(const struct check *);
+void given_free_chains(struct given *);
 
 #endif

@@ -39,8 +39,8 @@
 #include "tlsmem.h"
 
 enum {
-	LOG_EVERY_MS = 500,	    /* sockets of the log for one proc */
-	PARENT_SECRETS = 128 * 1024 /* bytes of memory for secrets */
+	LOG_EVERY_MS = 500,          /* sockets of the log for one proc */
+	PARENT_SECRETS = 1024 * 1024 /* bytes of memory for secrets */
 };
 
 struct parent P;

@@ -91,12 +91,17 @@ look(void)
 		parent_file_refused(err);
 		return;
 	}
+	if (g->held != NULL)
+		parent_file_refused(g->held);
 	if (!given_same(g, P.given)) {
 		parent_reload_renew(g);
 		return;
 	}
-	log_debug("renewal", "result=%s", "nothing new");
-	parent_alarm_over("files", "renewal");
+	parent_tls_staples(g);
+	if (g->held == NULL) {
+		log_debug("renewal", "result=%s", "nothing new");
+		parent_alarm_over("files", "renewal");
+	}
 	given_release(&g);
 }
 
@@ -126,5 +131,7 @@ parent_file_begin(void)
 		P.files.timer =
 		    event_new(P.base, -1, EV_TIMEOUT, on_timer, NULL);
 	watch_all();
+	parent_tls_policy();
+	parent_tls_tell();
 	look_in(QUIET_MS);
 }

@@ -94,6 +94,7 @@ give_files(const struct proc *p)
 	} who[] = {
 		{ ROLE_FRONT, PEM_SERVER_CERT },
 		{ ROLE_FRONT, PEM_SERVER_KEY },
+		{ ROLE_FRONT, PEM_SERVER_OCSP },
 		{ ROLE_AUTH, PEM_CLIENT_CA },
 		{ ROLE_AUTH, PEM_CLIENT_CRL },
 		{ ROLE_AUTH, PEM_OAUTH_KEY },

@@ -173,6 +173,11 @@ void parent_file_begin(void); /* of the configuration in force: watch, look */
 void parent_file_refused(const char *why);
 void parent_file_resume(void);
 
+/* parent_tls.c: OCSP responses and TLS policy of the configuration in force */
+void parent_tls_tell(void);   /* the log and alarms, what is news */
+void parent_tls_policy(void); /* the log */
+void parent_tls_staples(struct given *from); /* renewed, for all fronts */
+
 /* parent_ticket.c: keys of TLS session tickets */
 void parent_ticket_begin(void); /* as the configuration in force says */
 int parent_ticket_give(const struct proc *front);

@@ -132,8 +132,10 @@ parent_reload_done(const struct set *s)
 	listen_close(&P.reload.listeners);
 	given_release(&P.reload.before);
 	given_release(&P.reload.given);
-	parent_alarm_over("files", "renewal"); /* these were read, too */
+	if (P.given->held == NULL)
+		parent_alarm_over("files", "renewal"); /* read, too */
 	if (P.reload.renewal) {
+		parent_tls_tell();
 		log_info("renewal", "result=ok set=%u", s->number);
 		return;
 	}

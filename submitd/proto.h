@@ -153,8 +153,9 @@ struct m_conf {
 };
 
 enum pem_kind {
-	PEM_SERVER_CERT, /* chain, leaf first */
-	PEM_SERVER_KEY,
+	PEM_SERVER_CERT, /* frames (frames.h): chains, leaf first */
+	PEM_SERVER_KEY,	 /* frames: their keys */
+	PEM_SERVER_OCSP, /* frames: tls_set_staples(); also new ones later */
 	PEM_CLIENT_CA,	 /* CAs of client certificates (auth) */
 	PEM_CLIENT_CRL,
 	PEM_CLIENT_CERT, /* relay's own chain and key */

@@ -430,7 +430,8 @@ relay_preload(struct role_setup *s, char *err, size_t errlen)
 	}
 	relay.tls = tls_client_new(&s->pem[PEM_SMARTHOST_CA],
 	    with ? &s->pem[PEM_CLIENT_CERT] : &none,
-	    with ? &s->pem[PEM_CLIENT_KEY] : &none, err, errlen);
+	    with ? &s->pem[PEM_CLIENT_KEY] : &none,
+	    (enum tls_policy)cf->smarthost_tls_policy, err, errlen);
 	return relay.tls != NULL ? 0 : -1;
 }
 

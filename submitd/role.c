@@ -22,7 +22,7 @@ enum {
 	PARENT_FD = 3,
 	PEERS_AT_START = 256,
 	PEM_FILE_MAX = 8 * 1024 * 1024,
-	ROLE_SECRETS = 64 * 1024 /* bytes of memory for secrets */
+	ROLE_SECRETS = 512 * 1024 /* bytes of memory for secrets */
 };
 
 struct pending_peer {

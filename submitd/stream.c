@@ -502,6 +502,7 @@ handshake(struct stream *s)
 	if ((n = SSL_do_handshake(s->ssl)) == 1) {
 		s->phase = OPEN;
 		s->tls_next = NULL;
+		tls_shook_hands(s->ssl);
 		if (tell(s, STREAM_TLS_UP) && tls_has_more(s))
 			pump_input(s); /* it came with the handshake */
 		return;
@@ -875,7 +876,8 @@ stream_tls_endpoint(const struct stream *s, unsigned char out[64], size_t *len)
 	int nid;
 
 	*len = 0;
-	if (s->ssl == NULL || (x = SSL_get_certificate(s->ssl)) == NULL ||
+	if (s->ssl == NULL || !tls_own_is_known(s->ssl) ||
+	    (x = SSL_get_certificate(s->ssl)) == NULL ||
 	    X509_get_signature_info(x, &nid, NULL, NULL, NULL) != 1)
 		return;
 	/* RFC 5929 section 4.1: MD5 and SHA-1 become SHA-256. */

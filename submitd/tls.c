@@ -1,13 +1,10 @@
 /* TLS contexts, made from PEM in memory. */
-#include "tls.h"
+#include "tls_int.h"
 
 #include <arpa/inet.h>
-#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
-#include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,20 +12,19 @@
 
 #include "tlsmem.h"
 
-struct ticket_key {
-	unsigned char name[16], cipher[32], mac[32];
+/*
+ * Under TLS 1.2; 1.3 has its own.  Modern: forward secrecy and authenticated
+ * encryption.  Compatible: also CBC and, in the last place, keys that are sent
+ * under the server's RSA key.
+ */
+static const char *const client_ciphers[] = {
+	[TLS_MODERN] = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aNULL:!PSK",
+	[TLS_COMPATIBLE] = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:ECDHE+AES:"
+			   "DHE+AES:kRSA+AESGCM:kRSA+AES:!aNULL:!PSK",
 };
-_Static_assert(sizeof(struct ticket_key) == TLS_TICKET_KEY, "as it travels");
 
-struct tls_ctx {
-	SSL_CTX *ssl;
-	bool client;
-	struct ticket_key ticket[TLS_TICKET_KEYS]; /* the first makes them */
-	size_t tickets;
-};
-
-static int
-fail(char *err, size_t errlen, const char *what)
+int
+tls_fail(char *err, size_t errlen, const char *what)
 {
 	unsigned long e = ERR_peek_last_error();
 	const char *reason = e != 0 ? ERR_reason_error_string(e) : NULL;
@@ -55,28 +51,62 @@ no_passphrase(char *out, int size, int writing, void *arg)
 	return -1;
 }
 
-/* -1: not read; -2: read, but OpenSSL does not take it, e.g. a weak key. */
 static int
-use_chain(SSL_CTX *ctx, const struct buf *pem)
+kind_of(const X509 *leaf)
+{
+	switch (EVP_PKEY_get_base_id(X509_get0_pubkey(leaf))) {
+	case EVP_PKEY_RSA:
+		return TLSNAME_RSA;
+	case EVP_PKEY_RSA_PSS:
+		return TLSNAME_PSS;
+	case EVP_PKEY_EC:
+		return TLSNAME_EC;
+	case EVP_PKEY_ED25519:
+		return TLSNAME_ED25519;
+	case EVP_PKEY_ED448:
+		return TLSNAME_ED448;
+	default:
+		return -1;
+	}
+}
+
+int
+tls_chain_read(
+    struct tls_chain *c, const struct buf *pem, char *err, size_t errlen)
 {
 	BIO *bio = reader(pem);
-	X509 *x = NULL;
-	int ok, bad = -1;
+	X509 *x;
+	int kind = -1;
 
-	ok = bio != NULL &&
-	    (x = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL)) != NULL;
-	if (ok && (ok = SSL_CTX_use_certificate(ctx, x) == 1) == 0)
-		bad = -2;
-	X509_free(x);
-	while (ok &&
+	*c = (struct tls_chain){ .more = sk_X509_new_null() };
+	if (bio != NULL && c->more != NULL)
+		c->leaf = PEM_read_bio_X509_AUX(bio, NULL, no_passphrase, NULL);
+	while (c->leaf != NULL &&
 	    (x = PEM_read_bio_X509(bio, NULL, no_passphrase, NULL)) != NULL) {
-		if ((ok = SSL_CTX_add0_chain_cert(ctx, x) == 1) == 0)
+		if (sk_X509_push(c->more, x) <= 0)
 			X509_free(x);
 	}
-	if (ok)
-		ERR_clear_error(); /* the end of the bundle looks like one */
 	BIO_free(bio);
-	return ok ? 0 : bad;
+	if (c->leaf == NULL)
+		return tls_fail(
+		    err, errlen, "no usable certificate in PEM form");
+	ERR_clear_error(); /* the end of the bundle looks like one */
+	if ((kind = kind_of(c->leaf)) == -1)
+		return tls_fail(err, errlen,
+		    "the certificate is for a kind of key that TLS does not "
+		    "know, expected RSA, ECDSA or EdDSA");
+	c->kind = (enum tlsname_kind)kind;
+	return 0;
+}
+
+void
+tls_chain_clear(struct tls_chain *c)
+{
+	X509_free(c->leaf);
+	sk_X509_pop_free(c->more, X509_free);
+	EVP_PKEY_free(c->key);
+	free(c->staple);
+	*c = (struct tls_chain){ .leaf = NULL };
 }
 
 /* What a first signature prepares of the key lies beside it. */
@@ -110,41 +140,49 @@ read_key(const struct buf *pem)
 	return key;
 }
 
-static bool
-use_key(SSL_CTX *ctx, EVP_PKEY *key)
+int
+tls_chain_read_pair(struct tls_chain *c, const struct buf *cert,
+    const struct buf *key, char *err, size_t errlen)
+{
+	bool fits;
+
+	if (tls_chain_read(c, cert, err, errlen) == -1)
+		return -1;
+	if ((c->key = read_key(key)) == NULL)
+		return tls_fail(err, errlen,
+		    "no usable private key in PEM form without passphrase");
+	tlsmem_guard(true);
+	if ((fits = X509_check_private_key(c->leaf, c->key) == 1))
+		warm_up(c->key);
+	tlsmem_guard(false);
+	if (!fits)
+		return tls_fail(err, errlen,
+		    "the private key does not belong to the certificate");
+	return 0;
+}
+
+int
+tls_chain_use(SSL_CTX *ctx, const struct tls_chain *c, char *err, size_t errlen)
 {
 	bool ok;
 
 	tlsmem_guard(true);
-	ok = SSL_CTX_use_PrivateKey(ctx, key) == 1 &&
-	    SSL_CTX_check_private_key(ctx) == 1;
-	if (ok)
-		warm_up(key);
+	ok = SSL_CTX_use_cert_and_key(ctx, c->leaf, c->key, c->more, 1) == 1;
 	tlsmem_guard(false);
-	return ok;
+	return ok ? 0 : tls_fail(err, errlen, "the certificate can't be used");
 }
 
 static int
 use_pair(SSL_CTX *ctx, const struct buf *cert, const struct buf *key, char *err,
     size_t errlen)
 {
-	int rc = use_chain(ctx, cert);
-	EVP_PKEY *pkey;
-	bool ok;
+	struct tls_chain c;
+	int rc;
 
-	if (rc != 0)
-		return fail(err, errlen,
-		    rc == -1 ? "no usable certificate in PEM form"
-			     : "the certificate can't be used");
-	if ((pkey = read_key(key)) == NULL)
-		return fail(err, errlen,
-		    "no usable private key in PEM form without passphrase");
-	ok = use_key(ctx, pkey);
-	EVP_PKEY_free(pkey);
-	if (!ok)
-		return fail(err, errlen,
-		    "the private key does not belong to the certificate");
-	return 0;
+	if ((rc = tls_chain_read_pair(&c, cert, key, err, errlen)) == 0)
+		rc = tls_chain_use(ctx, &c, err, errlen);
+	tls_chain_clear(&c);
+	return rc;
 }
 
 static int
@@ -168,8 +206,8 @@ trust(SSL_CTX *ctx, const struct buf *pem, int *count)
 	return ok && *count > 0 ? 0 : -1;
 }
 
-static SSL_CTX *
-context(const SSL_METHOD *method)
+SSL_CTX *
+tls_context(const SSL_METHOD *method, const char *ciphers)
 {
 	SSL_CTX *ctx = SSL_CTX_new(method);
 
@@ -183,195 +221,39 @@ context(const SSL_METHOD *method)
 	    SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
 		SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
 	SSL_CTX_set_read_ahead(ctx, 1);
-	/* Forward secrecy and authenticated encryption, also under 1.2. */
-	if (SSL_CTX_set_cipher_list(ctx,
-		"ECDHE+AESGCM:ECDHE+CHACHA20:"
-		"DHE+AESGCM:!aNULL") != 1) {
+	if (SSL_CTX_set_cipher_list(ctx, ciphers) != 1) {
 		SSL_CTX_free(ctx);
 		return NULL;
 	}
 	return ctx;
 }
 
-/* Any certificate passes the handshake; auth judges it from its bytes. */
-static int
-let_through(X509_STORE_CTX *store, void *arg)
-{
-	(void)store, (void)arg;
-	return 1;
-}
-
-/*
- * Tickets are left out for a session with a client certificate: a resumed
- * session would skip revocation and expiry.
- */
-static SSL_TICKET_RETURN
-on_ticket(SSL *ssl, SSL_SESSION *ss, const unsigned char *name, size_t len,
-    SSL_TICKET_STATUS status, void *arg)
-{
-	(void)ssl, (void)name, (void)len, (void)arg;
-	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
-		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	if (SSL_SESSION_get0_peer(ss) != NULL)
-		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE
-					    : SSL_TICKET_RETURN_USE_RENEW;
-}
-
-static int
-begin_mac(EVP_MAC_CTX *mac, struct ticket_key *k)
-{
-	char digest[] = "SHA256";
-	OSSL_PARAM params[] = { OSSL_PARAM_construct_octet_string(
-				    OSSL_MAC_PARAM_KEY, k->mac, sizeof(k->mac)),
-		OSSL_PARAM_construct_utf8_string(
-		    OSSL_MAC_PARAM_DIGEST, digest, 0),
-		OSSL_PARAM_construct_end() };
-
-	return EVP_MAC_CTX_set_params(mac, params);
-}
-
-static int
-make_ticket(struct tls_ctx *t, unsigned char *name, unsigned char *iv,
-    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
-{
-	struct ticket_key *k = &t->ticket[0];
-
-	if (t->tickets == 0)
-		return 0;
-	memcpy(name, k->name, sizeof(k->name));
-	if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1 ||
-	    EVP_EncryptInit_ex(
-		cipher, EVP_aes_256_cbc(), NULL, k->cipher, iv) != 1)
-		return -1;
-	return begin_mac(mac, k) == 1 ? 1 : -1;
-}
-
-/*
- * 2 asks for a new ticket: after the last key's time, and always in TLS 1.3,
- * where a ticket is to be used once and there would be no other.
- */
-static int
-read_ticket(struct tls_ctx *t, bool tls13, const unsigned char *name,
-    const unsigned char *iv, EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
-{
-	struct ticket_key *k;
-	size_t i;
-
-	for (i = 0; i < t->tickets; i++)
-		if (memcmp(t->ticket[i].name, name, sizeof(k->name)) == 0)
-			break;
-	if (i == t->tickets)
-		return 0;
-	k = &t->ticket[i];
-	if (begin_mac(mac, k) != 1 ||
-	    EVP_DecryptInit_ex(
-		cipher, EVP_aes_256_cbc(), NULL, k->cipher, iv) != 1)
-		return -1;
-	return i == 0 && !tls13 ? 1 : 2;
-}
-
-static int
-on_ticket_key(SSL *ssl, unsigned char *name, unsigned char *iv,
-    EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int make)
-{
-	struct tls_ctx *t = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
-
-	return make ? make_ticket(t, name, iv, cipher, mac)
-		    : read_ticket(t, SSL_version(ssl) == TLS1_3_VERSION, name,
-			  iv, cipher, mac);
-}
-
-void
-tls_set_tickets(
-    struct tls_ctx *t, const void *keys, size_t len, int64_t lifetime_s)
-{
-	size_t n = len / sizeof(t->ticket[0]);
-
-	OPENSSL_cleanse(t->ticket, sizeof(t->ticket));
-	t->tickets = n < TLS_TICKET_KEYS ? n : TLS_TICKET_KEYS;
-	if (t->tickets == 0) {
-		SSL_CTX_set_options(t->ssl, SSL_OP_NO_TICKET);
-		SSL_CTX_set_num_tickets(t->ssl, 0);
-		return;
-	}
-	memcpy(t->ticket, keys, t->tickets * sizeof(t->ticket[0]));
-	SSL_CTX_clear_options(t->ssl, SSL_OP_NO_TICKET);
-	SSL_CTX_set_num_tickets(t->ssl, 1);
-	SSL_CTX_set_timeout(t->ssl, lifetime_s);
-}
-
-static struct tls_ctx *
-wrap(SSL_CTX *ctx, bool client)
-{
-	struct tls_ctx *t = xcalloc(1, sizeof(*t));
-
-	t->ssl = ctx;
-	t->client = client;
-	return t;
-}
-
-struct tls_ctx *
-tls_server_new(
-    const struct buf *cert, const struct buf *key, char *err, size_t errlen)
-{
-	SSL_CTX *ctx = context(TLS_server_method());
-	struct tls_ctx *t;
-
-	if (ctx == NULL) {
-		fail(err, errlen, "TLS cannot be set up");
-		return NULL;
-	}
-	if (use_pair(ctx, cert, key, err, errlen) == -1) {
-		SSL_CTX_free(ctx);
-		return NULL;
-	}
-	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-	SSL_CTX_set_cert_verify_callback(ctx, let_through, NULL);
-	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF);
-	/* Without it every resumption attempt would be a fatal error. */
-	SSL_CTX_set_session_id_context(
-	    ctx, (const unsigned char *)"submitd", 7);
-	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_ticket, NULL);
-	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key);
-	t = wrap(ctx, false);
-	SSL_CTX_set_app_data(ctx, t);
-	tls_set_tickets(t, NULL, 0, 0);
-	return t;
-}
-
 struct tls_ctx *
 tls_client_new(const struct buf *ca, const struct buf *cert,
-    const struct buf *key, char *err, size_t errlen)
+    const struct buf *key, enum tls_policy policy, char *err, size_t errlen)
 {
-	SSL_CTX *ctx = context(TLS_client_method());
+	SSL_CTX *ctx = tls_context(TLS_client_method(), client_ciphers[policy]);
+	struct tls_ctx *t;
 	int count;
 
 	if (ctx == NULL) {
-		fail(err, errlen, "TLS cannot be set up");
+		tls_fail(err, errlen, "TLS cannot be set up");
 		return NULL;
 	}
 	if (trust(ctx, ca, &count) == -1) {
-		fail(err, errlen, "no usable CA certificate in PEM form");
+		tls_fail(err, errlen, "no usable CA certificate in PEM form");
 		goto bad;
 	}
 	if (cert->len > 0 && use_pair(ctx, cert, key, err, errlen) == -1)
 		goto bad;
 	SSL_CTX_set_verify(ctx, SSL_VERIFY_PEER, NULL);
-	return wrap(ctx, true);
+	t = xcalloc(1, sizeof(*t));
+	t->ssl = ctx;
+	t->client = true;
+	return t;
 bad:
 	SSL_CTX_free(ctx);
 	return NULL;
-}
-
-void
-tls_ctx_free(struct tls_ctx **tp)
-{
-	if (*tp != NULL) {
-		SSL_CTX_free((*tp)->ssl);
-		freezero(*tp, sizeof(**tp));
-	}
-	*tp = NULL;
 }
 
 bool
@@ -427,21 +309,25 @@ int
 tls_check_pair(
     const struct buf *cert, const struct buf *key, char *err, size_t errlen)
 {
-	struct tls_ctx *t = tls_server_new(cert, key, err, errlen);
-	const X509 *x;
-	int rc = 0;
+	SSL_CTX *ctx = SSL_CTX_new(TLS_method());
+	struct tls_chain c;
+	int rc;
 
-	if (t == NULL)
-		return -1;
-	x = SSL_CTX_get0_certificate(t->ssl);
-	if (X509_cmp_current_time(X509_get0_notAfter(x)) < 0) {
+	if (ctx == NULL)
+		return tls_fail(err, errlen, "TLS cannot be set up");
+	if ((rc = tls_chain_read_pair(&c, cert, key, err, errlen)) == 0)
+		rc = tls_chain_use(ctx, &c, err, errlen);
+	if (rc == -1)
+		; /* said */
+	else if (X509_cmp_current_time(X509_get0_notAfter(c.leaf)) < 0) {
 		snprintf(err, errlen, "the certificate has expired");
 		rc = -1;
-	} else if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0) {
+	} else if (X509_cmp_current_time(X509_get0_notBefore(c.leaf)) > 0) {
 		snprintf(err, errlen, "the certificate is not yet valid");
 		rc = -1;
 	}
-	tls_ctx_free(&t);
+	tls_chain_clear(&c);
+	SSL_CTX_free(ctx);
 	return rc;
 }
 
@@ -453,6 +339,7 @@ tls_check_bundle(const struct buf *ca, char *err, size_t errlen)
 
 	rc = ctx != NULL ? trust(ctx, ca, &count) : -1;
 	SSL_CTX_free(ctx);
-	return rc == 0 ? 0
-		       : fail(err, errlen, "no usable certificate in PEM form");
+	return rc == 0
+	    ? 0
+	    : tls_fail(err, errlen, "no usable certificate in PEM form");
 }

@@ -17,7 +17,8 @@ import tap as taplib
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OPEN_ENDS = re.compile(r"\b(TO" r"DO|FIX" r"ME|XX" r"X)\b")
 SLEEPS = re.compile(r"(\bsleep [0-9]|time\.sl" r"eep\(|\busl" r"eep\()")
-KEY = re.compile(r"\{ (K|SH|LIMIT)\((\w+)(?:, \w+)?\)(.*)")
+KEY = re.compile(r"\{ (K|SH|LIMIT|CE)\((\w+)(?:, \w+)?\)(.*)")
+SECTIONS = {"K": "", "LIMIT": "", "SH": "smarthost", "CE": "certificate"}
 RANGE = re.compile(r"NUM\(T_(?:INT|SIZE|TIME), [^,]*, ([^,]*), ([^,]*),")
 UNITS = {"SECOND": 1000, "MINUTE": 60000, "HOUR": 3600000, "DAY": 86400000,
          "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
@@ -67,8 +68,7 @@ def conf_keys():
     found = []
     for kind, name, rest in KEY.findall(read("submitd", "conf.c")):
         default = re.search(r'(?:TEXT|NUM)\((?:T_\w+, )?"([^"]*)"', rest)
-        found.append(("smarthost" if kind == "SH" else "", name,
-                      default and default[1]))
+        found.append((SECTIONS[kind], name, default and default[1]))
     return found
 
 
@@ -78,15 +78,16 @@ def sample(tap):
     keys = conf_keys()
     tap.ok(len(keys) > 40, "the table of keys was read")
     for section, name, default in keys:
-        line = re.search(r"^%s(#?)%s = (.*)$"
-                         % ("\t" if section else "", name), text, re.M)
+        before = {"": "(#?)", "smarthost": "\t(#?)",
+                  "certificate": "(#)\t"}[section]
+        line = re.search("^%s%s = (.*)$" % (before, name), text, re.M)
         full = (section + "." if section else "") + name
         if not tap.ok(line, "the sample has " + full):
             continue
         if line[1] and default is not None:
             tap.equal(line[2].strip('"'), default,
                       "the sample has the default of " + full)
-    names = re.findall(r"^\t?#?([a-z_]+) = ", text, re.M)
+    names = re.findall(r"^\t?#?\t?([a-z_]+) = ", text, re.M)
     tap.equal(sorted(names), sorted(name for _, name, _ in keys),
               "the sample has no other key")
 
@@ -97,7 +98,7 @@ def key_ranges():
     for kind, name, rest in KEY.findall(read("submitd", "conf.c")):
         numbers = RANGE.search(rest)
         if numbers:
-            found["smarthost" if kind == "SH" else "", name] = tuple(
+            found[SECTIONS[kind], name] = tuple(
                 product(text) for text in numbers.groups())
     return found
 
@@ -120,11 +121,14 @@ def amount(text):
 def manual(tap):
     """submitd.conf(5) explains each key, with its default and range."""
     text = read("submitd", "submitd.conf.5")
-    main, _, smarthost = text.partition(".Ss Section smarthost")
-    smarthost, _, rest = smarthost.partition("\n.Ss ")
+    parts = {"": text}
+    for section in ("smarthost", "certificate"):
+        main, _, part = parts[""].partition(".Ss Section " + section)
+        parts[section], _, rest = part.partition("\n.Ss ")
+        parts[""] = main + rest
     ranges = key_ranges()
     for section, name, default in conf_keys():
-        where = smarthost if section else main + rest
+        where = parts[section]
         full = (section + "." if section else "") + name
         item = re.search(r"^\.It Ic %s\n(.*?)(?=^\.It |^\.El)" % name, where,
                          re.M | re.S)

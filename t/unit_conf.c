@@ -67,6 +67,23 @@ test_mistakes(void **state)
 		{ "syntax", "hostname = \n", ":" },
 		{ "section not closed", "\nsmarthost {\n host = a\n",
 		    ":2: {: is never closed" },
+		{ "certificate without key", "\ncertificate {\n cert = a\n}\n",
+		    ":4: certificate.key: is not set, expected a file: each "
+		    "section certificate needs both cert and key" },
+		{ "certificate that is empty",
+		    "certificate {\n cert = \"\"\n key = k\n}\n",
+		    ":2: certificate.cert: is not set" },
+		{ "certificate with two keys",
+		    "certificate {\n cert = a\n key = b\n key = c\n}\n",
+		    ":4: certificate.key: set twice, first in line 3" },
+		{ "certificate with a strange key",
+		    "certificate {\n chain = a\n}\n",
+		    ":2: chain: unknown key" },
+		{ "certificate's key outside", "cert = a\n",
+		    ":1: cert: unknown key" },
+		{ "TLS policy", "tls_policy = none\n",
+		    ":1: tls_policy: \"none\" is not valid, expected one of: "
+		    "modern compatible" },
 		{ "line after comments", "# a\n/* b\n */ // c\n\nfox = 1\n",
 		    ":5: fox: unknown key" },
 	};
@@ -204,11 +221,74 @@ test_cert_path(void **state)
 	conf_clear(&c);
 }
 
+static void
+test_certificates(void **state)
+{
+	static const char text[] = "server_cert = one.pem\n"
+				   "certificate {\n cert = two.pem\n"
+				   " key = two.key\n}\n"
+				   "server_key = one.key\n"
+				   "certificate { cert = three.pem\n"
+				   "ocsp = three.der\nkey = three.key }\n";
+	static const struct {
+		const char *file[CONF_CHAIN_PARTS];
+		int line[CONF_CHAIN_PARTS];
+	} rows[] = {
+		{ { "one.pem", "one.key", "" }, { 1, 6, 0 } },
+		{ { "two.pem", "two.key", "" }, { 3, 4, 0 } },
+		{ { "three.pem", "three.key", "three.der" }, { 7, 9, 8 } },
+	};
+	struct conf first, c;
+	struct conf_chain ch;
+	char err[512] = "";
+	size_t i, k;
+
+	(void)state;
+	assert_int_equal(load(&first, text, err, sizeof(err)), 0);
+	conf_copy(&c, &first);
+	conf_clear(&first);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_true(conf_chain(&c, i, &ch));
+		for (k = 0; k < CONF_CHAIN_PARTS; k++) {
+			assert_string_equal(ch.file[k], rows[i].file[k]);
+			assert_int_equal(ch.line[k], rows[i].line[k]);
+		}
+	}
+	assert_false(conf_chain(&c, i, &ch));
+	conf_clear(&c);
+}
+
+static void
+test_too_many_certificates(void **state)
+{
+	static const char one[] = "certificate { cert = a\nkey = b }\n";
+	struct buf text = { 0 };
+	struct conf c;
+	char err[512] = "";
+	int i;
+
+	(void)state;
+	for (i = 0; i < 31; i++)
+		buf_add(&text, one, strlen(one));
+	buf_add(&text, "", 1);
+	assert_int_equal(load(&c, (char *)text.data, err, sizeof(err)), 0);
+	assert_int_equal(c.chains, 31);
+	conf_clear(&c);
+	text.len--;
+	buf_add(&text, one, strlen(one) + 1);
+	assert_int_equal(load(&c, (char *)text.data, err, sizeof(err)), -1);
+	assert_non_null(strstr(err, ":64: certificate: there are too many"));
+	conf_clear(&c);
+	buf_clear(&text);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mistakes),
+		cmocka_unit_test(test_certificates),
+		cmocka_unit_test(test_too_many_certificates),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_missing_file),

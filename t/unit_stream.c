@@ -16,6 +16,7 @@
 #include <openssl/x509v3.h>
 
 #include "submitd/stream.h"
+#include "submitd/frames.h"
 #include "submitd/tls.h"
 
 struct end {
@@ -162,6 +163,21 @@ pem_of(const struct cert *c, struct buf *cert, struct buf *key)
 	bio_to_buf(bio, key);
 }
 
+static struct tls_ctx *
+new_server(
+    const struct buf *cert, const struct buf *key, char *err, size_t errlen)
+{
+	struct buf certs = { 0 }, keys = { 0 };
+	struct tls_ctx *t;
+
+	frames_add(&certs, buf_head(cert), cert->len);
+	frames_add(&keys, buf_head(key), key->len);
+	t = tls_server_new(&certs, &keys, TLS_MODERN, err, errlen);
+	buf_clear(&certs);
+	buf_clear(&keys);
+	return t;
+}
+
 static void
 open_pair(void)
 {
@@ -201,10 +217,11 @@ handshake(const struct cert *leaf, const char *name, const struct cert *mine,
 	pem_of(leaf, &cert, &key);
 	if (mine != NULL)
 		pem_of(mine, &mcert, &mkey);
-	*sctx = tls_server_new(&cert, &key, err, sizeof(err));
+	*sctx = new_server(&cert, &key, err, sizeof(err));
 	if (*sctx == NULL)
 		fail_msg("%s", err);
-	*cctx = tls_client_new(&ca_pem, &mcert, &mkey, err, sizeof(err));
+	*cctx = tls_client_new(
+	    &ca_pem, &mcert, &mkey, TLS_MODERN, err, sizeof(err));
 	if (*cctx == NULL)
 		fail_msg("%s", err);
 	open_pair();
@@ -365,7 +382,7 @@ test_plaintext_after_switch(void **state)
 
 	(void)state;
 	pem_of(&leaf, &cert, &key);
-	sctx = tls_server_new(&cert, &key, err, sizeof(err));
+	sctx = new_server(&cert, &key, err, sizeof(err));
 	assert_non_null(sctx);
 	open_pair();
 	stream_starttls(server.io, sctx, NULL);
@@ -416,8 +433,9 @@ test_gate(void **state)
 
 	(void)state;
 	pem_of(&leaf, &cert, &key);
-	sctx = tls_server_new(&cert, &key, err, sizeof(err));
-	cctx = tls_client_new(&ca_pem, &none, &none, err, sizeof(err));
+	sctx = new_server(&cert, &key, err, sizeof(err));
+	cctx = tls_client_new(
+	    &ca_pem, &none, &none, TLS_MODERN, err, sizeof(err));
 	for (open = 0; open < 2; open++) {
 		asked = 0;
 		gate_is_open = open;
@@ -462,7 +480,7 @@ test_free_at_gate(void **state)
 
 	(void)state;
 	pem_of(&leaf, &cert, &key);
-	sctx = tls_server_new(&cert, &key, err, sizeof(err));
+	sctx = new_server(&cert, &key, err, sizeof(err));
 	gate_is_open = false;
 	open_pair();
 	stream_set_gate(server.io, at_gate);

@@ -12,6 +12,7 @@
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
 
+#include "submitd/frames.h"
 #include "submitd/tls.h"
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
@@ -60,11 +61,16 @@ make_cert(void)
 static struct tls_ctx *
 new_server(const unsigned char *from, size_t len)
 {
+	struct buf certs = { 0 }, pems = { 0 };
 	char err[256];
-	struct tls_ctx *t =
-	    tls_server_new(&cert_pem, &key_pem, err, sizeof(err));
+	struct tls_ctx *t;
 
+	frames_add(&certs, buf_head(&cert_pem), cert_pem.len);
+	frames_add(&pems, buf_head(&key_pem), key_pem.len);
+	t = tls_server_new(&certs, &pems, TLS_MODERN, err, sizeof(err));
 	assert_non_null(t);
+	buf_clear(&certs);
+	buf_clear(&pems);
 	tls_set_tickets(t, from, len, LIFETIME_S);
 	return t;
 }

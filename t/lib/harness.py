@@ -199,10 +199,13 @@ def conf_value(value):
 
 
 def conf_text(keys):
-    """A dictionary as a configuration file; a dictionary in it is a section."""
+    """A dictionary as a configuration file; a dictionary in it is a section,
+    a list of dictionaries as many sections of one name."""
     lines = []
     for key, value in keys.items():
-        if isinstance(value, dict):
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            lines += [conf_text({key: one}).rstrip("\n") for one in value]
+        elif isinstance(value, dict):
             lines += ["%s {" % key]
             lines += ["\t" + line for line in conf_text(value).splitlines()]
             lines += ["}"]
