@@ -22,6 +22,7 @@
 #include "publicca.h"
 #include "sandbox.h"
 #include "store/ca.h"
+#include "tls.h"
 
 enum {
 	DAY_S = 86400,
@@ -273,57 +274,146 @@ check_hostname(struct check *c)
 
 /* Under these CAs? NULL: no such file, which is no error here. */
 static bool
-verifies_under(struct check *c, const char *path, char *err, size_t errlen)
+verifies_under(struct check *c, const char *what, const struct certfile *file,
+    const char *path, char *err, size_t errlen)
 {
 	struct buf pem = { 0 };
 	struct certfile *roots = NULL;
 	bool ok = false;
 	char why[256];
 
-	if (access(path, R_OK) == 0 && load(c, "server_cert", path, &pem))
+	if (access(path, R_OK) == 0 && load(c, what, path, &pem))
 		roots =
 		    certfile_read(buf_head(&pem), pem.len, why, sizeof(why));
 	buf_wipe(&pem);
 	if (roots != NULL)
-		ok =
-		    certfile_verify(c->server, roots, c->now, err, errlen) == 0;
+		ok = certfile_verify(file, roots, c->now, err, errlen) == 0;
 	certfile_free(&roots);
 	return ok;
 }
 
 /* Whom clients have to trust. */
 static void
-check_chain(struct check *c)
+check_chain(struct check *c, const char *what, const struct certfile *file)
 {
 	static const char system[] = "/etc/ssl/certs/ca-certificates.crt";
-	const struct certfile_cert *leaf;
+	const struct certfile_cert *leaf = certfile_get(file, 0);
 	char err[256] = "there are no CAs to compare with";
-	char *own;
+	char *own = conf_cert_path(c->conf, CTL_CA_CERT);
 
-	if (c->server == NULL)
-		return;
-	leaf = certfile_get(c->server, 0);
-	own = conf_cert_path(c->conf, CTL_CA_CERT);
 	if (leaf->not_after < c->now || leaf->not_before > c->now)
 		; /* said already, and nothing verifies */
 	else if (leaf->self_issued)
-		say(c, WARNING, "server_cert",
+		say(c, WARNING, what,
 		    "it is self-signed: each client has to be told to trust "
 		    "it (SHA-256 %s)",
 		    leaf->sha256);
-	else if (verifies_under(c, own, err, sizeof(err)))
-		say(c, OK, "server_cert",
+	else if (verifies_under(c, what, file, own, err, sizeof(err)))
+		say(c, OK, what,
 		    "signed by the private CA, which clients have to know "
 		    "(submitctl ca export)");
-	else if (verifies_under(c, system, err, sizeof(err)))
-		say(c, OK, "server_cert", "the chain leads to a public CA");
+	else if (verifies_under(c, what, file, system, err, sizeof(err)))
+		say(c, OK, what, "the chain leads to a public CA");
 	else
-		say(c, ERROR, "server_cert",
+		say(c, ERROR, what,
 		    "the chain leads neither to a public CA nor to the "
 		    "private one: %s (the file must have the certificates of "
 		    "its issuers behind it)",
 		    err);
 	free(own);
+}
+
+/* Clients are shown it if they ask for one of these. */
+static void
+check_hosts(struct check *c, const char *what, const struct certfile *file)
+{
+	char hosts[512];
+
+	certfile_hosts(file, hosts, sizeof(hosts));
+	if (hosts[0] != '\0')
+		say(c, OK, what, "for clients of %s", hosts);
+	else
+		say(c, WARNING, what,
+		    "it is for no host (subjectAltName): nobody is shown it");
+}
+
+static void
+judge_ocsp(
+    struct check *c, const char *what, const struct buf *cert, const char *path)
+{
+	struct buf der = { 0 };
+	char err[256], when[32];
+	int64_t until;
+
+	if (!load(c, what, path, &der))
+		return;
+	if (tls_check_staple(cert, &der, c->now, &until, err, sizeof(err)) == 0)
+		say(c, OK, what, "%s: good until %s", path, day(until, when));
+	else
+		say(c, WARNING, what, "%s is not sent: %s%s", path, err,
+		    tls_must_staple(cert)
+			? "; the certificate demands one, so clients may "
+			  "refuse it"
+			: "");
+	buf_clear(&der);
+}
+
+static void
+check_ocsp(struct check *c, size_t n, const struct conf_chain *ch)
+{
+	const char *what = conf_chain_key(n, CONF_OCSP);
+	char *path = conf_cert_path(c->conf, ch->file[CONF_OCSP]);
+	char *cert_path = conf_cert_path(c->conf, ch->file[CONF_CERT]);
+	struct buf cert = { 0 };
+
+	if (!load(c, what, cert_path, &cert))
+		; /* said */
+	else if (ch->file[CONF_OCSP][0] != '\0') {
+		if (check_mode(c, what, path, false))
+			judge_ocsp(c, what, &cert, path);
+	} else if (tls_must_staple(&cert))
+		say(c, WARNING, what,
+		    "is not set, but %s demands an OCSP response "
+		    "(must-staple): clients may refuse it",
+		    cert_path);
+	buf_clear(&cert);
+	free(cert_path);
+	free(path);
+}
+
+/* All that clients can be shown. */
+static void
+check_chains(struct check *c)
+{
+	struct certfile *file;
+	struct conf_chain ch;
+	const char *what;
+	size_t n;
+
+	for (n = 0; conf_chain(c->conf, n, &ch); n++) {
+		what = conf_chain_key(n, CONF_CERT);
+		file = check_pair(c, what, ch.file[CONF_CERT],
+		    conf_chain_key(n, CONF_KEY), ch.file[CONF_KEY]);
+		if (file != NULL) {
+			check_chain(c, what, file);
+			if (n > 0)
+				check_hosts(c, what, file);
+			check_ocsp(c, n, &ch);
+		}
+		if (n == 0)
+			c->server = file;
+		else
+			certfile_free(&file);
+	}
+}
+
+static void
+check_policy(struct check *c, const char *what, int64_t policy)
+{
+	if (policy == TLS_COMPATIBLE)
+		say(c, WARNING, what,
+		    "is compatible: old ciphers are taken, and sessions "
+		    "without forward secrecy");
 }
 
 /* ---- CAs of clients ---- */
@@ -617,12 +707,12 @@ check_run(struct ctl *ctl)
 	if (check_mode(&c, "configuration", ctl->conf_file, false))
 		say(&c, OK, "configuration", "%s", ctl->conf_file);
 	check_dir(&c, "cert_dir", cf->cert_dir);
-	c.server = check_pair(
-	    &c, "server_cert", cf->server_cert, "server_key", cf->server_key);
-	check_chain(&c);
+	check_chains(&c);
+	check_policy(&c, "tls_policy", cf->tls_policy);
 	check_hostname(&c);
 	check_client_ca(&c);
 	check_smarthost(&c);
+	check_policy(&c, "smarthost.tls_policy", cf->smarthost_tls_policy);
 	check_store(&c);
 	check_dir(&c, "spool", cf->spool);
 	check_parent(&c, "control_socket", cf->control_socket);

@@ -7,6 +7,7 @@ left out of dumps."""
 import base64
 import os
 import re
+import socket
 import subprocess
 import sys
 
@@ -96,7 +97,11 @@ def kind_of_key(tap, rsa):
         server = scene.ca.issue("other-server", "mail.play.example",
                                 "DNS:localhost,IP:127.0.0.1", rsa=rsa)
         client = scene.ca.issue("client", "client.play.example", rsa=rsa)
+        second = scene.ca.issue("second-server", "other.play.example",
+                                "DNS:other.play.example", rsa=rsa)
         scene.install_certificate(server)
+        scene.configure(certificate=[{"cert": second.cert,
+                                      "key": second.key}])
         with open(scene.path("certs/smarthost-password"), "w",
                   encoding="ascii", opener=lambda p, f: os.open(p, f, 0o600)
                   ) as f:
@@ -109,11 +114,17 @@ def kind_of_key(tap, rsa):
         for token in ("one", "two"):
             scene.send(message(token), password=PASSWORD)
             scene.delivered(token)
+        context = scene.tls_context()
+        sock = socket.create_connection(("127.0.0.1", scene.tls_port), 30)
+        with context.wrap_socket(
+                sock, server_hostname="other.play.example") as tls:
+            tls.recv(100)
         # Other lines have passed where the password was.
         with scene.tls_session() as session:
             session.noop()
         secrets = {
             "server's key": key_patterns(server.key),
+            "second key": key_patterns(second.key),
             "client's key": key_patterns(client.key),
             "smarthost's password": {"text": SMARTHOST_PASSWORD.encode()},
             "ann's password": {
@@ -122,6 +133,7 @@ def kind_of_key(tap, rsa):
         }
         look(tap, scene, secrets, {
             "server's key": ("parent", "front"),
+            "second key": ("parent", "front"),
             "client's key": ("parent", "relay"),
             "smarthost's password": ("parent", "relay"),
             "ann's password": (),

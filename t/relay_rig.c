@@ -527,12 +527,13 @@ rr_check_results(const char *row, const char *want)
 	const char *r = rr_results, *w;
 	size_t n;
 
-	for (w = want; *w != '\0'; w += n + 1) {
+	for (w = want; *w != '\0'; w += n + (w[n] == '\n')) {
 		n = strcspn(w, "\n");
 		if (strncmp(r, w, n) != 0)
 			fail_msg(
 			    "%s: got\n%sexpected\n%s", row, rr_results, want);
-		r += strcspn(r, "\n") + 1;
+		r += strcspn(r, "\n");
+		r += *r == '\n';
 	}
 	if (*r != '\0')
 		fail_msg("%s: too many results\n%s", row, rr_results);
