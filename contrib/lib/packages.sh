@@ -12,8 +12,9 @@ PACKAGES_BUILD="autoconf automake gcc libc6-dev make pkg-config xz-utils
 PACKAGES_PLAY="ca-certificates msmtp openssl python3 util-linux"
 # More mail programs and judges of passwords, and of what stands in contrib,
 # which only the tests run.
-PACKAGES_TEST="apparmor curl db-util gsasl libnet-ssleay-perl mandoc mutt
-    neomutt sasl2-bin swaks systemd valgrind"
+PACKAGES_TEST="apparmor curl db-util git git-email gsasl libauthen-sasl-perl
+    libio-socket-ssl-perl libmailtools-perl libnet-ssleay-perl mandoc mutt
+    neomutt node-nodemailer nodejs s-nail sasl2-bin swaks systemd valgrind"
 
 # Prints the packages of a list that are not installed.
 packages_missing() { # PACKAGE ...
