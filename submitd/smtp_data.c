@@ -11,6 +11,7 @@
  * in its header what a smarthost without 8BITMIME could not take.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "received.h"
@@ -296,7 +297,9 @@ judge(struct session *s)
 	struct txn *t = &s->txn;
 	bool binary = t->body == BODY_BINARYMIME;
 
-	if (binary ? t->bare_header : has_bare(&t->dots))
+	if (t->dots.size > t->max_size)
+		smtp_data_refuse(t, R_TOO_BIG);
+	else if (binary ? t->bare_header : has_bare(&t->dots))
 		smtp_data_refuse(t,
 		    t->dots.nul           ? R_NUL
 			: t->dots.bare_cr ? R_BARE_CR
@@ -307,6 +310,27 @@ judge(struct session *s)
 		smtp_data_refuse(t, R_HEADER_BROKEN);
 	else if (t->header.count[HEADER_RECEIVED] > HOPS_MAX)
 		smtp_data_refuse(t, R_HOPS);
+}
+
+/* Auth refused the authors while the message came. What is wrong with its form
+ * is told instead, as if all had come in one piece: the reply must not depend
+ * on how the bytes were cut. */
+static void
+judge_refused(struct session *s)
+{
+	struct txn *t = &s->txn;
+	enum smtp_reply why = t->refuse;
+
+	t->refuse = R_DATA_GO;
+	judge(s);
+	if (t->refuse == R_DATA_GO) {
+		t->refuse = why;
+		return;
+	}
+	t->refuse_code = 0;
+	free(t->refuse_text);
+	free(t->refuse_more);
+	t->refuse_text = t->refuse_more = NULL;
 }
 
 /* What the message holds, whatever was declared. */
@@ -378,7 +402,8 @@ smtp_data_finish(struct session *s)
 	if (t->refuse == R_DATA_GO) {
 		header_finish(&t->header, &t->out);
 		judge(s);
-	}
+	} else if (t->refuse_authors && !t->bdat) /* BDAT has told it */
+		judge_refused(s);
 	if (!smtp_headers_wait(s))
 		store(s);
 }

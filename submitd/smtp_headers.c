@@ -113,6 +113,7 @@ refuse(struct txn *t, const struct m_verdict *m)
 	str_set(&t->refuse_text, m->text);
 	str_set(&t->refuse_more, m->code == 0 ? m->more : m->esc);
 	t->refuse_code = m->code;
+	t->refuse_authors = true;
 	smtp_data_refuse(t, (enum smtp_reply)m->reply);
 }
 

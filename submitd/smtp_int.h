@@ -85,6 +85,7 @@ struct txn {
 	/* the arguments of its reply, strs (NULL: a size); or with a code all of
 	 * it, with its enhanced code in refuse_more */
 	char *refuse_text, *refuse_more;
+	bool refuse_authors; /* auth did */
 	uint16_t refuse_code;
 };
 
