@@ -4,7 +4,6 @@ whole suite is run under it by contrib/check-memory."""
 
 import contextlib
 import os
-import shutil
 import smtplib
 import sys
 
@@ -21,14 +20,21 @@ LARGE = BODY * 100  # goes through a file
 
 
 def can_run():
-    """valgrind itself makes calls that a filter of calls forbids."""
-    if not shutil.which("valgrind"):
-        taplib.skip_all("no valgrind here")
+    """With sanitizers it says nothing."""
     if harness.is_sanitized():
         taplib.skip_all("this build has sanitizers in it")
-    if "libseccomp" in harness.libraries():
-        taplib.skip_all("this build filters system calls; "
-                        "contrib/check-memory makes one that does not")
+
+
+def link_programs(scene):
+    """A build directory whose submitd filters no system calls, as valgrind
+    makes some that a filter forbids."""
+    build = scene.path("unfiltered")
+    os.makedirs(os.path.join(build, "submitd"))
+    for name, path in (("submitd", "t/unfiltered"),
+                       ("submitctl", "submitd/submitctl")):
+        os.symlink(os.path.join(harness.build_dir(), path),
+                   os.path.join(build, "submitd", name))
+    scene.build = build
 
 
 def logins(tap, scene):
@@ -126,12 +132,13 @@ def renew(tap, scene):
 def test(tap):
     """All with one server."""
     with Scene(tap, fronts=1, auth_workers=1) as scene:
+        link_programs(scene)
         scene.start()
         for part in (logins, mails, bounce, renew):
             part(tap, scene)
         tap.equal(scene.stop(), 0, "the server ends with status 0")
-        for name in os.listdir(scene.path("valgrind")):
-            tap.ok(True, "process %s was watched" % name)
+        tap.ok(len(os.listdir(scene.path("valgrind"))) > 8,
+               "every process was watched")
 
 
 can_run()
