@@ -23,7 +23,7 @@ struct entry {
 };
 
 struct passcache {
-	unsigned char key[PASSCACHE_KEY_LEN];
+	unsigned char *key; /* of PASSCACHE_KEY_LEN bytes */
 	size_t max, count, buckets; /* buckets: a power of two */
 	struct entry **table;
 	struct entry *oldest, *newest;
@@ -32,12 +32,13 @@ struct passcache {
 struct passcache *
 passcache_new(const unsigned char key[PASSCACHE_KEY_LEN], size_t max)
 {
-	struct passcache *pc = secret_alloc(sizeof(*pc));
+	struct passcache *pc = calloc(1, sizeof(*pc));
 
-	if (pc == NULL)
+	if (pc == NULL || (pc->key = secret_alloc(PASSCACHE_KEY_LEN)) == NULL) {
+		free(pc);
 		return NULL;
-	memset(pc, 0, sizeof(*pc));
-	memcpy(pc->key, key, sizeof(pc->key));
+	}
+	memcpy(pc->key, key, PASSCACHE_KEY_LEN);
 	pc->max = max;
 	for (pc->buckets = 16; pc->buckets < max; pc->buckets *= 2)
 		;
@@ -55,7 +56,8 @@ passcache_free(struct passcache **pcp)
 		return;
 	passcache_wipe(pc);
 	free(pc->table);
-	secret_free(pc);
+	secret_free(pc->key);
+	free(pc);
 	*pcp = NULL;
 }
 

@@ -130,7 +130,32 @@ static const char step_3[] =
 "CREATE INDEX message_by ON message (deliver_by_ms)"
 "  WHERE deliver_by_ms IS NOT NULL;";
 
-static const char *const steps[] = { step_0, step_1, step_2, step_3 };
+/* Spools of before the first release took step 2 while it said less. */
+static const char step_4[] =
+"DROP TABLE IF EXISTS counter;"
+"CREATE TABLE IF NOT EXISTS sent ("
+"  user TEXT NOT NULL,"
+"  device INTEGER NOT NULL,"
+"  step INTEGER NOT NULL,"
+"  messages INTEGER NOT NULL,"
+"  recipients INTEGER NOT NULL,"
+"  fresh INTEGER NOT NULL,"
+"  failed INTEGER NOT NULL,"
+"  refused INTEGER NOT NULL,"
+"  PRIMARY KEY (user, device, step)"
+") STRICT, WITHOUT ROWID;"
+"CREATE INDEX IF NOT EXISTS sent_step ON sent (step);"
+"CREATE TABLE IF NOT EXISTS known ("
+"  digest INTEGER PRIMARY KEY,"
+"  day INTEGER NOT NULL"
+") STRICT;"
+"CREATE TABLE IF NOT EXISTS suspended ("
+"  user TEXT PRIMARY KEY,"
+"  at_ms INTEGER NOT NULL,"
+"  why TEXT NOT NULL"
+") STRICT, WITHOUT ROWID;";
+
+static const char *const steps[] = { step_0, step_1, step_2, step_3, step_4 };
 /* clang-format on */
 
 enum { LATEST = sizeof(steps) / sizeof(steps[0]) };

@@ -129,8 +129,9 @@ decide(const struct authd_session *s, enum policy_phase phase,
 {
 	const struct policy_options options = options_now();
 	struct policy_facts facts = facts_of(s, w);
+	char address[FACTS_ADDRESS_MAX];
 
-	facts.rcpt = rcpt;
+	facts.rcpt = rcpt != NULL ? facts_map_address(rcpt, address) : NULL;
 	policy_decide(phase, &facts, &options, &authd_policy_store, v);
 }
 
@@ -658,6 +659,17 @@ accept_headers(
 	answer_yes(s, VERDICT_HEADERS, R_DATA_GO, "", m);
 }
 
+/* Whether there is an address that a Sender field could say. */
+static bool
+has_sender(const struct authd_session *s, const struct who *w)
+{
+	char own[STORE_ADDRESS_MAX + 1] = "";
+
+	if (s->txn.from[0] == '\0')
+		authd_own_address(w->name, own);
+	return facts_new_sender(s->txn.from, own)[0] != '\0';
+}
+
 void
 authd_on_headers(struct authd_session *s, const struct m_headers *m)
 {
@@ -683,6 +695,10 @@ authd_on_headers(struct authd_session *s, const struct m_headers *m)
 	    POLICY_HEADERS, &facts, &options, &authd_policy_store, &v);
 	log_decision(s, "headers", &w, NULL,
 	    is_refusal(&v) ? authors[v.author].address : NULL, &v);
+	if (v.add_sender && !has_sender(s, &w)) {
+		v.decision = POLICY_REFUSE_PERM;
+		v.why = POLICY_WHY_AUTHOR;
+	}
 	if (is_refusal(&v))
 		refuse_headers(s, &w, &authors[v.author], &v);
 	else

@@ -174,7 +174,9 @@ judge(const struct authd_relay *r, enum policy_phase phase, const char *name,
     uint32_t n, const char *rcpt, uint64_t sid)
 {
 	const struct policy_options options = facts_options("", POLICY_FROM_OFF);
-	const struct policy_facts facts = facts_of(r, rcpt);
+	char address[FACTS_ADDRESS_MAX];
+	const struct policy_facts facts = facts_of(
+	    r, rcpt != NULL ? facts_map_address(rcpt, address) : NULL);
 	struct m_server_verdict m = {
 		.id = r->id, .n = n, .esc = "", .text = "", .ruled = ""
 	};

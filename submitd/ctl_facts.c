@@ -397,6 +397,7 @@ note_relay(const struct store_access *row, void *arg)
 int
 ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 {
+	static char address[FACTS_ADDRESS_MAX]; /* c points into it */
 	enum store_rc rc;
 	int status;
 
@@ -410,6 +411,8 @@ ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 		return status;
 	c->f.sender = c->sender = take_address(ctl, "--from");
 	c->f.rcpt = c->rcpt = take_address(ctl, "--rcpt");
+	if (c->rcpt != NULL)
+		c->f.rcpt = facts_map_address(c->rcpt, address);
 	take_authors(ctl, c);
 	rc = store_access_list(ctl->st, NULL, note_relay, &c->f.map_relays);
 	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);

@@ -1,5 +1,6 @@
 /* Facts for the decision, and replies: see facts.h. */
 #include "facts.h"
+#include "idn.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -36,6 +37,23 @@ facts_host(const char *name, const char *map_addr)
 	if (name[n - 1] == '.')
 		n--;
 	return xstrndup(name, n);
+}
+
+const char *
+facts_map_address(const char *address, char out[FACTS_ADDRESS_MAX])
+{
+	const char *at = strrchr(address, '@'), *p;
+	char domain[IDN_DOMAIN_MAX + 1];
+	int n;
+
+	for (p = at; p != NULL && *p != '\0' && ((unsigned char)*p & 0x80) == 0;
+	     p++)
+		;
+	if (p == NULL || *p == '\0' || !idn_domain(at + 1, domain))
+		return address;
+	n = snprintf(out, FACTS_ADDRESS_MAX, "%.*s@%s", (int)(at - address),
+	    address, domain);
+	return n < FACTS_ADDRESS_MAX ? out : address;
 }
 
 unsigned

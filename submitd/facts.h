@@ -21,6 +21,15 @@ char *facts_addr(const char *addr);
  */
 char *facts_host(const char *name, const char *map_addr);
 
+/*
+ * An address as the access map has its keys: the domain with A-labels, for a
+ * key must stand for the domain however it is written.  Returns the address
+ * itself where there is nothing to change, else out.
+ */
+enum { FACTS_ADDRESS_MAX = 1024 };
+const char *facts_map_address(
+    const char *address, char out[FACTS_ADDRESS_MAX]);
+
 /* Which kind of RELAY entry this is, POLICY_RELAYS_*, or 0. */
 unsigned facts_relays(const char *key, const char *value);
 

@@ -183,6 +183,7 @@ struct relay_conn {
 	bool ready;         /* it was once */
 	bool idle;          /* relay.c's: which list it is in */
 	unsigned long sent; /* messages before the present one */
+	bool timed_out;     /* it stays silent, and may have taken all */
 	char **domain;      /* of recipients, where they are limited */
 	size_t domains;
 	int64_t idle_ms;            /* since when (clock_ms()) */

@@ -217,7 +217,8 @@ relay_conn_write(void *arg, const void *p, size_t len)
 static bool
 was_dead_before(const struct relay_conn *c, const struct smtp_client_result *r)
 {
-	return c->sent > 0 && !smtp_client_answered(c->client) &&
+	return c->sent > 0 && !c->timed_out &&
+	    !smtp_client_answered(c->client) &&
 	    r->kind == RESULT_DEFERRED;
 }
 
@@ -685,6 +686,7 @@ on_timeout(struct relay_conn *c)
 		relay_conn_quit(c);
 		return;
 	}
+	c->timed_out = true;
 	lost(c, TROUBLE_CONNECT, "no answer in time");
 }
 

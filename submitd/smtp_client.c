@@ -858,7 +858,12 @@ smtp_client_body(struct smtp_client *c, const void *data, size_t len)
 		dotline_out_feed(&c->dots, data, len, body_sink, c);
 		return;
 	}
-	assert(len <= c->msg.size - c->given);
+	if (len > c->msg.size - c->given) { /* somebody changed the file */
+		c->whole = false;
+		fail(c, TROUBLE_LOCAL, "4.3.0",
+		    "the message is longer than it was said to be");
+		return;
+	}
 	c->given += len;
 	c->conf->write(c->arg, data, len);
 }

@@ -305,11 +305,42 @@ a_login_is_forbidden(void **state)
 	assert_string_equal(verdict.key, "srv_features:");
 }
 
+/* Keys of the map are in ASCII: no spelling of a domain gets past them. */
+static void
+addresses_for_the_map(void **state)
+{
+	static const struct {
+		const char *given, *want;
+	} rows[] = {
+		{ "x@example.org", "x@example.org" },
+		{ "x@b\xc3\xbc"
+		  "cher.example",
+		    "x@xn--bcher-kva.example" },
+		{ "x@B\xc3\x9c"
+		  "CHER.example",
+		    "x@xn--bcher-kva.example" },
+		{ "j\xc3\xb6@b\xc3\xbc"
+		  "cher.example",
+		    "j\xc3\xb6@xn--bcher-kva.example" },
+		{ "j\xc3\xb6@example.org", "j\xc3\xb6@example.org" },
+		{ "nobody", "nobody" },
+		{ "", "" },
+	};
+	char out[FACTS_ADDRESS_MAX];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < N(rows); i++)
+		assert_string_equal(
+		    facts_map_address(rows[i].given, out), rows[i].want);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses),
+		cmocka_unit_test(addresses_for_the_map),
 		cmocka_unit_test(names),
 		cmocka_unit_test(kinds_of_relay),
 		cmocka_unit_test(replies_to_verdicts),

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sqlite3.h>
 #include <unistd.h>
 
 #include "store/mailq.h"
@@ -285,6 +286,41 @@ test_newer(void **state)
 	assert_int_equal(pwrite(fd, "\0\0\0\x63", 4, 60), 4);
 	close(fd);
 	assert_int_equal(mailq_open(fx->dir, &fx->mq), MAILQ_NEWER);
+}
+
+/* A spool of before the first release: its version says more than it has. */
+static void
+test_early(void **state)
+{
+	struct fixture *fx = *state;
+	char path[128];
+	sqlite3 *db;
+
+	mailq_close(&fx->mq);
+	snprintf(path, sizeof(path), "%s/queue.db", fx->dir);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+			     "DROP TABLE sent; DROP TABLE known;"
+			     "DROP TABLE suspended; DROP INDEX message_by;"
+			     "DROP INDEX message_priority;"
+			     "CREATE TABLE counter (user TEXT);"
+			     "PRAGMA user_version = 3;",
+			     NULL, NULL, NULL),
+	    SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(mailq_open(fx->dir, &fx->mq), MAILQ_OK);
+	mailq_close(&fx->mq);
+	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db,
+			     "SELECT * FROM sent; SELECT * FROM known;"
+			     "SELECT * FROM suspended;",
+			     NULL, NULL, NULL),
+	    SQLITE_OK);
+	assert_int_not_equal(
+	    sqlite3_exec(db, "SELECT * FROM counter", NULL, NULL, NULL),
+	    SQLITE_OK);
+	sqlite3_close(db);
+	assert_int_equal(mailq_open(fx->dir, &fx->mq), MAILQ_OK);
 }
 
 /* ---- adding ---- */
@@ -1202,6 +1238,7 @@ main(void)
 		T(test_lock),
 		T(test_not_a_queue),
 		T(test_newer),
+		T(test_early),
 		T(test_add_and_load),
 		T(test_empty_body),
 		T(test_refused_item),
