@@ -135,7 +135,7 @@ static void
 address_field(
     struct buf *out, const char *name, const char *type, const char *address)
 {
-	bool utf8 = !utf8_is_ascii(address, strlen(address)) ||
+	bool utf8 = !utf8_is_ascii_text(address) ||
 	    strcasecmp(type, "utf-8") == 0;
 
 	add(out, name, ": ", utf8 ? "utf-8" : type, "; ", NULL);
@@ -512,8 +512,8 @@ report_header(const struct dsn *d, const char *boundary, struct buf *out)
 	    "Content-Type: multipart/report; report-type=delivery-status;\r\n"
 	    " boundary=\"",
 	    boundary, "\"\r\n\r\n", NULL);
-	if (!utf8_is_ascii(d->to, strlen(d->to)) ||
-	    (d->from != NULL && !utf8_is_ascii(d->from, strlen(d->from))))
+	if (!utf8_is_ascii_text(d->to) ||
+	    (d->from != NULL && !utf8_is_ascii_text(d->from)))
 		return DSN_NEEDS_UTF8 | DSN_NEEDS_8BIT;
 	return 0;
 }

@@ -1,14 +1,15 @@
 /* Facts for the decision, and replies: see facts.h. */
 #include "facts.h"
-#include "idn.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "idn.h"
 #include "mem.h"
 #include "store/accessmap.h"
 #include "store/accessval.h"
+#include "utf8.h"
 
 char *
 facts_addr(const char *addr)
@@ -42,14 +43,12 @@ facts_host(const char *name, const char *map_addr)
 const char *
 facts_map_address(const char *address, char out[FACTS_ADDRESS_MAX])
 {
-	const char *at = strrchr(address, '@'), *p;
+	const char *at = strrchr(address, '@');
 	char domain[IDN_DOMAIN_MAX + 1];
 	int n;
 
-	for (p = at; p != NULL && *p != '\0' && ((unsigned char)*p & 0x80) == 0;
-	     p++)
-		;
-	if (p == NULL || *p == '\0' || !idn_domain(at + 1, domain))
+	if (at == NULL || utf8_is_ascii_text(at) ||
+	    !idn_domain(at + 1, domain))
 		return address;
 	n = snprintf(out, FACTS_ADDRESS_MAX, "%.*s@%s", (int)(at - address),
 	    address, domain);

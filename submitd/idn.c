@@ -40,7 +40,7 @@ idn_domain(const char *domain, char out[IDN_DOMAIN_MAX + 1])
 	char *ascii = NULL;
 	bool ok;
 
-	if (utf8_is_ascii(domain, strlen(domain)))
+	if (utf8_is_ascii_text(domain))
 		return copy(domain, out, IDN_DOMAIN_MAX + 1);
 	if (strlen(domain) > IDN_DOMAIN_MAX ||
 	    idn2_to_ascii_8z(domain, &ascii,

@@ -17,12 +17,6 @@
 #include "relay.h"
 #include "utf8.h"
 
-static bool
-is_ascii(const char *s)
-{
-	return utf8_is_ascii(s, strlen(s));
-}
-
 static void
 set_text(char **p, char *text)
 {
@@ -32,31 +26,14 @@ set_text(char **p, char *text)
 
 /* ---- the body ---- */
 
-static bool
-has_high_byte(const unsigned char *p, size_t len)
-{
-	uint64_t word;
-	size_t i;
-
-	for (i = 0; i + sizeof(word) <= len; i += sizeof(word)) {
-		memcpy(&word, p + i, sizeof(word));
-		if ((word & 0x8080808080808080u) != 0)
-			return true;
-	}
-	for (; i < len; i++)
-		if (p[i] > 127)
-			return true;
-	return false;
-}
-
 /* What it holds: its bytes, where they are at hand, know best. */
 static enum body_kind
 kind_of(const struct relay_job *j)
 {
 	if (j->fd != -1 || j->opt.body == BODY_BINARYMIME)
 		return (enum body_kind)j->opt.body;
-	return has_high_byte(buf_head(&j->body), j->body.len) ? BODY_8BITMIME
-							      : BODY_7BIT;
+	return utf8_is_ascii(buf_head(&j->body), j->body.len) ? BODY_7BIT
+							      : BODY_8BITMIME;
 }
 
 static bool
@@ -182,7 +159,7 @@ ascii_of(const char *mailbox)
 {
 	char out[IDN_MAILBOX_MAX + 1];
 
-	if (is_ascii(mailbox) || !idn_mailbox(mailbox, out))
+	if (utf8_is_ascii_text(mailbox) || !idn_mailbox(mailbox, out))
 		return NULL;
 	return xstrdup(out);
 }
@@ -218,10 +195,10 @@ has_utf8_address(const struct relay_job *j)
 {
 	const struct relay_rcpt *r;
 
-	if (!is_ascii(j->from))
+	if (!utf8_is_ascii_text(j->from))
 		return true;
 	for (r = j->rcpt; r < j->rcpt + j->rcpts; r++)
-		if (!is_ascii(r->to))
+		if (!utf8_is_ascii_text(r->to))
 			return true;
 	return false;
 }

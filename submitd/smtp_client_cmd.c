@@ -195,12 +195,6 @@ is_sendable(const char *addr)
 	return true;
 }
 
-static bool
-is_ascii(const char *s)
-{
-	return utf8_is_ascii(s, strlen(s));
-}
-
 typedef const char *refusal(
     const struct smtp_client *c, char *buf, size_t size, const char **esc);
 
@@ -281,7 +275,7 @@ no_utf8(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 		return "the header of the message is not ASCII, which the "
 		       "smarthost does not take (it does not offer SMTPUTF8)";
 	*esc = "5.6.7";
-	if (!c->msg.utf8 && !is_ascii(c->msg.from))
+	if (!c->msg.utf8 && !utf8_is_ascii_text(c->msg.from))
 		return "the sender's address is not ASCII, which the "
 		       "smarthost does not take (it does not offer SMTPUTF8)";
 	return NULL;
@@ -329,5 +323,5 @@ smtp_client_refuses_rcpt(
 	r->esc = "5.6.7";
 	r->text = "the address is not ASCII, which the smarthost does not take "
 		  "(it does not offer SMTPUTF8)";
-	return !c->msg.utf8 && !is_ascii(c->msg.to[n]);
+	return !c->msg.utf8 && !utf8_is_ascii_text(c->msg.to[n]);
 }

@@ -16,6 +16,7 @@
 
 #include "received.h"
 #include "smtp_int.h"
+#include "utf8.h"
 
 enum {
 	FEED = 64 * 1024, /* bytes decoded in one go: bounds the overshoot */
@@ -191,17 +192,6 @@ smtp_data_refuse(struct txn *t, enum smtp_reply why)
 	buf_clear(&t->out);
 }
 
-static bool
-has_high_bit(const unsigned char *p, size_t n)
-{
-	unsigned char all = 0;
-	size_t i;
-
-	for (i = 0; i < n; i++)
-		all |= p[i];
-	return (all & 0x80) != 0;
-}
-
 static void
 take_decoded(void *arg, const void *data, size_t len)
 {
@@ -218,7 +208,7 @@ take_decoded(void *arg, const void *data, size_t len)
 	if (t->digest != NULL)
 		digest_add(t->digest, data, len);
 	if (!t->eightbit)
-		t->eightbit = has_high_bit(data, len);
+		t->eightbit = !utf8_is_ascii(data, len);
 	if (!t->header.done) {
 		used = header_feed(&t->header, data, len, &t->out);
 		if (t->header.too_big) {

@@ -11,14 +11,7 @@
 #include <string.h>
 
 #include "smtp_int.h"
-
-static bool
-is_ascii(const char *p)
-{
-	while (*p != '\0' && ((unsigned char)*p & 0x80) == 0)
-		p++;
-	return *p == '\0';
-}
+#include "utf8.h"
 
 bool
 smtp_headers_field(void *arg, const struct header_field *f)
@@ -43,7 +36,7 @@ smtp_headers_end(struct session *s, struct buf *out)
 	if (t->header.count[HEADER_FROM] == 0 && from[0] != '\0') {
 		n = snprintf(line, sizeof(line), "From: %s\r\n", from);
 		buf_add(out, line, (size_t)n);
-		t->eightbit |= !is_ascii(from);
+		t->eightbit |= !utf8_is_ascii_text(from);
 		f.value = line + strlen("From:");
 		f.value_len = (size_t)n - strlen("From:");
 		smtp_headers_field(s, &f);
@@ -104,7 +97,7 @@ replace_sender(struct session *s, const char *sender)
 	buf_add(&out, old + t->header_end, t->out.len - t->header_end);
 	buf_clear(&t->out);
 	t->out = out;
-	t->eightbit |= !is_ascii(sender);
+	t->eightbit |= !utf8_is_ascii_text(sender);
 }
 
 static void

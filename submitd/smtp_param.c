@@ -387,7 +387,7 @@ smtp_envid_parse(const char *in, size_t len, char out[ENVID_MAX + 1])
 	out[n] = '\0';
 	if (smtp_xtext_decode(out, n, text, sizeof(text)) == -1)
 		return -1;
-	return utf8_is_ascii(text, strlen(text)) ? 0 : -1;
+	return utf8_is_ascii_text(text) ? 0 : -1;
 }
 
 int

@@ -1,6 +1,8 @@
 /* UTF-8, RFC 3629. */
 #include "utf8.h"
 
+#include <string.h>
+
 size_t
 utf8_next(const char *s, size_t len, uint32_t *cp)
 {
@@ -47,11 +49,26 @@ utf8_put(uint32_t cp, char out[4])
 	return n;
 }
 
+/* Whole messages come here: eight bytes at a time. */
 bool
-utf8_is_ascii(const char *s, size_t len)
+utf8_is_ascii(const void *data, size_t len)
 {
-	for (; len > 0; s++, len--)
-		if ((unsigned char)*s >= 0x80)
+	const unsigned char *p = data;
+	uint64_t word;
+
+	for (; len >= sizeof(word); p += sizeof(word), len -= sizeof(word)) {
+		memcpy(&word, p, sizeof(word));
+		if ((word & 0x8080808080808080u) != 0)
+			return false;
+	}
+	for (; len > 0; p++, len--)
+		if (*p >= 0x80)
 			return false;
 	return true;
+}
+
+bool
+utf8_is_ascii_text(const char *s)
+{
+	return utf8_is_ascii(s, strlen(s));
 }

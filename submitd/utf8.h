@@ -18,7 +18,8 @@ size_t utf8_next(const char *s, size_t len, uint32_t *cp);
 /* Writes the character cp, which must be one, and returns its length. */
 size_t utf8_put(uint32_t cp, char out[4]);
 
-/* Whether all bytes are ASCII. */
-bool utf8_is_ascii(const char *s, size_t len);
+/* Whether all bytes are ASCII; the second: of a string. */
+bool utf8_is_ascii(const void *, size_t len);
+bool utf8_is_ascii_text(const char *);
 
 #endif
