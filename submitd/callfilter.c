@@ -22,8 +22,6 @@
 #include "callfilter_int.h"
 #include "sandbox.h"
 
-#ifndef WITHOUT_CALLFILTER
-
 #define F (1u << ROLE_FRONT)
 #define A (1u << ROLE_AUTH)
 #define Q (1u << ROLE_QUEUE)
@@ -397,20 +395,3 @@ callfilter_enter(enum role role, char *err, size_t errlen)
 	    strerror(-rc));
 	return -1;
 }
-
-#else /* configured with --disable-seccomp */
-
-bool
-callfilter_is_built_in(void)
-{
-	return false;
-}
-
-int
-callfilter_enter(enum role role, char *err, size_t errlen)
-{
-	(void)role, (void)err, (void)errlen;
-	return 0;
-}
-
-#endif

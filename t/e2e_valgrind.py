@@ -25,18 +25,6 @@ def can_run():
         taplib.skip_all("this build has sanitizers in it")
 
 
-def link_programs(scene):
-    """A build directory whose submitd filters no system calls, as valgrind
-    makes some that a filter forbids."""
-    build = scene.path("unfiltered")
-    os.makedirs(os.path.join(build, "submitd"))
-    for name, path in (("submitd", "t/unfiltered"),
-                       ("submitctl", "submitd/submitctl")):
-        os.symlink(os.path.join(harness.build_dir(), path),
-                   os.path.join(build, "submitd", name))
-    scene.build = build
-
-
 def logins(tap, scene):
     """Every mechanism, right and wrong, on both ports."""
     for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-256"):
@@ -132,7 +120,6 @@ def renew(tap, scene):
 def test(tap):
     """All with one server."""
     with Scene(tap, fronts=1, auth_workers=1) as scene:
-        link_programs(scene)
         scene.start()
         for part in (logins, mails, bounce, renew):
             part(tap, scene)
