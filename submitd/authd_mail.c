@@ -637,18 +637,16 @@ refuse_headers(struct authd_session *s, const struct who *w,
 	refuse_row(s, VERDICT_HEADERS, facts_reply(v->why), args.a, args.b);
 }
 
+/* own: an address of the user, where one was looked for. */
 static void
 accept_headers(
-    struct authd_session *s, const struct who *w, struct policy_verdict *v)
+    struct authd_session *s, const char *own, struct policy_verdict *v)
 {
 	const struct m_txn ok = { .txn = s->txn.number };
-	char own[STORE_ADDRESS_MAX + 1] = "";
 	const char *from = s->txn.from; /* owned, or refused at MAIL */
 	struct m_verdict m = { .more = "" };
 
 	if (v->add_sender) {
-		if (from[0] == '\0')
-			authd_own_address(w->name, own);
 		m.more = facts_new_sender(from, own);
 		facts_sender_text(from, own, v->text, sizeof(v->text));
 	}
@@ -659,17 +657,6 @@ accept_headers(
 	answer_yes(s, VERDICT_HEADERS, R_DATA_GO, "", m);
 }
 
-/* Whether there is an address that a Sender field could say. */
-static bool
-has_sender(const struct authd_session *s, const struct who *w)
-{
-	char own[STORE_ADDRESS_MAX + 1] = "";
-
-	if (s->txn.from[0] == '\0')
-		authd_own_address(w->name, own);
-	return facts_new_sender(s->txn.from, own)[0] != '\0';
-}
-
 void
 authd_on_headers(struct authd_session *s, const struct m_headers *m)
 {
@@ -678,6 +665,7 @@ authd_on_headers(struct authd_session *s, const struct m_headers *m)
 	struct policy_facts facts;
 	struct policy_verdict v;
 	struct who w;
+	char own[STORE_ADDRESS_MAX + 1] = "";
 	int n = authors_read(m->authors.p, m->authors.len, authors,
 	    sizeof(authors) / sizeof(authors[0]));
 
@@ -695,12 +683,14 @@ authd_on_headers(struct authd_session *s, const struct m_headers *m)
 	    POLICY_HEADERS, &facts, &options, &authd_policy_store, &v);
 	log_decision(s, "headers", &w, NULL,
 	    is_refusal(&v) ? authors[v.author].address : NULL, &v);
-	if (v.add_sender && !has_sender(s, &w)) {
-		v.decision = POLICY_REFUSE_PERM;
+	if (v.add_sender && s->txn.from[0] == '\0')
+		authd_own_address(w.name, own);
+	if (v.add_sender && facts_new_sender(s->txn.from, own)[0] == '\0') {
+		v.decision = POLICY_REFUSE_PERM; /* Sender would stay foreign */
 		v.why = POLICY_WHY_AUTHOR;
 	}
 	if (is_refusal(&v))
 		refuse_headers(s, &w, &authors[v.author], &v);
 	else
-		accept_headers(s, &w, &v);
+		accept_headers(s, own, &v);
 }
