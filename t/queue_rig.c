@@ -645,3 +645,27 @@ rig_ask(struct rig *r, const char *request)
 	buf_clear(&in);
 	return text;
 }
+
+json_t *
+rig_ask_json(struct rig *r, const char *request, json_t **items)
+{
+	char *text = rig_ask(r, request), *save = NULL, *line;
+	json_t *o = NULL, *all = json_array(), *item;
+
+	for (line = strtok_r(text, "\n", &save); line != NULL;
+	     line = strtok_r(NULL, "\n", &save)) {
+		json_decref(o);
+		if ((o = json_loads(line, 0, NULL)) == NULL)
+			die("control answer");
+		if ((item = json_object_get(o, "item")) != NULL)
+			json_array_append(all, item);
+	}
+	free(text);
+	if (o == NULL)
+		die("no control answer");
+	if (items != NULL)
+		*items = all;
+	else
+		json_decref(all);
+	return o;
+}

@@ -5,6 +5,8 @@
 #ifndef T_QUEUE_RIG_H
 #define T_QUEUE_RIG_H
 
+#include <jansson.h>
+
 #include "submitd/mem.h"
 #include "submitd/role.h"
 
@@ -141,5 +143,8 @@ void rig_relay_state(struct rig *, bool up, enum trouble_kind, const char *);
 
 /* One request to the control socket; the lines of the answer, to be freed. */
 char *rig_ask(struct rig *, const char *request);
+/* The same, parsed: the last line; the items of the others go to *items, if it
+ * isn't NULL.  Both are to be released. */
+json_t *rig_ask_json(struct rig *, const char *request, json_t **items);
 
 #endif

@@ -84,34 +84,10 @@ down(void **state)
 
 /* ---- asking the queue ---- */
 
-/* The last line of the answer; the items go to *items if it isn't NULL. */
-static json_t *
-ask(const char *request, json_t **items)
-{
-	char *text = rig_ask(&rig, request), *save = NULL, *line;
-	json_t *o = NULL, *all = json_array(), *item;
-
-	for (line = strtok_r(text, "\n", &save); line != NULL;
-	     line = strtok_r(NULL, "\n", &save)) {
-		json_decref(o);
-		o = json_loads(line, 0, NULL);
-		assert_non_null(o);
-		if ((item = json_object_get(o, "item")) != NULL)
-			json_array_append(all, item);
-	}
-	free(text);
-	assert_non_null(o);
-	if (items != NULL)
-		*items = all;
-	else
-		json_decref(all);
-	return o;
-}
-
 static long
 messages(void)
 {
-	json_t *o = ask("{\"cmd\":\"queue.stats\"}", NULL);
+	json_t *o = rig_ask_json(&rig, "{\"cmd\":\"queue.stats\"}", NULL);
 	long n;
 
 	assert_true(json_is_true(json_object_get(o, "ok")));
@@ -124,7 +100,8 @@ messages(void)
 static void
 assert_state(const char *state)
 {
-	json_t *items, *o = ask("{\"cmd\":\"queue.list\"}", &items);
+	json_t *items,
+	    *o = rig_ask_json(&rig, "{\"cmd\":\"queue.list\"}", &items);
 
 	assert_int_equal(json_array_size(items), 1);
 	assert_string_equal(json_string_value(json_object_get(
@@ -137,7 +114,7 @@ assert_state(const char *state)
 static void
 assert_refused(const char *request, int status, const char *says)
 {
-	json_t *o = ask(request, NULL);
+	json_t *o = rig_ask_json(&rig, request, NULL);
 
 	assert_true(json_is_false(json_object_get(o, "ok")));
 	assert_int_equal(
@@ -150,7 +127,7 @@ assert_refused(const char *request, int status, const char *says)
 static void
 assert_changed(const char *request, int n)
 {
-	json_t *o = ask(request, NULL);
+	json_t *o = rig_ask_json(&rig, request, NULL);
 
 	assert_true(json_is_true(json_object_get(o, "ok")));
 	assert_int_equal(json_integer_value(json_object_get(o, "changed")), n);
@@ -160,7 +137,7 @@ assert_changed(const char *request, int n)
 static json_t *
 smarthost(void)
 {
-	json_t *o = ask("{\"cmd\":\"status\"}", NULL);
+	json_t *o = rig_ask_json(&rig, "{\"cmd\":\"status\"}", NULL);
 	json_t *s = json_incref(json_object_get(o, "smarthost"));
 
 	json_decref(o);
@@ -982,7 +959,7 @@ test_hold_by_map(void **state)
 	rig_wait(&rig, &rig.naccepted, 1);
 	rig_settle(&rig);
 	assert_int_equal(rig.njobs, 0);
-	o = ask("{\"cmd\":\"queue.list\"}", &items);
+	o = rig_ask_json(&rig, "{\"cmd\":\"queue.list\"}", &items);
 	assert_string_equal(
 	    json_string_value(json_object_get(
 		json_array_get(
@@ -1317,17 +1294,17 @@ test_alarm(void **state)
 
 	(void)state;
 	rig_relay_state(&rig, false, TROUBLE_CONNECT, "connection refused");
-	o = ask("{\"cmd\":\"status\"}", NULL);
+	o = rig_ask_json(&rig, "{\"cmd\":\"status\"}", NULL);
 	assert_int_equal(json_array_size(json_object_get(o, "alarms")), 0);
 	json_decref(o);
 	rig_relay_state(&rig, false, TROUBLE_TLS, "hostname mismatch");
-	o = ask("{\"cmd\":\"status\"}", NULL);
+	o = rig_ask_json(&rig, "{\"cmd\":\"status\"}", NULL);
 	a = json_array_get(json_object_get(o, "alarms"), 0);
 	assert_string_equal(
 	    json_string_value(json_object_get(a, "text")), "hostname mismatch");
 	json_decref(o);
 	rig_relay_state(&rig, true, TROUBLE_NONE, "");
-	o = ask("{\"cmd\":\"status\"}", NULL);
+	o = rig_ask_json(&rig, "{\"cmd\":\"status\"}", NULL);
 	assert_int_equal(json_array_size(json_object_get(o, "alarms")), 0);
 	assert_int_equal(json_integer_value(json_object_get(
 			     json_object_get(o, "smarthost"), "connections")),
@@ -1632,7 +1609,7 @@ test_control_changes(void **state)
 	     (unsigned long)qid),                                              \
 	    request)
 	assert_changed(ASK("hold"), 1);
-	o = ask(ASK("show"), &items);
+	o = rig_ask_json(&rig, ASK("show"), &items);
 	o = (json_decref(o), json_array_get(items, 0));
 	assert_string_equal(
 	    json_string_value(json_object_get(o, "state")), "held");
@@ -1691,7 +1668,7 @@ test_control_list(void **state)
 	rig_disconnect(&rig, ROLE_RELAY);
 	for (i = 1; i < MANY; i++)
 		assert_true(rig_send(&rig, RIG_SID(1), i, ANN, BO, HELLO) != 0);
-	o = ask("{\"cmd\":\"queue.list\"}", &items);
+	o = rig_ask_json(&rig, "{\"cmd\":\"queue.list\"}", &items);
 	assert_true(json_is_true(json_object_get(o, "ok")));
 	assert_int_equal(json_array_size(items), MANY);
 	for (i = 0; i < MANY; i++) {
@@ -1733,7 +1710,7 @@ test_status(void **state)
 	tell_role(ROLE_FRONT, 9, 0, "gone");
 	rig_grant(&rig, RIG_SID(1), "ann");
 	rig_settle(&rig);
-	o = ask("{\"cmd\":\"status\"}", NULL);
+	o = rig_ask_json(&rig, "{\"cmd\":\"status\"}", NULL);
 	roles = json_object_get(o, "roles");
 	assert_int_equal(json_array_size(roles), 2);
 	assert_string_equal(json_string_value(json_object_get(

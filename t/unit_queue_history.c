@@ -61,20 +61,10 @@ tell(uint64_t sid, uint32_t txn, enum decision_phase phase,
 static json_t *
 list(const char *request)
 {
-	char *text = rig_ask(&rig, request), *save = NULL, *line;
-	json_t *all = json_array(), *o = NULL, *item;
+	json_t *all, *o = rig_ask_json(&rig, request, &all);
 
-	for (line = strtok_r(text, "\n", &save); line != NULL;
-	     line = strtok_r(NULL, "\n", &save)) {
-		json_decref(o);
-		o = json_loads(line, 0, NULL);
-		assert_non_null(o);
-		if ((item = json_object_get(o, "item")) != NULL)
-			json_array_append(all, item);
-	}
 	assert_true(json_is_true(json_object_get(o, "ok")));
 	json_decref(o);
-	free(text);
 	return all;
 }
 

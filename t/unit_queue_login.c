@@ -49,19 +49,8 @@ restart(void)
 static json_t *
 ask(const char *request, json_t **end)
 {
-	char *text = rig_ask(&rig, request), *save = NULL, *line;
-	json_t *all = json_array(), *o = NULL, *item;
+	json_t *all, *o = rig_ask_json(&rig, request, &all);
 
-	for (line = strtok_r(text, "\n", &save); line != NULL;
-	     line = strtok_r(NULL, "\n", &save)) {
-		json_decref(o);
-		o = json_loads(line, 0, NULL);
-		assert_non_null(o);
-		if ((item = json_object_get(o, "item")) != NULL)
-			json_array_append(all, item);
-	}
-	free(text);
-	assert_non_null(o);
 	if (end != NULL)
 		*end = json_incref(o);
 	json_decref(o);

@@ -77,31 +77,12 @@ message(const char *user, int64_t device, const char *to)
 	return reply;
 }
 
-static json_t *
-ask(const char *request, json_t **items)
-{
-	char *text = rig_ask(&rig, request), *save = NULL, *line;
-	json_t *o = NULL, *all = json_array(), *item;
-
-	for (line = strtok_r(text, "\n", &save); line != NULL;
-	     line = strtok_r(NULL, "\n", &save)) {
-		json_decref(o);
-		o = json_loads(line, 0, NULL);
-		assert_non_null(o);
-		if ((item = json_object_get(o, "item")) != NULL)
-			json_array_append(all, item);
-	}
-	free(text);
-	assert_non_null(o);
-	*items = all;
-	return o;
-}
-
 /* How many recipients are in this state. */
 static long
 recipients(const char *state)
 {
-	json_t *items, *o = ask("{\"cmd\":\"queue.stats\"}", &items);
+	json_t *items,
+	    *o = rig_ask_json(&rig, "{\"cmd\":\"queue.stats\"}", &items);
 	long n = (long)json_integer_value(json_object_get(
 	    json_object_get(o, "recipients"), state));
 
@@ -199,7 +180,8 @@ test_durable(void **state)
 	assert_int_equal(message("ann", 0, "a@x.y b@x.y"), R_DATA_GO);
 	rig_stop(&rig);
 	rig_up(&rig);
-	o = ask("{\"cmd\":\"limit.usage\",\"user\":\"ann\"}", &items);
+	o = rig_ask_json(
+	    &rig, "{\"cmd\":\"limit.usage\",\"user\":\"ann\"}", &items);
 	json_decref(o);
 	assert_int_equal(json_array_size(items), 3);
 	o = json_array_get(items, 0);
@@ -283,7 +265,8 @@ test_size(void **state)
 static void
 assert_suspended(const char *why)
 {
-	json_t *items, *o = ask("{\"cmd\":\"user.suspended\"}", &items);
+	json_t *items,
+	    *o = rig_ask_json(&rig, "{\"cmd\":\"user.suspended\"}", &items);
 
 	json_decref(o);
 	assert_int_equal(json_array_size(items), 1);
@@ -297,7 +280,7 @@ assert_suspended(const char *why)
 static long
 changed(const char *request)
 {
-	json_t *items, *o = ask(request, &items);
+	json_t *items, *o = rig_ask_json(&rig, request, &items);
 	long n = (long)json_integer_value(json_object_get(o, "changed"));
 
 	assert_true(json_is_true(json_object_get(o, "ok")));
@@ -410,7 +393,8 @@ test_history(void **state)
 	limits[0].v[LIMIT_MESSAGES_HOUR] = 1;
 	message("ann", 7, "a@x.y");
 	message("ann", 7, "a@x.y");
-	o = ask("{\"cmd\":\"history.list\",\"refused\":true}", &items);
+	o = rig_ask_json(
+	    &rig, "{\"cmd\":\"history.list\",\"refused\":true}", &items);
 	json_decref(o);
 	assert_int_equal(json_array_size(items), 1);
 	o = json_array_get(items, 0);
