@@ -135,7 +135,7 @@ def wait_gone(pid, timeout=30):
 
 def until(condition, timeout=30):
     """Waits for something that nobody reports; whether it came."""
-    end = time.monotonic() + timeout
+    end = time.monotonic() + timeout * SLOW
     while not condition():
         if time.monotonic() > end:
             return False
