@@ -1,7 +1,11 @@
 /*
  * What front tells auth and asks it: a session is announced once its TLS
- * stands and its client's name is known, to the worker that a hash of the
- * session, later of the user, chooses.
+ * stands and its client's name is known, to the worker that is likely to have
+ * its user's password in its cache: that of whoever logged in last from the
+ * same address.  A login by another user moves it to the worker of that one.
+ *
+ * A client that comes again soon has the name that it had: it is not asked for
+ * anew within NAME_MS.
  */
 #include "front_int.h"
 
@@ -10,11 +14,47 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "clock.h"
 #include "log.h"
 #include "mem.h"
 #include "stream.h"
 
-enum { CHAIN_BYTES = 64 * 1024 };
+enum {
+	CHAIN_BYTES = 64 * 1024,
+	PLACES = 1024, /* of remembered addresses, a power of two */
+	NAME_MS = 30 * 1000,
+};
+
+/*
+ * What is remembered of an address: a place for each hash, the last one stays.
+ * The user is a guess that costs a message when it is wrong; the name has to
+ * be that of this very address.
+ */
+struct place {
+	uint64_t user; /* a hash; 0: none */
+	char *addr, *name;
+	int64_t until_ms;
+};
+
+static struct place places[PLACES];
+
+static uint64_t
+hash_text(const char *p, size_t n)
+{
+	uint64_t h = 5381;
+
+	while (n-- > 0)
+		h = h * 33 + (unsigned char)*p++;
+	return h;
+}
+
+static struct place *
+place_of(const struct conn *c)
+{
+	const char *addr = c->client.addr;
+
+	return &places[hash_text(addr, strlen(addr)) & (PLACES - 1)];
+}
 
 /* ---- workers ---- */
 
@@ -103,7 +143,9 @@ front_announce(void *arg)
 	struct timeval tv = { .tv_sec = ms / 1000,
 		.tv_usec = (ms % 1000) * 1000 };
 
-	if ((c->worker = pick_worker(c->sid)) == NULL)
+	uint64_t user = place_of(c)->user;
+
+	if ((c->worker = pick_worker(user != 0 ? user : c->sid)) == NULL)
 		return false;
 	if (c->resolve != RESOLVE_PENDING)
 		return introduce(c);
@@ -119,11 +161,28 @@ front_ask_name(struct conn *c)
 	const struct m_resolve m = {
 		.id = c->sid, .kind = RESOLVE_CLIENT, .name = c->client.addr
 	};
+	const struct place *p = place_of(c);
 
 	c->name_asked = true;
+	if (p->addr != NULL && strcmp(p->addr, c->client.addr) == 0 &&
+	    clock_ms() < p->until_ms) {
+		c->resolve = RESOLVE_OK;
+		str_set(&c->client.name, p->name);
+		return;
+	}
 	if (F.setup->conf.name_timeout > 0 && F.resolver != NULL &&
 	    ipc_send(F.resolver, M_RESOLVE, c->sid, &m) == 0)
 		c->resolve = RESOLVE_PENDING;
+}
+
+static void
+remember_name(const struct conn *c, const char *name)
+{
+	struct place *p = place_of(c);
+
+	str_set(&p->addr, c->client.addr);
+	str_set(&p->name, name);
+	p->until_ms = clock_ms() + NAME_MS;
 }
 
 static void
@@ -134,37 +193,40 @@ on_resolved(struct ipc *p, const struct ipc_in *in)
 	(void)p;
 	if (c == NULL || c->resolve != RESOLVE_PENDING)
 		return;
+	if (in->m->resolved.status == RESOLVE_OK)
+		remember_name(c, in->m->resolved.name);
 	name_is_known(c, (enum resolve_status)in->m->resolved.status,
 	    in->m->resolved.name);
 }
 
-/* The user in PLAIN's first message (RFC 4616), to find a worker by. */
-static bool
-plain_user_hash(const struct m_auth_start *m, uint64_t *hash)
+/* The user in PLAIN's first message (RFC 4616), to find a worker by; 0 for
+ * what is none. */
+static uint64_t
+plain_user_hash(const struct m_auth_start *m)
 {
 	const char *p = m->data.p, *end = p + m->data.len;
 	const char *user, *nul;
 
 	if (strcmp(m->mech, "PLAIN") != 0 || m->data.len == 0 ||
 	    (nul = memchr(p, '\0', m->data.len)) == NULL)
-		return false;
+		return 0;
 	user = nul + 1;
 	if ((nul = memchr(user, '\0', (size_t)(end - user))) == NULL)
-		return false;
-	for (*hash = 5381; user < nul; user++)
-		*hash = *hash * 33 + (unsigned char)*user;
-	return true;
+		return 0;
+	return hash_text(user, (size_t)(nul - user));
 }
 
 /* One worker serves a user's passwords, so that one cache holds them. */
 static void
 move_to_user(struct conn *c, const struct m_auth_start *m)
 {
+	uint64_t hash = plain_user_hash(m);
 	struct worker *w;
-	uint64_t hash;
 
-	if (!plain_user_hash(m, &hash) || (w = pick_worker(hash)) == NULL ||
-	    w == c->worker)
+	if (hash == 0)
+		return;
+	place_of(c)->user = hash;
+	if ((w = pick_worker(hash)) == NULL || w == c->worker)
 		return;
 	ipc_send(c->worker->ipc, M_SESSION_CLOSE, c->sid, NULL);
 	c->worker = w;
