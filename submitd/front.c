@@ -226,6 +226,7 @@ op_hangup(void *arg)
 	struct conn *c = arg;
 
 	c->closing = true;
+	stream_last(c->io);
 	stream_deadline(c->io, LINGER_MS);
 }
 

@@ -722,6 +722,15 @@ stream_deadline(struct stream *s, int64_t ms)
 }
 
 void
+stream_last(struct stream *s)
+{
+	int on = 1;
+
+	if (setsockopt(s->fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on)) == -1)
+		return; /* not TCP: more pieces, no harm */
+}
+
+void
 stream_finish(struct stream *s)
 {
 	if (s->ssl != NULL && s->phase == OPEN) {

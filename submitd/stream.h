@@ -75,6 +75,10 @@ size_t stream_pending(const struct stream *);
 /* Before stream_free(): hands over what the kernel takes now. */
 void stream_flush(struct stream *);
 
+/* What is written now is the last: it leaves together with the end that
+ * stream_finish() tells. */
+void stream_last(struct stream *);
+
 /* STREAM_TIMEOUT in ms from now unless set anew; 0: none. */
 void stream_deadline(struct stream *, int64_t ms);
 
