@@ -492,15 +492,6 @@ store_set_actor(struct store *st, const char *actor)
 
 /* Change detection. */
 
-static bool
-is_replaced(const struct store *st)
-{
-	struct stat sb;
-
-	return stat(st->path, &sb) == -1 || sb.st_dev != st->dev ||
-	    sb.st_ino != st->ino;
-}
-
 static enum store_rc
 reopen_if_replaced(struct store *st)
 {
@@ -551,8 +542,6 @@ store_hold(struct store *st, uint64_t *version)
 {
 	enum store_rc rc;
 
-	if (st->held && is_replaced(st))
-		store_release(st);
 	if (st->held) {
 		*version = st->version;
 		return STORE_OK;

@@ -91,7 +91,8 @@ enum store_rc store_version(struct store *st, uint64_t *version);
  * Begins to read one state of the store, and tells its version as
  * store_version() does: until store_release() all reads see that state, at a
  * tenth of the cost, and no writer can commit. So it must be short. A second
- * store_hold() changes nothing. Of no use on a handle that writes.
+ * store_hold() changes nothing, even when another file has taken the place of
+ * the one that is read. Of no use on a handle that writes.
  */
 enum store_rc store_hold(struct store *st, uint64_t *version);
 /* Harmless where nothing is held; NULL is fine. */
