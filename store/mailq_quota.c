@@ -7,10 +7,14 @@ enum { PRUNE_ROWS = 256 };
 enum mailq_rc
 mailq_sent_put(struct mailq *mq, const struct mailq_sent *s)
 {
+	/* not OR REPLACE: that would write the index of steps, too */
 	return mailq_run(mq, NULL,
-	    "INSERT OR REPLACE INTO sent"
+	    "INSERT INTO sent"
 	    " (user, device, step, messages, recipients, fresh, failed,"
-	    " refused) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+	    " refused) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+	    " ON CONFLICT DO UPDATE SET messages = excluded.messages,"
+	    " recipients = excluded.recipients, fresh = excluded.fresh,"
+	    " failed = excluded.failed, refused = excluded.refused",
 	    "tiiiiiii", s->user, s->device, s->step, (int64_t)s->n[0],
 	    (int64_t)s->n[1], (int64_t)s->n[2], (int64_t)s->n[3],
 	    (int64_t)s->n[4]);

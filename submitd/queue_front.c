@@ -797,10 +797,6 @@ queue_submission_end(
 	*sp = NULL;
 	if (rc != MAILQ_OK)
 		queue_quota_undo(q, s);
-	if (rc == MAILQ_OK && s->first_qid != 0)
-		queue_again_log(s);
-	else if (rc == MAILQ_OK)
-		log_accepted(s);
 	if (s->in_file && (rc != MAILQ_OK || s->first_qid != 0))
 		mailq_body_discard(q->mq, s->qid); /* if it has its old name */
 	if (rc != MAILQ_OK)
@@ -809,8 +805,13 @@ queue_submission_end(
 		answer(q, s->sid, s->txn, R_QUEUED, s->first_qid);
 	else
 		answer(q, s->sid, s->txn, R_QUEUED, s->qid);
-	if (rc == MAILQ_OK && s->first_qid == 0)
+	/* the log can wait for the client, not he for it */
+	if (rc == MAILQ_OK && s->first_qid != 0)
+		queue_again_log(s);
+	else if (rc == MAILQ_OK) {
+		log_accepted(s);
 		send_it(q, s);
+	}
 	envelope_free(&s->env);
 	grant_clear(&s->grant);
 	free(s->data);
