@@ -108,6 +108,8 @@ struct stream_tls {
 	bool resumed;
 };
 void stream_tls_info(const struct stream *, struct stream_tls *);
+/* For stream_tls.c: NULL without TLS. */
+struct ssl_st *stream_ssl(const struct stream *);
 /* The peer's chain as DER, u32 length (host order) and bytes each, leaf
  * first; at most max bytes: certificates that do not fit are left out. */
 void stream_tls_chain(const struct stream *, struct buf *out, size_t max);

@@ -32,8 +32,9 @@ DOORS = {
                "auth/saslauthd.c", "submitd/sasl_client.c"),
     "security/*": ("auth/pam.c",),
     "confuse.h": ("submitd/conf.c",),
-    "openssl/*": ("submitd/tls.c", "submitd/tls_*.[ch]", "submitd/tlsmem.c", "submitd/stream.c", "auth/cert.c",
-                  "auth/certfile.c", "auth/ca.c", "auth/scram.c",
+    "openssl/*": ("submitd/tls.c", "submitd/tls_*.[ch]", "submitd/tlsmem.c",
+                  "submitd/stream.c", "submitd/stream_tls.c",
+                  "auth/cert.c", "auth/certfile.c", "auth/ca.c", "auth/scram.c",
                   "auth/jwt.c", "submitd/digest.c"),
     "crypt.h": ("auth/cryptpw.c",),
     "event*.h": ("submitd/stream.c", "submitd/ipc.c", "submitd/control.c")
