@@ -13,12 +13,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "authd.h"
 #include "digest.h"
-#include "facts.h"
 #include "log.h"
 #include "store/db.h"
 
@@ -33,11 +31,7 @@ _Static_assert((int)MECH_SCRAM_SHA_256_PLUS == SASL_MECH_SCRAM_SHA_256_PLUS &&
 	(int)MECH_XOAUTH2 == SASL_MECH_XOAUTH2,
     "messages and SASL have the same bits");
 
-enum {
-	TICK_MS = 1000,
-	JITTER = 5, /* this part of a delay, at most, is added at random */
-	CRL_WARN_MS = 60 * 1000 /* at most one warning in this time */
-};
+enum { TICK_MS = 1000 };
 
 struct authd A;
 
@@ -77,35 +71,6 @@ authd_each(void (*fn)(struct authd_session *, void *), void *arg)
 	}
 }
 
-/* What an examination of the certificate found. */
-static void
-cert_clear(struct authd_facts *f)
-{
-	free(f->reason);
-	free(f->fingerprint);
-	free(f->subject);
-	free(f->issuer);
-	free(f->cn_subject);
-	free(f->cn_issuer);
-	free(f->owner);
-	f->reason = f->fingerprint = f->subject = f->issuer = NULL;
-	f->cn_subject = f->cn_issuer = NULL;
-	f->owner = NULL;
-}
-
-static void
-facts_clear(struct authd_facts *f)
-{
-	cert_clear(f);
-	free(f->client_addr);
-	free(f->map_addr);
-	free(f->map_name);
-	buf_wipe(&f->exporter);
-	buf_wipe(&f->unique);
-	buf_wipe(&f->endpoint);
-	memset(f, 0, sizeof(*f));
-}
-
 static void
 session_free(struct authd_session *s)
 {
@@ -114,7 +79,7 @@ session_free(struct authd_session *s)
 	if (s->timer != NULL)
 		event_free(s->timer);
 	authd_txn_clear(&s->txn);
-	facts_clear(&s->facts);
+	authd_facts_clear(&s->facts);
 	buf_clear(&s->chain);
 	free(s->refuse_text);
 	free(s->note);
@@ -141,503 +106,6 @@ session_make(struct authd_front *front, uint64_t sid)
 	LIST_INSERT_HEAD(&A.table[sid & (AUTHD_BUCKETS - 1)], s, link);
 	A.sessions++;
 	return s;
-}
-
-/* ---- facts of a session ---- */
-
-static enum policy_resolve
-map_resolve(uint8_t status)
-{
-	switch (status) {
-	case RESOLVE_OK:
-		return POLICY_RESOLVE_OK;
-	case RESOLVE_FAIL:
-		return POLICY_RESOLVE_FAIL;
-	case RESOLVE_FORGED:
-		return POLICY_RESOLVE_FORGED;
-	default: /* failed for now, or no answer yet */
-		return POLICY_RESOLVE_TEMP;
-	}
-}
-
-static void
-warn_of_crl(const char *reason)
-{
-	const struct m_alarm m = {
-		.what = "crl", .trouble = "auth", .text = reason
-	};
-	static int64_t last_ms;
-	int64_t now = authd_now_ms();
-
-	if (last_ms != 0 && now - last_ms < CRL_WARN_MS)
-		return;
-	last_ms = now;
-	log_warn("crl", "error=%s", reason);
-	if (A.queue != NULL)
-		ipc_send(A.queue, M_ALARM, 0, &m);
-}
-
-static void
-no_certificate(
-    struct authd_facts *f, enum cert_verify verify, const char *reason)
-{
-	f->verify = verify;
-	str_set(&f->reason, reason);
-}
-
-static const char *
-map_word(enum cert_map map, const struct cert_owner *o)
-{
-	switch (map) {
-	case CERT_MAP_FOUND:
-		return cert_key_word(o->by);
-	case CERT_MAP_UNUSABLE:
-		return "unusable";
-	case CERT_MAP_AMBIGUOUS:
-		return "ambiguous";
-	default:
-		return "none";
-	}
-}
-
-static void
-log_cert(const struct authd_session *s, enum cert_map map)
-{
-	const struct authd_facts *f = &s->facts;
-
-	log_event(LOG_INFO, s->sid, 0, "cert",
-	    "addr=%s verify=%s reason=%s sha256=%s subject=%s issuer=%s "
-	    "user=%s by=%s",
-	    f->client_addr, cert_verify_word(f->verify),
-	    f->reason, f->fingerprint, f->subject,
-	    f->issuer, f->owner != NULL ? f->owner->user : NULL,
-	    map_word(map, f->owner));
-}
-
-/* False: whose certificate it is can't be said now. */
-static bool
-take_cert(struct authd_session *s, struct cert_facts *c)
-{
-	struct authd_facts *f = &s->facts;
-	struct cert_owner owner;
-	enum cert_map map;
-
-	map = cert_map_user(c, authd_cert_lookup, NULL, &owner);
-	if (map == CERT_MAP_FOUND) {
-		f->owner = xmalloc(sizeof(owner));
-		*f->owner = owner;
-	}
-	f->verify = c->verify;
-	str_set(&f->reason, c->reason);
-	str_set(&f->fingerprint, c->sha256);
-	str_set(&f->subject, c->subject);
-	str_set(&f->issuer, c->issuer);
-	str_set(&f->cn_subject, c->cn_subject);
-	str_set(&f->cn_issuer, c->cn_issuer);
-	if (map == CERT_MAP_TEMP)
-		return false;
-	if (c->crl_trouble)
-		warn_of_crl(c->reason);
-	log_cert(s, map);
-	return true;
-}
-
-static bool
-examine(struct authd_session *s)
-{
-	static struct cert_facts c; /* large, and of one thread */
-	bool known = true;
-
-	if (s->chain.len == 0)
-		no_certificate(&s->facts, CERT_NO, "no certificate was sent");
-	else if (cert_examine(A.trust, buf_head(&s->chain), s->chain.len,
-		     time(NULL), &c) == CERT_RC_OK)
-		known = take_cert(s, &c);
-	else
-		no_certificate(
-		    &s->facts, CERT_FAIL, "the certificate can't be read");
-	memset(&c, 0, sizeof(c));
-	return known;
-}
-
-/* The names of a key as bits; given.c has checked them. */
-static uint32_t
-named(const char *text)
-{
-	const char *bad;
-	uint32_t mask;
-	size_t len;
-
-	return sasl_mech_list(text, &mask, &bad, &len) == 0 ? mask : 0;
-}
-
-/* The mechanisms that can work with this configuration. */
-static uint32_t
-configured_mechs(enum listen_kind kind)
-{
-	const struct conf *cf = &A.setup->conf;
-	uint32_t mechs = 0;
-
-	if (kind == LISTEN_TLS)
-		mechs = named(cf->mechanisms_tls);
-	if (mechs == 0)
-		mechs = named(cf->mechanisms);
-	if (mechs == 0)
-		mechs = SASL_MECH_DEFAULT | SASL_MECH_TOKENS;
-	/* a proof needs what only the store keeps */
-	if (cf->password_backend != BACKEND_STORE)
-		mechs &= ~SASL_MECH_PROOFS;
-	if (!authd_has_tokens())
-		mechs &= ~SASL_MECH_TOKENS;
-	return mechs;
-}
-
-/* Who the certificate is, and what the connection may; as far as known. */
-static void
-judge(struct authd_session *s)
-{
-	const struct authd_facts *f = &s->facts;
-	struct sasl_offer offer = { .enabled = configured_mechs(f->kind) };
-	bool ready = authd_store_ready();
-
-	cert_clear(&s->facts);
-	free(s->refuse_text);
-	free(s->note);
-	s->refuse_text = s->note = NULL;
-	s->refuse_esc[0] = '\0';
-	s->refuse_code = 0;
-	s->features = 0;
-	s->flags = 0;
-	s->judged = examine(s) && ready && authd_judge_session(s);
-	if (s->judged)
-		buf_clear(&s->chain);
-	offer.tls = f->tls_bits > 0 && s->refuse_code == 0;
-	offer.cert = f->owner != NULL;
-	/* Without extended master secret that is the end point alone. GNU
-	 * SASL's clients, which under TLS 1.2 bind by tls-unique only, have
-	 * that extension. */
-	offer.binding = f->unique.len > 0 || f->exporter.len > 0 ||
-	    f->endpoint.len > 0;
-	s->usable =
-	    (s->features & FACTS_NO_AUTH) == 0 ? sasl_mech_usable(&offer) : 0;
-	/* it would be refused, and clients take what looks strongest */
-	s->offered = s->usable;
-	if (f->owner != NULL && !authd_takes_external(f->owner->user))
-		s->offered &= ~(uint32_t)SASL_MECH_EXTERNAL;
-}
-
-static void
-take_facts(struct authd_session *s, const struct m_session *m)
-{
-	struct authd_facts *f = &s->facts;
-
-	facts_clear(f);
-	f->client_addr = xstrdup(m->client_addr);
-	f->map_addr = facts_addr(m->client_addr);
-	f->map_name = facts_host(
-	    m->resolve == RESOLVE_OK ? m->client_name : "", f->map_addr);
-	f->resolve = map_resolve(m->resolve);
-	f->kind = (enum listen_kind)m->listen_kind;
-	f->tls_bits = m->tls_bits;
-	buf_add(&f->exporter, m->tls_exporter.p, m->tls_exporter.len);
-	buf_add(&f->unique, m->tls_unique.p, m->tls_unique.len);
-	buf_add(&f->endpoint, m->tls_endpoint.p, m->tls_endpoint.len);
-	buf_clear(&s->chain);
-	buf_add(&s->chain, m->chain.p, m->chain.len);
-	judge(s);
-}
-
-static void
-send_facts(const struct authd_session *s)
-{
-	const struct authd_facts *f = &s->facts;
-	const struct m_session_facts m = {
-		.verify = f->tls_bits > 0 ? cert_verify_word(f->verify) : "",
-		.verify_reason = f->reason,
-		.cert_fp = f->fingerprint,
-		.cert_user = f->owner != NULL ? f->owner->user : "",
-		.mechs = s->offered,
-		.no_pipelining = (s->features & FACTS_NO_PIPELINING) != 0,
-		.refuse_code = s->refuse_code,
-		.refuse_esc = s->refuse_esc,
-		.refuse_text = s->refuse_text,
-	};
-
-	ipc_send(s->front->ipc, M_SESSION_FACTS, s->sid, &m);
-}
-
-/* ---- AUTH ---- */
-
-static enum smtp_reply
-auth_reply(enum sasl_rc rc, uint32_t mech)
-{
-	switch (rc) {
-	case SASL_RC_OK:
-		return R_AUTH_OK;
-	case SASL_RC_BAD:
-		return mech == SASL_MECH_EXTERNAL ? R_AUTH_CERT_BAD
-						  : R_AUTH_BAD;
-	case SASL_RC_MALFORMED:
-		return R_AUTH_MALFORMED;
-	case SASL_RC_CANCELLED:
-		return R_AUTH_CANCELLED;
-	case SASL_RC_NOMECH:
-		return R_AUTH_MECHANISM;
-	case SASL_RC_WEAK:
-		return mech == SASL_MECH_EXTERNAL ? R_AUTH_NEEDS_PASSWORD
-						  : R_AUTH_TOO_WEAK;
-	case SASL_RC_TRANSITION:
-		return R_AUTH_TRANSITION;
-	case SASL_RC_ENCRYPT:
-		return R_AUTH_NEEDS_TLS;
-	case SASL_RC_LOCKED:
-		return R_AUTH_LOCKED;
-	default:
-		return R_AUTH_TEMP;
-	}
-}
-
-static void
-send_result(const struct authd_session *s, enum smtp_reply reply, uint32_t mech)
-{
-	const struct m_auth_result m = { .reply = (uint16_t)reply,
-		.user = reply == R_AUTH_OK ? s->user : "",
-		.mech = sasl_mech_name(mech) };
-
-	ipc_send(s->front->ipc, M_AUTH_RESULT, s->sid, &m);
-}
-
-/* The one line about a login, also for fail2ban (submitd(8)). */
-static void
-log_auth(const struct authd_session *s, enum sasl_rc rc, const char *mech)
-{
-	const char *detail = "", *user = "";
-	long device = 0;
-
-	if (s->conv != NULL) {
-		detail = sasl_conv_detail(s->conv);
-		user = rc == SASL_RC_OK ? sasl_conv_user(s->conv)
-					: sasl_conv_claimed(s->conv);
-		device = (long)sasl_conv_device(s->conv);
-	}
-	log_event(LOG_INFO, s->sid, 0, "auth",
-	    "result=%s mech=%s user=%s addr=%s verify=%s device=%ld "
-	    "reason=%s",
-	    sasl_rc_word(rc), mech, user[0] != '\0' ? user : NULL,
-	    s->facts.client_addr, cert_verify_word(s->facts.verify), device,
-	    detail[0] != '\0' ? detail : NULL);
-	authd_remember_login(s, rc, auth_reply(rc, sasl_mech_bit(mech)), mech,
-	    user, device, detail);
-}
-
-static void
-forget_question(struct authd_session *s)
-{
-	free(s->asked.user);
-	memset(&s->asked, 0, sizeof(s->asked));
-}
-
-static void
-end_conv(struct authd_session *s)
-{
-	sasl_conv_free(&s->conv);
-	authd_rehash_clear(s);
-	s->refusal_waits = false;
-	forget_question(s);
-	s->hold = (struct authd_hold){ 0 };
-	s->guarded = false;
-	s->judge = PACE_NONE;
-	s->took_ms = 0;
-	if (s->timer != NULL)
-		event_free(s->timer);
-	s->timer = NULL;
-}
-
-static void
-on_timer(evutil_socket_t fd, short what, void *arg)
-{
-	struct authd_session *s = arg;
-	int64_t left = s->due_ms - authd_now_ms();
-
-	(void)fd, (void)what;
-	/* the loop's clock is coarse, and some milliseconds behind */
-	if (left > 0)
-		authd_arm(s, left);
-	else if (s->refusal_waits) {
-		end_conv(s);
-		send_result(s, s->refusal, s->refusal_mech);
-	} else if (s->hold.stage != AUTHD_HOLD_NONE) {
-		authd_guard_timer(s);
-	} else if (s->asked.ticket != 0) {
-		authd_resume(s, SASL_PW_TEMP, "");
-	} else if (s->conv != NULL) {
-		/* the next line of the client finds none: 454 */
-		log_auth(
-		    s, SASL_RC_TEMP, sasl_mech_name(sasl_conv_mech(s->conv)));
-		end_conv(s);
-	}
-}
-
-void
-authd_arm(struct authd_session *s, int64_t ms)
-{
-	const struct timeval tv = { .tv_sec = ms / 1000,
-		.tv_usec = (ms % 1000) * 1000 };
-
-	/* libevent counts from the begin of the loop's round: the work since
-	 * then would shorten the time, and so tell how much it was */
-	event_base_update_cache_time(A.setup->base);
-	s->due_ms = authd_now_ms() + ms;
-	if (s->timer == NULL)
-		s->timer = evtimer_new(A.setup->base, on_timer, s);
-	if (s->timer == NULL || event_add(s->timer, &tv) == -1)
-		log_fatal(1, "error=%s", "cannot set a timer");
-}
-
-static int64_t
-jitter(int64_t ms)
-{
-	uint32_t n = 0;
-
-	if (getrandom(&n, sizeof(n), 0) != (ssize_t)sizeof(n))
-		log_fatal(1, "error=%s", "no random numbers");
-	return n % (ms / JITTER + 1);
-}
-
-/*
- * All failures take the same time, whatever the check of a password cost, who
- * made it, or that there was none; the jitter hides the rest, also where this
- * one took longer than all before.
- */
-static void
-refuse_later(struct authd_session *s, enum smtp_reply reply, uint32_t mech,
-    int64_t began_ms)
-{
-	int64_t delay = A.setup->conf.auth_fail_delay, left;
-
-	if (delay < A.pace_ms)
-		delay = A.pace_ms;
-	/* one more: both are cut to whole milliseconds */
-	left = began_ms + delay + 1 - authd_now_ms();
-	left = (left > 0 ? left : 0) + jitter(delay);
-	if (left == 0) {
-		send_result(s, reply, mech);
-		return;
-	}
-	s->refusal_waits = true;
-	s->refusal = reply;
-	s->refusal_mech = mech;
-	authd_arm(s, left);
-}
-
-static void
-take_login(struct authd_session *s)
-{
-	snprintf(s->user, sizeof(s->user), "%s", sasl_conv_user(s->conv));
-	s->device = sasl_conv_device(s->conv);
-	s->mech = sasl_conv_mech(s->conv);
-	/* there is no second login that could be bound */
-	buf_wipe(&s->facts.exporter);
-	buf_wipe(&s->facts.unique);
-	buf_wipe(&s->facts.endpoint);
-}
-
-void
-authd_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
-    int64_t began_ms)
-{
-	uint32_t mech = sasl_mech_bit(mech_name);
-
-	if (s->conv != NULL)
-		mech = sasl_conv_mech(s->conv);
-	log_auth(s, rc, mech != 0 ? sasl_mech_name(mech) : mech_name);
-	if (rc == SASL_RC_OK) {
-		take_login(s);
-		authd_rehash_send(s);
-	}
-	end_conv(s);
-	if (rc == SASL_RC_BAD || rc == SASL_RC_LOCKED ||
-	    rc == SASL_RC_TRANSITION)
-		refuse_later(s, auth_reply(rc, mech), mech, began_ms);
-	else
-		send_result(s, auth_reply(rc, mech), mech);
-}
-
-void
-authd_challenge(struct authd_session *s)
-{
-	struct m_auth_challenge m;
-
-	m.data.p = sasl_conv_challenge(s->conv, &m.data.len);
-	ipc_send(s->front->ipc, M_AUTH_CHALLENGE, s->sid, &m);
-	authd_arm(s, AUTHD_CONV_MS);
-}
-
-void
-authd_go_on(struct authd_session *s, enum sasl_rc rc, const char *mech,
-    int64_t began_ms)
-{
-	s->began_ms = began_ms;
-	if (rc == SASL_RC_WAIT) {
-		if (s->hold.stage != AUTHD_HOLD_NONE)
-			authd_guard_wait(s);
-		else
-			authd_arm(s, AUTHD_CONV_MS);
-	} else if (rc == SASL_RC_CONTINUE) {
-		if (!authd_guard_challenge(s))
-			authd_challenge(s);
-	} else if (!authd_guard_verdict(s, rc))
-		authd_verdict(s, rc, mech, began_ms);
-}
-
-/* Much may have happened to the user while somebody thought. */
-void
-authd_resume(struct authd_session *s, enum sasl_pw pw, const char *user)
-{
-	const char *mech = sasl_mech_name(sasl_conv_mech(s->conv));
-	bool token = s->asked.token;
-	enum sasl_rc rc;
-
-	if (pw == SASL_PW_OK && !authd_store_ready())
-		pw = SASL_PW_TEMP;
-	if (pw == SASL_PW_OK && !token &&
-	    !authd_user_stands(str_of(s->asked.user)))
-		pw = SASL_PW_WRONG;
-	forget_question(s);
-	if (token)
-		rc = sasl_conv_resume_token(s->conv, pw, user);
-	else
-		rc = sasl_conv_resume(s->conv, pw, 0);
-	authd_go_on(s, rc, mech, s->began_ms);
-}
-
-static void
-begin_auth(struct authd_session *s, const struct m_auth_start *m)
-{
-	const struct authd_facts *f = &s->facts;
-	const struct sasl_binding bindings[] = {
-		{ "tls-exporter", buf_head(&f->exporter), f->exporter.len },
-		{ "tls-unique", buf_head(&f->unique), f->unique.len },
-		{ "tls-server-end-point", buf_head(&f->endpoint),
-		    f->endpoint.len },
-	};
-	const struct sasl_params params = {
-		.mech = m->mech,
-		.usable = s->usable,
-		.tls_bits = (unsigned)f->tls_bits,
-		.cert_user = f->owner != NULL ? f->owner->user : NULL,
-		.binding = bindings,
-		.nbinding = sizeof(bindings) / sizeof(bindings[0]),
-		.arg = s,
-	};
-	static const unsigned char empty[1];
-	const unsigned char *data = NULL;
-	int64_t began_ms = authd_now_ms();
-
-	if (m->has_initial)
-		data = m->data.len > 0 ? m->data.p : empty;
-	authd_go_on(s, sasl_conv_start(&s->conv, &params, data, m->data.len),
-	    m->mech, began_ms);
 }
 
 /* ---- messages of a front ---- */
@@ -714,8 +182,8 @@ on_session(struct ipc *p, const struct ipc_in *in)
 		too_many(f, in->sid);
 		return;
 	}
-	take_facts(s, &in->m->session);
-	send_facts(s);
+	authd_take_facts(s, &in->m->session);
+	authd_send_facts(s);
 }
 
 /* A question about a session that is not known here: try again. */
@@ -751,48 +219,6 @@ answer_unknown(struct ipc *p, const struct ipc_in *in)
 	}
 }
 
-static void
-take_helo(struct authd_session *s, const char *helo)
-{
-	str_set(&s->helo, helo);
-}
-
-static void
-on_auth_start(struct authd_session *s, const struct ipc_in *in)
-{
-	end_conv(s);
-	take_helo(s, in->m->auth_start.helo);
-	if (s->user[0] != '\0')
-		send_result(s, R_AUTH_DONE, s->mech);
-	else if (!authd_store_ready() || !s->judged)
-		authd_verdict(s, SASL_RC_TEMP, in->m->auth_start.mech, 0);
-	else
-		begin_auth(s, &in->m->auth_start);
-}
-
-static void
-on_auth_step(struct authd_session *s, const struct ipc_in *in)
-{
-	const struct blob *data = &in->m->auth_step.data;
-	static const unsigned char empty[1];
-	int64_t began_ms = authd_now_ms();
-	enum sasl_rc rc = SASL_RC_TEMP;
-	const char *mech;
-
-	if (s->hold.stage != AUTHD_HOLD_NONE)
-		end_conv(s);   /* no client was asked for a line */
-	if (s->conv == NULL) { /* it took too long */
-		send_result(s, R_AUTH_TEMP, 0);
-		return;
-	}
-	event_del(s->timer);
-	mech = sasl_mech_name(sasl_conv_mech(s->conv));
-	if (authd_store_ready())
-		rc = sasl_conv_step(
-		    s->conv, data->len > 0 ? data->p : empty, data->len);
-	authd_go_on(s, rc, mech, began_ms);
-}
-
 /* Ends the session if it rests on what is no more; true if it has ended. */
 static bool
 ended(struct authd_session *s)
@@ -824,19 +250,19 @@ on_question(struct ipc *p, const struct ipc_in *in)
 		return;
 	}
 	if (!s->judged) {
-		judge(s);
+		authd_judge(s);
 		if (s->judged)
-			send_facts(s);
+			authd_send_facts(s);
 	}
 	/* A device can expire while it is logged in. */
 	if (in->type == M_MAIL && ended(s))
 		return;
 	if (in->type == M_AUTH_START)
-		on_auth_start(s, in);
+		authd_on_auth_start(s, &in->m->auth_start);
 	else if (in->type == M_AUTH_STEP)
-		on_auth_step(s, in);
+		authd_on_auth_step(s, &in->m->auth_step);
 	else if (in->type == M_MAIL) {
-		take_helo(s, in->m->mail.helo);
+		str_set(&s->helo, in->m->mail.helo);
 		authd_on_mail(s, &in->m->mail);
 	} else if (in->type == M_RCPT)
 		authd_on_rcpt(s, &in->m->rcpt);
@@ -850,11 +276,8 @@ on_auth_cancel(struct ipc *p, const struct ipc_in *in)
 {
 	struct authd_session *s = session_of(p, in);
 
-	if (s == NULL || s->conv == NULL)
-		return;
-	log_auth(s, sasl_conv_cancel(s->conv),
-	    sasl_mech_name(sasl_conv_mech(s->conv)));
-	end_conv(s);
+	if (s != NULL)
+		authd_on_auth_cancel(s);
 }
 
 static void

@@ -192,6 +192,24 @@ void authd_recheck_soon(void);
 /* NULL: not known (any more). */
 struct authd_session *authd_find(uint64_t sid);
 
+/* Calls fn for every session; fn may free the one it gets. */
+void authd_each(void (*fn)(struct authd_session *, void *), void *arg);
+
+/* ---- authd_facts.c ---- */
+
+void authd_take_facts(struct authd_session *, const struct m_session *);
+/* Who the certificate is, and what the connection may; as far as known. */
+void authd_judge(struct authd_session *);
+void authd_send_facts(const struct authd_session *);
+void authd_facts_clear(struct authd_facts *);
+
+/* ---- authd_login.c ---- */
+
+void authd_on_auth_start(struct authd_session *, const struct m_auth_start *);
+void authd_on_auth_step(struct authd_session *, const struct m_auth_step *);
+/* Front has answered the client itself. */
+void authd_on_auth_cancel(struct authd_session *);
+
 /*
  * The answer to the question of this session, which has one: go on.  user is
  * the owner of a token, "" else.
@@ -211,9 +229,6 @@ void authd_verdict(
     struct authd_session *, enum sasl_rc, const char *mech, int64_t began_ms);
 /* Sets the session's one timer. */
 void authd_arm(struct authd_session *, int64_t ms);
-
-/* Calls fn for every session; fn may free the one it gets. */
-void authd_each(void (*fn)(struct authd_session *, void *), void *arg);
 
 /* ---- authd_pam.c ---- */
 
