@@ -228,6 +228,9 @@ op_hangup(void *arg)
 	c->closing = true;
 	stream_last(c->io);
 	stream_deadline(c->io, LINGER_MS);
+	/* the client may take its time: its session counts no more */
+	if (F.queue != NULL)
+		ipc_send(F.queue, M_SESSION_CLOSE, c->sid, NULL);
 }
 
 static void

@@ -100,6 +100,7 @@ struct queue_grant {
 	int64_t user_id;
 	char *user, *how, *client_addr;
 	struct quota_device *sender; /* queue_quota.c; NULL in a submission */
+	bool placed; /* among the sessions that it may have at one time */
 };
 
 /* DATA was answered with 354: the envelope is in use. */

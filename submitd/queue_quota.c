@@ -6,6 +6,10 @@
  * committed; the sums are written in the same transaction.  A sum of an hour
  * goes over 60 to 70 minutes, one of a day over 24 to 25 hours (usage.h).
  *
+ * A session takes a place among those of its user and its device when it says
+ * MAIL, and keeps it to its end; one that found none tries again at DATA.  So
+ * the late one waits, and not those that were there before.
+ *
  * A recipient is new when this user has not written to it within a year; kept
  * is a digest of both.
  *
@@ -197,6 +201,26 @@ queue_quota_free(struct queue *q)
 
 /* ---- sessions ---- */
 
+static bool
+has_place(const struct quota_part *p)
+{
+	int64_t limit = p->limits.v[LIMIT_SESSIONS];
+
+	return limit == LIMIT_NONE || (int64_t)p->sessions < limit;
+}
+
+static void
+take_place(struct queue_grant *g)
+{
+	struct quota_device *d = g->sender;
+
+	if (g->placed || !has_place(&d->of->part) || !has_place(&d->part))
+		return;
+	d->of->part.sessions++;
+	d->part.sessions++;
+	g->placed = true;
+}
+
 void
 queue_quota_join(struct queue *q, struct queue_grant *g, const struct m_grant *m)
 {
@@ -209,9 +233,8 @@ queue_quota_join(struct queue *q, struct queue_grant *g, const struct m_grant *m
 	d->of->part.limits = limits[0];
 	d->part.limits = limits[1];
 	d->of->refs++;
-	d->of->part.sessions++;
-	d->part.sessions++;
 	g->sender = d;
+	take_place(g);
 }
 
 void
@@ -223,8 +246,11 @@ queue_quota_part(struct queue_grant *g)
 	if (d == NULL)
 		return;
 	d->of->refs--;
-	d->of->part.sessions--;
-	d->part.sessions--;
+	if (g->placed) {
+		d->of->part.sessions--;
+		d->part.sessions--;
+	}
+	g->placed = false;
 }
 
 /* ---- recipients ---- */
@@ -306,10 +332,11 @@ remember(struct queue *q, const struct queue_session *s,
 	queue_decision_limit(q, s, s->grant.sender->id, &said);
 }
 
-
-/* The first limit that this would pass; LIMITS if there is none. */
+/* The first limit that this would pass; LIMITS if there is none.  placed: the
+ * session has its place. */
 static enum limit
-first_over(const struct quota_part *p, const uint64_t more[USAGES], int64_t now)
+first_over(const struct quota_part *p, const uint64_t more[USAGES], bool placed,
+    int64_t now)
 {
 	enum usage_what what;
 	int l;
@@ -322,10 +349,7 @@ first_over(const struct quota_part *p, const uint64_t more[USAGES], int64_t now)
 			(uint64_t)p->limits.v[l])
 			return (enum limit)l;
 	}
-	if (p->limits.v[LIMIT_SESSIONS] != LIMIT_NONE &&
-	    p->sessions > p->limits.v[LIMIT_SESSIONS])
-		return LIMIT_SESSIONS;
-	return LIMITS;
+	return placed || has_place(p) ? LIMITS : LIMIT_SESSIONS;
 }
 
 /* When so much more passes again, in ms from now. */
@@ -370,18 +394,19 @@ describe(const struct quota_part *p, enum limit l, uint64_t more, const char *wh
 
 /* What is more than the limits allow; true: refused. */
 static bool
-is_over(const struct quota_device *d, const uint64_t more[USAGES], uint64_t sid,
+is_over(const struct queue_grant *g, const uint64_t more[USAGES], uint64_t sid,
     struct queue_refusal *r)
 {
+	const struct quota_device *d = g->sender;
 	const struct quota_part *p = &d->of->part;
 	int64_t now = queue_now_ms();
 	const char *whose = "";
-	enum limit l = first_over(p, more, now);
+	enum limit l = first_over(p, more, g->placed, now);
 
 	if (l == LIMITS) {
 		p = &d->part;
 		whose = " from this device";
-		l = first_over(p, more, now);
+		l = first_over(p, more, g->placed, now);
 	}
 	if (l == LIMITS)
 		return false;
@@ -511,7 +536,8 @@ queue_quota_open(
 		return false;
 	}
 	more[USAGE_NEW] = look_up(q, d->of->user, s->next);
-	if (!is_over(d, more, s->sid, r)) {
+	take_place(&s->grant);
+	if (!is_over(&s->grant, more, s->sid, r)) {
 		reserve(s->next, d, more);
 		return true;
 	}

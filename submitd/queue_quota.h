@@ -15,7 +15,7 @@ enum { QUOTA_BUCKETS = 1024 };
 struct quota_part {
 	struct limits limits;
 	struct usage usage;
-	unsigned sessions;
+	unsigned sessions;     /* that have a place */
 	uint64_t open[USAGES]; /* at DATA, not committed yet */
 };
 

@@ -122,6 +122,25 @@ def sizes(tap, scene):
     scene.submitctl("limit", "set", "--user", "ann", "message_size=default")
 
 
+def sessions(tap, scene):
+    """Only the session that is one too many is refused, until another one has
+    said QUIT, whatever becomes of its connection."""
+    scene.submitctl("limit", "set", "--user", "ann", "sessions=1")
+    with scene.tls_session() as first:
+        first.login("ann", PASSWORD)
+        first.sendmail(FROM, "bo@example.net", message("first", author=FROM))
+        code, text = send(scene, ["bo@example.net"])
+        tap.ok(code == 450 and "1 sessions at one time" in text,
+               "a second session: %s" % text)
+        refused = first.sendmail(FROM, "bo@example.net",
+                                 message("again", author=FROM))
+        tap.equal(refused, {}, "the first one sends on")
+        tap.equal(first.docmd("QUIT")[0], 221, "QUIT, and no end of it")
+        tap.equal(send(scene, ["bo@example.net"])[0], 250,
+                  "then there is room for another one")
+    scene.submitctl("limit", "set", "--user", "ann", "sessions=default")
+
+
 def devices(tap, scene, secret):
     """A device has limits on top of the user's."""
     scene.submitctl("limit", "set", "--user", "ann", "--device", "printer",
@@ -210,6 +229,7 @@ def test(tap):
         secret = rules(tap, scene)
         refused(tap, scene)
         sizes(tap, scene)
+        sessions(tap, scene)
         devices(tap, scene, secret)
         by_map(tap, scene)
         stolen(tap, scene)

@@ -243,6 +243,49 @@ test_sessions(void **state)
 	assert_int_equal(rig.ready.reply, R_DATA_GO);
 }
 
+/* DATA in a session that is there already; its reply. */
+static enum smtp_reply
+again(unsigned n, uint32_t txn)
+{
+	rig_grant_limits(&rig, RIG_SID(n), "ann", 7, limits);
+	rig_envelope(&rig, RIG_SID(n), txn, ANN, "a@x.y", 0);
+	rig_data_open(&rig, RIG_SID(n), txn);
+	return (enum smtp_reply)rig.ready.reply;
+}
+
+/* One too many is no harm to those that were there before, be it the user's or
+ * the device's limit; it gets in when there is room. */
+static void
+test_late_session(void **state)
+{
+	const struct m_txn m = { .txn = 1 };
+	unsigned where, first, second, late;
+
+	(void)state;
+	for (where = 0; where < 2; where++) {
+		memset(limits, 0, sizeof(limits));
+		limits[where].v[LIMIT_SESSIONS] = 2;
+		first = begin("ann", 7, "a@x.y");
+		second = begin("ann", 7, "a@x.y");
+		late = begin("ann", 7, "a@x.y");
+		assert_int_equal(rig.ready.reply, R_LIMIT_USER);
+		ipc_send(rig.front, M_DATA_ABORT, RIG_SID(first), &m);
+		ipc_send(rig.front, M_DATA_ABORT, RIG_SID(second), &m);
+		assert_int_equal(again(first, 2), R_DATA_GO);
+		assert_int_equal(again(late, 2), R_LIMIT_USER);
+		assert_int_equal(again(second, 2), R_DATA_GO);
+		end(first);
+		assert_int_equal(again(late, 3), R_DATA_GO);
+		/* fewer than are there: the next ones to ask stay out */
+		limits[where].v[LIMIT_SESSIONS] = 1;
+		ipc_send(rig.front, M_DATA_ABORT, RIG_SID(second),
+		    &(struct m_txn){ .txn = 2 });
+		assert_int_equal(again(second, 3), R_LIMIT_USER);
+		end(second);
+		end(late);
+	}
+}
+
 static void
 test_size(void **state)
 {
@@ -423,6 +466,7 @@ main(void)
 		T(test_durable),
 		T(test_side_by_side),
 		T(test_sessions),
+		T(test_late_session),
 		T(test_size),
 		T(test_new_recipients),
 		T(test_one_group),
