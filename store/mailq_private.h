@@ -10,7 +10,7 @@
 
 #include "mailq.h"
 
-#define MAILQ_STMTS_MAX  56       /* above the number of different SQL texts */
+#define MAILQ_STMTS_MAX  64       /* above the number of different SQL texts */
 #define MAILQ_BODY_NAME  32       /* a buffer for the name of a body's file */
 #define MAILQ_STATE_OPEN "(0, 1)" /* waiting, deferred */
 

@@ -60,6 +60,34 @@ mailq_sent_prune(struct mailq *mq, int64_t before_step, bool *any)
 }
 
 enum mailq_rc
+mailq_sent_set_back(
+    struct mailq *mq, int64_t after_step, int64_t step, bool *any)
+{
+	unsigned n = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_run(mq, &n,
+	    "INSERT INTO sent (user, device, step, messages, recipients,"
+	    " fresh, failed, refused)"
+	    " SELECT user, device, ?1, sum(messages), sum(recipients),"
+	    " sum(fresh), sum(failed), sum(refused)"
+	    " FROM sent WHERE step > ?2 GROUP BY user, device"
+	    " ON CONFLICT DO UPDATE SET"
+	    " messages = messages + excluded.messages,"
+	    " recipients = recipients + excluded.recipients,"
+	    " fresh = fresh + excluded.fresh,"
+	    " failed = failed + excluded.failed,"
+	    " refused = refused + excluded.refused",
+	    "ii", step, after_step);
+	if (rc == MAILQ_OK)
+		*any = n > 0;
+	return rc == MAILQ_OK && n > 0
+	    ? mailq_run(
+		  mq, NULL, "DELETE FROM sent WHERE step > ?", "i", after_step)
+	    : rc;
+}
+
+enum mailq_rc
 mailq_known(struct mailq *mq, int64_t digest, int64_t *day)
 {
 	return mailq_int(

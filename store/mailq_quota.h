@@ -27,6 +27,11 @@ enum mailq_rc mailq_sent_list(struct mailq *mq, const char *user,
 /* Forgets some of those before this step; *any: there was one. */
 enum mailq_rc mailq_sent_prune(struct mailq *mq, int64_t before_step, bool *any);
 
+/* What was counted for steps after this one counts for `step`, as the clock
+ * was set back; *any: there was something. */
+enum mailq_rc mailq_sent_set_back(
+    struct mailq *mq, int64_t after_step, int64_t step, bool *any);
+
 /* Recipients somebody has written to, by a digest of both. *day is when last,
  * in days since 1970. MAILQ_NONE: not known. */
 enum mailq_rc mailq_known(struct mailq *mq, int64_t digest, int64_t *day);

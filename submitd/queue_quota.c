@@ -6,6 +6,10 @@
  * committed; the sums are written in the same transaction.  A sum of an hour
  * goes over 60 to 70 minutes, one of a day over 24 to 25 hours (usage.h).
  *
+ * The clock may run ahead for a while, or be set back: what was counted for the
+ * time to come then counts as of now. No limit is lifted by that, and the sums
+ * fall as ever.
+ *
  * A session takes a place among those of its user and its device when it says
  * MAIL, and keeps it to its end; one that found none tries again at DATA.  So
  * the late one waits, and not those that were there before.
@@ -25,6 +29,7 @@
  *	ev=limit-user sid= user= device= what= of= limit= wait=
  *		a message was refused; wait: seconds, -1 for ever
  */
+#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,7 +45,8 @@
 
 enum {
 	KNOWN_DAYS = 365,  /* a recipient is known so long */
-	REFRESH_DAYS = 30 /* its day is written again */
+	REFRESH_DAYS = 30, /* its day is written again */
+	AHEAD_STEPS = 1    /* that the clock may be set back unnoticed */
 };
 #define DAY_MS  (24 * USAGE_HOUR_MS)
 #define IDLE_MS (25 * USAGE_HOUR_MS) /* then nothing counts any more */
@@ -137,23 +143,42 @@ quota_warn(const struct queue *q)
 	log_warn("database", "error=%s", mailq_errtext(q->mq));
 }
 
+static int64_t
+step_now(void)
+{
+	return queue_now_ms() / USAGE_STEP_MS;
+}
+
+static bool
+is_ahead(const struct quota *t)
+{
+	return t->part.usage.step > step_now() + AHEAD_STEPS;
+}
+
+static void
+load(struct queue *q, struct quota *t)
+{
+	if (mailq_sent_list(q->mq, t->user,
+		(queue_now_ms() - IDLE_MS) / USAGE_STEP_MS, load_step,
+		t) != MAILQ_OK)
+		quota_warn(q);
+}
+
 /* With what the spool knows of it. */
 struct quota *
 quota_get(struct queue *q, const char *user)
 {
-	int64_t now = queue_now_ms();
 	struct quota *t = quota_find(q, user);
 
 	if (t == NULL) {
 		t = make(q, user);
 		if (!userlimit_is_map(user)) /* until a grant says more */
 			t->part.limits = q->setup->conf.limit;
-		if (mailq_sent_list(q->mq, user,
-			(now - IDLE_MS) / USAGE_STEP_MS, load_step,
-			t) != MAILQ_OK)
-			quota_warn(q);
+		load(q, t);
 	}
-	t->used_ms = now;
+	if (is_ahead(t) && q->ev_prune != NULL)
+		event_active(q->ev_prune, EV_TIMEOUT, 0);
+	t->used_ms = queue_now_ms();
 	return t;
 }
 
@@ -295,7 +320,8 @@ look_up(struct queue *q, const char *user, struct queue_envelope *e)
 		r->digest = digest_of(user, r->address);
 		switch (mailq_known(q->mq, r->digest, &day)) {
 		case MAILQ_OK:
-			r->remember = today() - day >= REFRESH_DAYS;
+			r->remember =
+			    today() - day >= REFRESH_DAYS || day > today() + 1;
 			break;
 		case MAILQ_NONE:
 			r->remember = true;
@@ -474,6 +500,29 @@ queue_quota_save(struct queue *q)
 	return rc;
 }
 
+static void
+reload(struct queue *q, struct quota *t)
+{
+	struct quota_device *d;
+
+	memset(&t->part.usage, 0, sizeof(t->part.usage));
+	LIST_FOREACH(d, &t->devices, link)
+	memset(&d->part.usage, 0, sizeof(d->part.usage));
+	load(q, t);
+}
+
+static void
+reload_ahead(struct queue *q)
+{
+	struct quota *t;
+	unsigned i;
+
+	for (i = 0; i < QUOTA_BUCKETS; i++)
+		LIST_FOREACH(t, &q->quota->table[i], link)
+	if (is_ahead(t))
+		reload(q, t);
+}
+
 void
 queue_quota_saved(struct queue *q)
 {
@@ -483,6 +532,9 @@ queue_quota_saved(struct queue *q)
 		LIST_REMOVE(d, dirty);
 		d->is_dirty = false;
 	}
+	if (q->quota->set_back)
+		reload_ahead(q);
+	q->quota->set_back = false;
 }
 
 /* ---- a transaction ---- */
@@ -614,7 +666,7 @@ queue_quota_failed(struct queue *q, const char *user, unsigned rcpts)
 static void
 forget_idle(struct queue_quota *all)
 {
-	int64_t before = queue_now_ms() - IDLE_MS;
+	int64_t now = queue_now_ms(), before = now - IDLE_MS;
 	struct quota_device *d;
 	struct quota *t, *next;
 	unsigned i;
@@ -622,6 +674,8 @@ forget_idle(struct queue_quota *all)
 	for (i = 0; i < QUOTA_BUCKETS; i++) {
 		for (t = LIST_FIRST(&all->table[i]); t != NULL; t = next) {
 			next = LIST_NEXT(t, link);
+			if (t->used_ms > now)
+				t->used_ms = now;
 			if (t->refs > 0 || t->why != NULL ||
 			    t->used_ms > before)
 				continue;
@@ -638,19 +692,22 @@ enum mailq_rc
 queue_quota_prune(struct queue *q, bool *any)
 {
 	struct queue_quota *all = q->quota;
-	bool sent = false, known = false;
+	bool sent = false, known = false, back = false;
 	enum mailq_rc rc;
 
 	forget_idle(all);
 	*any = !LIST_EMPTY(&all->dirty);
 	if ((rc = queue_quota_save(q)) != MAILQ_OK ||
-	    (rc = mailq_sent_prune(q->mq,
-		 (queue_now_ms() - IDLE_MS) / USAGE_STEP_MS, &sent)) !=
+	    (rc = mailq_sent_set_back(q->mq, step_now() + AHEAD_STEPS,
+		 step_now(), &back)) != MAILQ_OK ||
+	    (rc = mailq_sent_prune(
+		 q->mq, (queue_now_ms() - IDLE_MS) / USAGE_STEP_MS, &sent)) !=
 		MAILQ_OK ||
-	    (rc = mailq_known_prune(q->mq, all->slice++,
-		 today() - KNOWN_DAYS, &known)) != MAILQ_OK)
+	    (rc = mailq_known_prune(q->mq, all->slice++, today() - KNOWN_DAYS,
+		 &known)) != MAILQ_OK)
 		return rc;
-	*any |= sent || known;
+	all->set_back |= back;
+	*any |= sent || known || back;
 	return MAILQ_OK;
 }
 

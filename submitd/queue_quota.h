@@ -44,6 +44,7 @@ struct queue_quota {
 	LIST_HEAD(, quota) table[QUOTA_BUCKETS];
 	LIST_HEAD(, quota_device) dirty;
 	uint8_t slice; /* of the known recipients, to be pruned */
+	bool set_back; /* what the spool has was changed behind the sums */
 };
 
 /* ---- queue_quota.c ---- */

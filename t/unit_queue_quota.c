@@ -9,10 +9,14 @@
 
 #include <cmocka.h>
 
+#include <sys/syscall.h>
+
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "queue_rig.h"
 #include "store/limit.h"
@@ -24,10 +28,23 @@
 static struct rig rig;
 static struct limits limits[2]; /* of the user, of the device */
 static unsigned sessions;
+static time_t ahead_s; /* of the true time */
+
+/* In place of libc's: the time of day can be set. */
+int
+clock_gettime(clockid_t id, struct timespec *ts)
+{
+	int rc = (int)syscall(SYS_clock_gettime, id, ts);
+
+	if (rc == 0 && id == CLOCK_REALTIME)
+		ts->tv_sec += ahead_s;
+	return rc;
+}
 
 static int
 up(void **state)
 {
+	ahead_s = 0;
 	memset(limits, 0, sizeof(limits));
 	sessions = 0;
 	rig_init(&rig);
@@ -198,6 +215,46 @@ test_durable(void **state)
 	json_decref(items);
 	limits[0].v[LIMIT_MESSAGES_HOUR] = 4;
 	assert_int_equal(message("ann", 7, "a@x.y"), R_LIMIT_USER);
+}
+
+/* A clock that ran a year ahead for a while, or was right and is set back a
+ * year, lifts no limit, and what was counted falls as ever. */
+static void
+test_clock(void **state)
+{
+	static const time_t year_s = 365 * 24 * 3600, hours_s = 2 * 3600;
+	static const char *const users[] = { "ann", "bo", "cy", "dee" };
+	size_t i;
+
+	(void)state;
+	limits[0].v[LIMIT_MESSAGES_HOUR] = 3;
+	for (i = 0; i < sizeof(users) / sizeof(users[0]); i++) {
+		time_t then_s = i % 2 == 0 ? year_s : 0;
+		time_t back_s = i % 2 == 0 ? 0 : -year_s;
+
+		ahead_s = 0;
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_DATA_GO);
+		ahead_s = then_s;
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_DATA_GO);
+		ahead_s = back_s;
+		if (i >= 2) {
+			rig_stop(&rig);
+			rig_up(&rig);
+		}
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_DATA_GO);
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_LIMIT_USER);
+		ahead_s = back_s + hours_s;
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_DATA_GO);
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_DATA_GO);
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_DATA_GO);
+		assert_int_equal(message(users[i], 7, "a@x.y"), R_LIMIT_USER);
+		if (i >= 2) { /* so far it is written */
+			rig_stop(&rig);
+			rig_up(&rig);
+			assert_int_equal(
+			    message(users[i], 7, "a@x.y"), R_LIMIT_USER);
+		}
+	}
 }
 
 /* Many at DATA together pass no limit, and what is given up counts no more. */
@@ -464,6 +521,7 @@ main(void)
 		T(test_each),
 		T(test_known),
 		T(test_durable),
+		T(test_clock),
 		T(test_side_by_side),
 		T(test_sessions),
 		T(test_late_session),
