@@ -107,6 +107,7 @@ struct queue_grant {
 struct queue_txn {
 	uint64_t qid;
 	struct queue_envelope *env;
+	uint64_t max_size; /* bytes from the client; 0: as of any other */
 	bool in_file;
 };
 

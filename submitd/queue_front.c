@@ -472,6 +472,7 @@ open_txn(const struct queue_peer *p, struct queue_session *s,
 	s->open = xcalloc(1, sizeof(*s->open));
 	s->open->env = s->next;
 	s->open->qid = queue_new_qid(p->q);
+	s->open->max_size = queue_quota_size(&s->grant);
 	s->next = NULL;
 	return R_DATA_GO;
 }
@@ -488,7 +489,7 @@ on_data_open(struct ipc *ipc, const struct ipc_in *in)
 	m.reply = open_txn(p, s, in, &r);
 	if (m.reply == R_DATA_GO) {
 		m.qid = s->open->qid;
-		m.max_size = queue_quota_size(&s->grant);
+		m.max_size = s->open->max_size;
 	}
 	ipc_send(p->ipc, M_DATA_READY, in->sid, &m);
 }
@@ -571,10 +572,12 @@ static bool
 is_sane(
     const struct queue *q, const struct queue_txn *t, const struct m_submit *m)
 {
-	uint64_t max =
-	    (uint64_t)q->setup->conf.max_message_size + CONF_HEADER_SLACK;
+	uint64_t max = (uint64_t)q->setup->conf.max_message_size;
 
-	if (m->size > max || (m->in_file != 0) != t->in_file)
+	if (t->max_size > 0 && t->max_size < max)
+		max = t->max_size;
+	if (m->size > max + CONF_HEADER_SLACK ||
+	    (m->in_file != 0) != t->in_file)
 		return false;
 	return m->in_file ? m->body.len == 0 : m->body.len == m->size;
 }

@@ -360,6 +360,42 @@ test_size(void **state)
 	assert_int_equal(rig.ready.max_size, 5000);
 }
 
+/* So many bytes in the file of a message; the reply. */
+static enum smtp_reply
+submit_large(unsigned session, size_t len)
+{
+	static char body[3000 + CONF_HEADER_SLACK + 1];
+	const struct m_txn m = { .txn = 1 };
+	unsigned before = rig.nsubmitted, files = rig.nbody_fd;
+
+	assert_true(len <= sizeof(body));
+	memset(body, 'x', sizeof(body));
+	ipc_send(rig.front, M_BODY_FILE, RIG_SID(session), &m);
+	rig_wait(&rig, &rig.nbody_fd, files + 1);
+	rig_submit_file(&rig, RIG_SID(session), 1, body, len);
+	rig_wait(&rig, &rig.nsubmitted, before + 1);
+	return (enum smtp_reply)rig.submitted.reply;
+}
+
+/* A front that does not keep to it, though an honest one may add to the
+ * header; and neither does a change meanwhile. */
+static void
+test_size_of_a_front(void **state)
+{
+	unsigned n;
+
+	(void)state;
+	limits[0].v[LIMIT_MESSAGE_SIZE] = 5000;
+	limits[1].v[LIMIT_MESSAGE_SIZE] = 3000;
+	n = begin("ann", 7, "a@x.y");
+	assert_int_equal(submit_large(n, 3000 + CONF_HEADER_SLACK + 1), R_TEMP);
+	n = begin("ann", 7, "a@x.y");
+	memset(limits, 0, sizeof(limits));
+	limits[0].v[LIMIT_MESSAGE_SIZE] = 100;
+	begin("ann", 7, "a@x.y");
+	assert_int_equal(submit_large(n, 3000 + CONF_HEADER_SLACK), R_QUEUED);
+}
+
 /* ---- what looks like a stolen account ---- */
 
 static void
@@ -526,6 +562,7 @@ main(void)
 		T(test_sessions),
 		T(test_late_session),
 		T(test_size),
+		T(test_size_of_a_front),
 		T(test_new_recipients),
 		T(test_one_group),
 		T(test_failures),
