@@ -128,6 +128,7 @@ struct queue_submission {
 	uint64_t first_qid;
 	/* queue_quota.c */
 	bool counted, suspends;
+	unsigned held; /* messages, as it suspends */
 	char *note; /* why it must be held; NULL: it need not */
 
 	uint64_t sid;
@@ -315,9 +316,13 @@ bool queue_quota_open(
 void queue_quota_release(struct queue_envelope *);
 /* Bytes of a message, 0: no limit. */
 uint64_t queue_quota_size(const struct queue_grant *);
-/* A part of the group's transaction, before the message is added.  Sets note. */
+/* Before the message is added: counts it. Sets note. */
+void queue_quota_judge(struct queue *, struct queue_submission *);
+/* A part of the group's transaction, after the message was added. */
 enum mailq_rc queue_quota_apply(struct queue *, struct queue_submission *);
-/* It was not committed. */
+/* After COMMIT: logs. */
+void queue_quota_end(const struct queue_submission *);
+/* It was not added, or not committed. */
 void queue_quota_undo(struct queue *, struct queue_submission *);
 /* The sums of a group, in its transaction, and after its COMMIT. */
 enum mailq_rc queue_quota_save(struct queue *);

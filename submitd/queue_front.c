@@ -752,13 +752,17 @@ queue_submission_apply(struct queue *q, struct queue_submission *s)
 	struct mailq_rcpt *r;
 	enum mailq_rc rc;
 
-	if ((rc = queue_again_find(q, s)) != MAILQ_OK || s->first_qid != 0 ||
-	    (rc = queue_quota_apply(q, s)) != MAILQ_OK)
+	if ((rc = queue_again_find(q, s)) != MAILQ_OK || s->first_qid != 0)
 		return rc;
+	queue_quota_judge(q, s);
 	r = xcalloc(s->env->nrcpt, sizeof(*r));
 	rc = mailq_add(q->mq, &m, s->data, r, recipients_of(s, r));
 	free(r);
-	return rc == MAILQ_OK ? queue_decisions_apply(q, s) : rc;
+	if (rc == MAILQ_OK && (rc = queue_quota_apply(q, s)) == MAILQ_OK)
+		rc = queue_decisions_apply(q, s);
+	if (rc != MAILQ_OK) /* the next one of the group is judged without it */
+		queue_quota_undo(q, s);
+	return rc;
 }
 
 static void
@@ -813,6 +817,7 @@ queue_submission_end(
 		queue_again_log(s);
 	else if (rc == MAILQ_OK) {
 		log_accepted(s);
+		queue_quota_end(s);
 		send_it(q, s);
 	}
 	envelope_free(&s->env);

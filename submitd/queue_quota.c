@@ -609,29 +609,42 @@ queue_quota_size(const struct queue_grant *g)
 									: a);
 }
 
-enum mailq_rc
-queue_quota_apply(struct queue *q, struct queue_submission *s)
+void
+queue_quota_judge(struct queue *q, struct queue_submission *s)
 {
 	struct queue_envelope *e = s->env;
 	struct quota *t = e->sender->of;
-	enum mailq_rc rc = MAILQ_OK;
-	size_t i;
 
-	for (i = 0; i < e->nrcpt && rc == MAILQ_OK; i++)
-		if (e->rcpt[i].remember)
-			rc = mailq_known_put(
-			    q->mq, e->rcpt[i].digest, today());
-	if (rc != MAILQ_OK)
-		return rc;
 	quota_count(q, e->sender, USAGE_MESSAGES, 1, s->arrived_ms);
 	quota_count(q, e->sender, USAGE_RECIPIENTS, (int64_t)e->nrcpt,
 	    s->arrived_ms);
 	quota_count(q, e->sender, USAGE_NEW, e->fresh, s->arrived_ms);
 	s->counted = true;
-	rc = suspend_suspect(q, t, &s->suspends);
+	s->suspends = suspend_suspect(t);
 	if (t->why != NULL)
 		s->note = suspend_note(t);
-	return rc;
+}
+
+enum mailq_rc
+queue_quota_apply(struct queue *q, struct queue_submission *s)
+{
+	const struct queue_envelope *e = s->env;
+	enum mailq_rc rc = MAILQ_OK;
+	size_t i;
+
+	for (i = 0; i < e->nrcpt && rc == MAILQ_OK; i++)
+		if (e->rcpt[i].remember)
+			rc = mailq_known_put(q->mq, e->rcpt[i].digest, today());
+	return rc == MAILQ_OK && s->suspends
+	    ? suspend_write(q, e->sender->of, &s->held)
+	    : rc;
+}
+
+void
+queue_quota_end(const struct queue_submission *s)
+{
+	if (s->suspends)
+		suspend_log(s->env->sender->of, s->held + 1);
 }
 
 void
@@ -647,6 +660,9 @@ queue_quota_undo(struct queue *q, struct queue_submission *s)
 	quota_count(q, e->sender, USAGE_NEW, -(int64_t)e->fresh, s->arrived_ms);
 	if (s->suspends)
 		suspend_undo(e->sender->of);
+	s->counted = s->suspends = false;
+	free(s->note);
+	s->note = NULL;
 }
 
 void

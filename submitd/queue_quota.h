@@ -66,11 +66,17 @@ const char *quota_user(struct control_conn *, const json_t *request);
 /* ---- queue_suspend.c ---- */
 
 void suspend_load(struct queue *);
-/* In the transaction that is open: suspends who is suspect (*did), and holds
- * what is there.  Undo it when the transaction fails. */
-enum mailq_rc suspend_suspect(struct queue *, struct quota *, bool *did);
+/* Suspends who is suspect, in memory; true: so it was. Undo it when it can't be
+ * written. */
+bool suspend_suspect(struct quota *);
 void suspend_undo(struct quota *);
-/* The same in a transaction of its own. */
+/* In the transaction that is open: writes it, and holds what is there: *held
+ * messages. */
+enum mailq_rc suspend_write(
+    struct queue *, const struct quota *, unsigned *held);
+/* After its COMMIT. */
+void suspend_log(const struct quota *, unsigned held);
+/* All of that in a transaction of its own. */
 void suspend_judge(struct queue *, struct quota *);
 /* Why mail is held; the caller frees. */
 char *suspend_note(const struct quota *);

@@ -48,7 +48,7 @@ suspend_load(struct queue *q)
 		quota_warn(q);
 }
 
-/* Why it should be suspended; false: it should not. */
+/* Why it should be suspended; false: it should not, or is already. */
 static bool
 is_suspect(const struct quota *t, char *why, size_t size)
 {
@@ -117,55 +117,51 @@ suspend_undo(struct quota *t)
 	t->why = NULL;
 }
 
-static enum mailq_rc
-suspend(struct queue *q, struct quota *t, const char *why)
+bool
+suspend_suspect(struct quota *t)
 {
-	struct mailq_suspended row = { .user = t->user, .why = why };
-	unsigned held = 0;
-	enum mailq_rc rc;
+	char why[WHY_MAX];
 
+	if (!is_suspect(t, why, sizeof(why)))
+		return false;
 	t->why = xstrdup(why);
-	row.at_ms = t->suspended_ms = queue_now_ms();
-	rc = mailq_suspend(q->mq, &row);
-	if (rc == MAILQ_OK)
-		rc = hold_all(q, t, &held);
-	if (rc == MAILQ_OK)
-		log_warn("suspended", "user=%s why=%s held=%u", t->user, why,
-		    held);
-	else
-		suspend_undo(t);
-	return rc;
+	t->suspended_ms = queue_now_ms();
+	return true;
 }
 
 enum mailq_rc
-suspend_suspect(struct queue *q, struct quota *t, bool *did)
+suspend_write(struct queue *q, const struct quota *t, unsigned *held)
 {
-	char why[WHY_MAX];
-	enum mailq_rc rc;
+	const struct mailq_suspended row = { t->user, t->suspended_ms, t->why };
+	enum mailq_rc rc = mailq_suspend(q->mq, &row);
 
-	*did = false;
-	if (!is_suspect(t, why, sizeof(why)))
-		return MAILQ_OK;
-	rc = suspend(q, t, why);
-	*did = rc == MAILQ_OK;
-	return rc;
+	*held = 0;
+	return rc == MAILQ_OK ? hold_all(q, t, held) : rc;
+}
+
+void
+suspend_log(const struct quota *t, unsigned held)
+{
+	log_warn("suspended", "user=%s why=%s held=%u", t->user, t->why, held);
 }
 
 void
 suspend_judge(struct queue *q, struct quota *t)
 {
-	char why[WHY_MAX];
+	unsigned held;
 	enum mailq_rc rc;
 
-	if (!is_suspect(t, why, sizeof(why)))
+	if (!suspend_suspect(t))
 		return;
 	rc = mailq_begin(q->mq);
-	if (rc == MAILQ_OK && (rc = suspend(q, t, why)) == MAILQ_OK)
+	if (rc == MAILQ_OK && (rc = suspend_write(q, t, &held)) == MAILQ_OK)
 		rc = mailq_commit(q->mq);
 	else
 		mailq_rollback(q->mq);
-	if (rc == MAILQ_OK)
+	if (rc == MAILQ_OK) {
+		suspend_log(t, held);
 		return;
+	}
 	quota_warn(q); /* the next one tries again */
 	suspend_undo(t);
 }

@@ -526,7 +526,14 @@ void
 rig_submit_file(
     struct rig *r, uint64_t sid, uint32_t txn, const void *body, size_t len)
 {
-	struct m_submit m = { .txn = txn, .size = len, .in_file = 1 };
+	rig_submit_file_as(r, sid, txn, body, len, len);
+}
+
+void
+rig_submit_file_as(struct rig *r, uint64_t sid, uint32_t txn, const void *body,
+    size_t len, size_t announced)
+{
+	struct m_submit m = { .txn = txn, .size = announced, .in_file = 1 };
 
 	if (write(r->body_fd, body, len) != (ssize_t)len ||
 	    fdatasync(r->body_fd) == -1)

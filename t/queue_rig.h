@@ -129,6 +129,9 @@ void rig_submit_again(struct rig *, uint64_t sid, uint32_t txn,
 /* The body goes to the file of the last M_BODY_FD. */
 void rig_submit_file(
     struct rig *, uint64_t sid, uint32_t txn, const void *body, size_t len);
+/* The same by a front that says another size. */
+void rig_submit_file_as(struct rig *, uint64_t sid, uint32_t txn,
+    const void *body, size_t len, size_t announced);
 /* All of it up to the answer; returns the qid, 0 if refused. */
 uint64_t rig_send(struct rig *, uint64_t sid, uint32_t txn, const char *from,
     const char *to, const char *body);

@@ -464,6 +464,49 @@ test_new_recipients(void **state)
 	assert_int_equal(message("ann", 0, "h@x.y"), R_USER_SUSPENDED);
 }
 
+static size_t
+suspended(void)
+{
+	json_t *items,
+	    *o = rig_ask_json(&rig, "{\"cmd\":\"user.suspended\"}", &items);
+	size_t n = json_array_size(items);
+
+	json_decref(items);
+	json_decref(o);
+	return n;
+}
+
+/* A message that can't be stored suspends nobody and makes nobody known, be it
+ * in memory or on disk; one behind it in the same group is not held. */
+static void
+test_not_stored(void **state)
+{
+	const struct m_txn m = { .txn = 1 };
+	const char *body = HELLO;
+	unsigned bad, good;
+
+	(void)state;
+	limits[0].v[LIMIT_SUSPEND_NEW] = 2;
+	bad = begin("ann", 0, "a@x.y b@x.y c@x.y");
+	good = begin("ann", 0, "a@x.y");
+	ipc_send(rig.front, M_BODY_FILE, RIG_SID(bad), &m);
+	rig_wait(&rig, &rig.nbody_fd, 1);
+	rig_submit_file_as(
+	    &rig, RIG_SID(bad), 1, body, strlen(body), strlen(body) - 1);
+	rig_submit(&rig, RIG_SID(good), 1, body, strlen(body));
+	rig_wait(&rig, &rig.nsubmitted, 2);
+	assert_int_equal(rig.naccepted, 1);
+	assert_int_equal(recipients("held"), 0);
+	assert_int_equal(suspended(), 0);
+	rig_stop(&rig);
+	rig_up(&rig);
+	assert_int_equal(suspended(), 0);
+	assert_int_equal(message("ann", 0, "b@x.y"), R_DATA_GO);
+	assert_int_equal(recipients("held"), 0);
+	assert_int_equal(message("ann", 0, "c@x.y"), R_DATA_GO);
+	assert_int_equal(recipients("held"), 3);
+}
+
 /* Two in one commit group: the second is held as well. */
 static void
 test_one_group(void **state)
@@ -564,6 +607,7 @@ main(void)
 		T(test_size),
 		T(test_size_of_a_front),
 		T(test_new_recipients),
+		T(test_not_stored),
 		T(test_one_group),
 		T(test_failures),
 		T(test_refused),
