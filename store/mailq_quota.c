@@ -10,14 +10,15 @@ mailq_sent_put(struct mailq *mq, const struct mailq_sent *s)
 	/* not OR REPLACE: that would write the index of steps, too */
 	return mailq_run(mq, NULL,
 	    "INSERT INTO sent"
-	    " (user, device, step, messages, recipients, fresh, failed,"
-	    " refused) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
-	    " ON CONFLICT DO UPDATE SET messages = excluded.messages,"
+	    " (user, device, user_id, step, messages, recipients, fresh,"
+	    " failed, refused) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	    " ON CONFLICT DO UPDATE SET user_id = excluded.user_id,"
+	    " messages = excluded.messages,"
 	    " recipients = excluded.recipients, fresh = excluded.fresh,"
 	    " failed = excluded.failed, refused = excluded.refused",
-	    "tiiiiiii", s->user, s->device, s->step, (int64_t)s->n[0],
-	    (int64_t)s->n[1], (int64_t)s->n[2], (int64_t)s->n[3],
-	    (int64_t)s->n[4]);
+	    "tiiiiiiii", s->user, s->device, s->user_id, s->step,
+	    (int64_t)s->n[0], (int64_t)s->n[1], (int64_t)s->n[2],
+	    (int64_t)s->n[3], (int64_t)s->n[4]);
 }
 
 enum mailq_rc
@@ -30,14 +31,15 @@ mailq_sent_list(struct mailq *mq, const char *user, int64_t from_step,
 	int i;
 
 	rc = mailq_query(mq, &st,
-	    "SELECT device, step, messages, recipients, fresh, failed, refused"
-	    " FROM sent WHERE user = ? AND step >= ? ORDER BY step",
+	    "SELECT device, user_id, step, messages, recipients, fresh,"
+	    " failed, refused FROM sent WHERE user = ? AND step >= ? ORDER BY step",
 	    "ti", user, from_step);
 	while (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK) {
 		s.device = sqlite3_column_int64(st, 0);
-		s.step = sqlite3_column_int64(st, 1);
+		s.user_id = sqlite3_column_int64(st, 1);
+		s.step = sqlite3_column_int64(st, 2);
 		for (i = 0; i < MAILQ_COUNTS; i++)
-			s.n[i] = (uint32_t)sqlite3_column_int64(st, 2 + i);
+			s.n[i] = (uint32_t)sqlite3_column_int64(st, 3 + i);
 		fn(&s, arg);
 	}
 	mailq_done(st);
@@ -67,12 +69,12 @@ mailq_sent_set_back(
 	enum mailq_rc rc;
 
 	rc = mailq_run(mq, &n,
-	    "INSERT INTO sent (user, device, step, messages, recipients,"
-	    " fresh, failed, refused)"
-	    " SELECT user, device, ?1, sum(messages), sum(recipients),"
-	    " sum(fresh), sum(failed), sum(refused)"
+	    "INSERT INTO sent (user, device, user_id, step, messages,"
+	    " recipients, fresh, failed, refused)"
+	    " SELECT user, device, max(user_id), ?1, sum(messages),"
+	    " sum(recipients), sum(fresh), sum(failed), sum(refused)"
 	    " FROM sent WHERE step > ?2 GROUP BY user, device"
-	    " ON CONFLICT DO UPDATE SET"
+	    " ON CONFLICT DO UPDATE SET user_id = excluded.user_id,"
 	    " messages = messages + excluded.messages,"
 	    " recipients = recipients + excluded.recipients,"
 	    " fresh = fresh + excluded.fresh,"
@@ -122,9 +124,9 @@ enum mailq_rc
 mailq_suspend(struct mailq *mq, const struct mailq_suspended *s)
 {
 	return mailq_run(mq, NULL,
-	    "INSERT OR REPLACE INTO suspended (user, at_ms, why)"
-	    " VALUES (?, ?, ?)",
-	    "tit", s->user, s->at_ms, s->why);
+	    "INSERT OR REPLACE INTO suspended (user, user_id, at_ms, why)"
+	    " VALUES (?, ?, ?, ?)",
+	    "tiit", s->user, s->user_id, s->at_ms, s->why);
 }
 
 enum mailq_rc
@@ -147,13 +149,15 @@ mailq_suspended_list(struct mailq *mq,
 	sqlite3_stmt *st;
 	enum mailq_rc rc;
 
-	rc = mailq_query(
-	    mq, &st, "SELECT user, at_ms, why FROM suspended ORDER BY at_ms", "");
+	rc = mailq_query(mq, &st,
+	    "SELECT user, user_id, at_ms, why FROM suspended ORDER BY at_ms",
+	    "");
 	while (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK) {
 		const struct mailq_suspended s = {
 			.user = (const char *)sqlite3_column_text(st, 0),
-			.at_ms = sqlite3_column_int64(st, 1),
-			.why = (const char *)sqlite3_column_text(st, 2),
+			.user_id = sqlite3_column_int64(st, 1),
+			.at_ms = sqlite3_column_int64(st, 2),
+			.why = (const char *)sqlite3_column_text(st, 3),
 		};
 
 		fn(&s, arg);

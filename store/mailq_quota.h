@@ -14,6 +14,7 @@ enum { MAILQ_COUNTS = 5 }; /* of a step, in the order of the caller */
 struct mailq_sent {
 	const char *user;
 	int64_t device;
+	int64_t user_id; /* 0: none, or not known */
 	int64_t step;
 	uint32_t n[MAILQ_COUNTS];
 };
@@ -43,6 +44,7 @@ enum mailq_rc mailq_known_prune(
 /* Who is suspended, and why. */
 struct mailq_suspended {
 	const char *user;
+	int64_t user_id; /* as above */
 	int64_t at_ms;
 	const char *why;
 };

@@ -155,7 +155,13 @@ static const char step_4[] =
 "  why TEXT NOT NULL"
 ") STRICT, WITHOUT ROWID;";
 
-static const char *const steps[] = { step_0, step_1, step_2, step_3, step_4 };
+/* A name may come back as another user's: by the id they are told apart. */
+static const char step_5[] =
+"ALTER TABLE sent ADD COLUMN user_id INTEGER NOT NULL DEFAULT 0;"
+"ALTER TABLE suspended ADD COLUMN user_id INTEGER NOT NULL DEFAULT 0;";
+
+static const char *const steps[] = { step_0, step_1, step_2, step_3, step_4,
+	step_5 };
 /* clang-format on */
 
 enum { LATEST = sizeof(steps) / sizeof(steps[0]) };

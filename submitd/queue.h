@@ -328,7 +328,8 @@ void queue_quota_undo(struct queue *, struct queue_submission *);
 enum mailq_rc queue_quota_save(struct queue *);
 void queue_quota_saved(struct queue *);
 /* So many recipients of a user's mail failed for good. */
-void queue_quota_failed(struct queue *, const char *user, unsigned rcpts);
+void queue_quota_failed(
+    struct queue *, const struct mailq_msg *, unsigned rcpts);
 /* In a transaction: forgets some of what is too old; *any: there was some. */
 enum mailq_rc queue_quota_prune(struct queue *, bool *any);
 /* Those who are suspended, at most max. */

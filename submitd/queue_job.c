@@ -708,7 +708,7 @@ queue_job_end(struct queue *q, struct queue_job **jp)
 		failed += j->rcpt[i].now.state == MAILQ_FAILED;
 	}
 	if (failed > 0)
-		queue_quota_failed(q, j->mail->msg.user, failed);
+		queue_quota_failed(q, &j->mail->msg, failed);
 	snprintf(bounce, sizeof(bounce), "%013llx",
 	    (unsigned long long)j->bounce_qid);
 	q->look |= j->bounce_qid != 0;

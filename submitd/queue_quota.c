@@ -51,6 +51,11 @@ enum {
 #define DAY_MS  (24 * USAGE_HOUR_MS)
 #define IDLE_MS (25 * USAGE_HOUR_MS) /* then nothing counts any more */
 
+/*
+ * A name may be given to another user when the first one is deleted. By the id
+ * they are told apart: a later user has a higher one (AUTOINCREMENT).
+ */
+
 /* What a limit counts, and over which time. */
 static const struct {
 	enum usage_what what;
@@ -102,6 +107,26 @@ quota_device(struct quota *of, int64_t id)
 }
 
 static void
+clear(struct quota *t)
+{
+	struct quota_device *d;
+
+	memset(&t->part.usage, 0, sizeof(t->part.usage));
+	LIST_FOREACH(d, &t->devices, link)
+	memset(&d->part.usage, 0, sizeof(d->part.usage));
+}
+
+/* From now on it is that of this user; what was counted before anybody told
+ * whose it is stays. */
+static void
+set_id(struct quota *t, int64_t id)
+{
+	if (t->id != 0)
+		clear(t);
+	t->id = id;
+}
+
+static void
 load_step(const struct mailq_sent *s, void *arg)
 {
 	struct quota *t = arg;
@@ -109,6 +134,10 @@ load_step(const struct mailq_sent *s, void *arg)
 	int64_t at = s->step * USAGE_STEP_MS;
 	int i;
 
+	if (s->user_id < t->id)
+		return; /* of another one who had the name */
+	if (s->user_id > t->id)
+		set_id(t, s->user_id);
 	for (i = 0; i < USAGES; i++) {
 		usage_add(&t->part.usage, (enum usage_what)i, s->n[i], at);
 		usage_add(&d->part.usage, (enum usage_what)i, s->n[i], at);
@@ -250,11 +279,18 @@ void
 queue_quota_join(struct queue *q, struct queue_grant *g, const struct m_grant *m)
 {
 	struct limits limits[2] = { { { 0 } } };
+	struct quota *t = quota_get(q, g->user);
 	struct quota_device *d;
 
+	if (g->user_id > t->id) {
+		if (t->id != 0 && t->why != NULL &&
+		    suspend_end(q, t) != MAILQ_OK)
+			suspend_undo(t); /* the spool has the other's id */
+		set_id(t, g->user_id);
+	}
 	if (m->limits.len == sizeof(limits))
 		memcpy(limits, m->limits.p, sizeof(limits));
-	d = quota_device(quota_get(q, g->user), m->device > 0 ? m->device : 0);
+	d = quota_device(t, m->device > 0 ? m->device : 0);
 	d->of->part.limits = limits[0];
 	d->part.limits = limits[1];
 	d->of->refs++;
@@ -472,7 +508,9 @@ static enum mailq_rc
 save_device(struct queue *q, const struct quota_device *d)
 {
 	const struct usage *u = &d->part.usage;
-	struct mailq_sent row = { .user = d->of->user, .device = d->id };
+	struct mailq_sent row = {
+		.user = d->of->user, .device = d->id, .user_id = d->of->id
+	};
 	enum mailq_rc rc = MAILQ_OK;
 	int64_t s = d->dirty_step;
 	int i;
@@ -503,11 +541,7 @@ queue_quota_save(struct queue *q)
 static void
 reload(struct queue *q, struct quota *t)
 {
-	struct quota_device *d;
-
-	memset(&t->part.usage, 0, sizeof(t->part.usage));
-	LIST_FOREACH(d, &t->devices, link)
-	memset(&d->part.usage, 0, sizeof(d->part.usage));
+	clear(t);
 	load(q, t);
 }
 
@@ -666,13 +700,15 @@ queue_quota_undo(struct queue *q, struct queue_submission *s)
 }
 
 void
-queue_quota_failed(struct queue *q, const char *user, unsigned rcpts)
+queue_quota_failed(struct queue *q, const struct mailq_msg *m, unsigned rcpts)
 {
 	struct quota *t;
 
-	if (user[0] == '\0') /* a report of ours */
+	if (m->user[0] == '\0') /* a report of ours */
 		return;
-	t = quota_get(q, user);
+	t = quota_get(q, m->user);
+	if (m->user_id < t->id)
+		return; /* of another one who had the name */
 	quota_count(q, quota_device(t, 0), USAGE_FAILED, rcpts, queue_now_ms());
 	suspend_judge(q, t);
 }

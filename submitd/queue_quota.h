@@ -32,6 +32,7 @@ struct quota_device {
 struct quota {
 	LIST_ENTRY(quota) link;
 	char *user;
+	int64_t id; /* of the user; 0: not known, or of no user */
 	struct quota_part part;
 	LIST_HEAD(, quota_device) devices;
 	char *why; /* it is suspended; NULL: it is not */
@@ -78,6 +79,8 @@ enum mailq_rc suspend_write(
 void suspend_log(const struct quota *, unsigned held);
 /* All of that in a transaction of its own. */
 void suspend_judge(struct queue *, struct quota *);
+/* It is suspended no more; in a transaction of its own. */
+enum mailq_rc suspend_end(struct queue *, struct quota *);
 /* Why mail is held; the caller frees. */
 char *suspend_note(const struct quota *);
 

@@ -37,6 +37,9 @@ load_suspended(const struct mailq_suspended *s, void *arg)
 {
 	struct quota *t = quota_get(arg, s->user);
 
+	if (s->user_id < t->id)
+		return; /* of another one who had the name */
+	t->id = s->user_id;
 	t->why = xstrdup(s->why);
 	t->suspended_ms = s->at_ms;
 }
@@ -132,7 +135,8 @@ suspend_suspect(struct quota *t)
 enum mailq_rc
 suspend_write(struct queue *q, const struct quota *t, unsigned *held)
 {
-	const struct mailq_suspended row = { t->user, t->suspended_ms, t->why };
+	const struct mailq_suspended row = { t->user, t->id, t->suspended_ms,
+		t->why };
 	enum mailq_rc rc = mailq_suspend(q->mq, &row);
 
 	*held = 0;
@@ -164,6 +168,25 @@ suspend_judge(struct queue *q, struct quota *t)
 	}
 	quota_warn(q); /* the next one tries again */
 	suspend_undo(t);
+}
+
+enum mailq_rc
+suspend_end(struct queue *q, struct quota *t)
+{
+	enum mailq_rc rc = mailq_begin(q->mq);
+
+	if (rc == MAILQ_OK && (rc = mailq_resume(q->mq, t->user)) == MAILQ_OK &&
+	    (rc = queue_quota_save(q)) == MAILQ_OK)
+		rc = mailq_commit(q->mq);
+	else
+		mailq_rollback(q->mq);
+	if (rc != MAILQ_OK) {
+		quota_warn(q);
+		return rc;
+	}
+	queue_quota_saved(q);
+	suspend_undo(t);
+	return MAILQ_OK;
 }
 
 /* ---- submitctl ---- */
@@ -230,7 +253,6 @@ queue_ctl_user_resume(struct control_conn *c, const json_t *request)
 	const char *user = quota_user(c, request);
 	struct queue *q = control_arg(c);
 	struct quota *t = user != NULL ? quota_find(q, user) : NULL;
-	enum mailq_rc rc;
 
 	if (user == NULL)
 		return;
@@ -239,18 +261,10 @@ queue_ctl_user_resume(struct control_conn *c, const json_t *request)
 		return;
 	}
 	forgive(q, t);
-	rc = mailq_begin(q->mq);
-	if (rc == MAILQ_OK && (rc = mailq_resume(q->mq, user)) == MAILQ_OK &&
-	    (rc = queue_quota_save(q)) == MAILQ_OK)
-		rc = mailq_commit(q->mq);
-	else
-		mailq_rollback(q->mq);
-	if (rc != MAILQ_OK) {
+	if (suspend_end(q, t) != MAILQ_OK) {
 		control_fail(c, EX_IOERR, "%s", mailq_errtext(q->mq));
 		return;
 	}
-	queue_quota_saved(q);
-	suspend_undo(t);
 	log_info("admin", "cmd=%s user=%s changed=%d", "user.resume", user, 1);
 	control_ok(c, json_pack("{s:i}", "changed", 1));
 }

@@ -404,7 +404,7 @@ rig_down(struct rig *r)
 void
 rig_grant(struct rig *r, uint64_t sid, const char *user)
 {
-	struct m_grant m = { .user_id = 1,
+	struct m_grant m = { .user_id = r->user_id > 0 ? r->user_id : 1,
 		.user = user,
 		.how = "PLAIN",
 		.client_addr = "192.0.2.7" };
@@ -416,7 +416,7 @@ void
 rig_grant_limits(struct rig *r, uint64_t sid, const char *user, int64_t device,
     const struct limits *limits)
 {
-	struct m_grant m = { .user_id = 1,
+	struct m_grant m = { .user_id = r->user_id > 0 ? r->user_id : 1,
 		.user = user,
 		.how = "PLAIN",
 		.client_addr = "192.0.2.7",

@@ -46,6 +46,7 @@ struct rig {
 	const struct mail_options *opt;
 	const struct rcpt_options *rcpt_opt; /* of each */
 	uint8_t handed;
+	int64_t user_id; /* for the next grant; 0: 1 */
 
 	bool running, left;
 	bool auth_gone, front_gone, relay_gone; /* dropped by the queue */

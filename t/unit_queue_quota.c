@@ -45,6 +45,7 @@ static int
 up(void **state)
 {
 	ahead_s = 0;
+	rig.user_id = 0;
 	memset(limits, 0, sizeof(limits));
 	sessions = 0;
 	rig_init(&rig);
@@ -548,6 +549,57 @@ test_failures(void **state)
 	assert_int_equal(message("ann", 0, "a@x.y"), R_USER_SUSPENDED);
 }
 
+/* Another user of the same name has nothing of the one who was deleted: neither
+ * the suspension nor what was counted ... */
+static void
+test_same_name(void **state)
+{
+	int restart;
+
+	(void)state;
+	for (restart = 0; restart < 2; restart++) {
+		memset(limits, 0, sizeof(limits));
+		limits[0].v[LIMIT_SUSPEND_NEW] = 1;
+		limits[0].v[LIMIT_SUSPEND_FAILED] = 1;
+		rig.user_id += 2;
+		assert_int_equal(
+		    message("ann", 0, restart ? "b@x.y c@x.y" : "d@x.y e@x.y"),
+		    R_DATA_GO);
+		assert_int_equal(message("ann", 0, "a@x.y"), R_USER_SUSPENDED);
+		assert_int_equal(suspended(), 1);
+		if (restart) {
+			rig_stop(&rig);
+			rig_up(&rig);
+		}
+		rig.user_id++;
+		limits[0].v[LIMIT_MESSAGES_HOUR] = 2;
+		assert_int_equal(message("ann", 0, "a@x.y"), R_DATA_GO);
+		assert_int_equal(suspended(), 0);
+		assert_int_equal(message("ann", 0, "a@x.y"), R_DATA_GO);
+		assert_int_equal(message("ann", 0, "a@x.y"), R_LIMIT_USER);
+		rig_stop(&rig);
+		rig_up(&rig);
+		assert_int_equal(suspended(), 0);
+		assert_int_equal(message("ann", 0, "a@x.y"), R_LIMIT_USER);
+	}
+}
+
+/* ... nor what fails of that one's mail. */
+static void
+test_same_name_failures(void **state)
+{
+	(void)state;
+	limits[0].v[LIMIT_SUSPEND_FAILED] = 1;
+	assert_int_equal(message("ann", 0, "a@x.y b@x.y"), R_DATA_GO);
+	rig_wait(&rig, &rig.njobs, 1);
+	rig.user_id = 2;
+	assert_int_equal(message("ann", 0, "a@x.y"), R_DATA_GO);
+	rig_result(
+	    &rig, &rig.job[0], RESULT_FAILED, TROUBLE_REPLY, 550, "5.1.1 no");
+	rig_wait(&rig, &rig.njobs, 3); /* the report about it */
+	assert_int_equal(suspended(), 0);
+}
+
 static void
 test_refused(void **state)
 {
@@ -610,6 +662,8 @@ main(void)
 		T(test_not_stored),
 		T(test_one_group),
 		T(test_failures),
+		T(test_same_name),
+		T(test_same_name_failures),
 		T(test_refused),
 		T(test_history),
 	};
