@@ -11,7 +11,8 @@
  *	queue_ctl.c	what submitctl asks
  *	queue_login.c	logins: guessing, last use of devices
  *	queue_conns.c	how many clients the fronts have
- *	queue_quota.c	limits of users and devices
+ *	queue_sums.c	what users and devices sent lately
+ *	queue_quota.c	limits on it
  *	queue_suspend.c	an end to what looks like a stolen account
  *	queue_alarm.c	what parent wants to be looked at
  *
@@ -292,7 +293,18 @@ void queue_again_log(const struct queue_submission *);
 /* Forgets some of what is too old; *any: there was some. */
 enum mailq_rc queue_again_prune(struct queue *, bool *any);
 
-/* ---- queue_quota.c ---- */
+/* ---- queue_sums.c ---- */
+
+/* After the spool was opened, and before it is closed. */
+void queue_quota_start(struct queue *);
+void queue_quota_free(struct queue *);
+/* The sums of a group, in its transaction, and after its COMMIT. */
+enum mailq_rc queue_quota_save(struct queue *);
+void queue_quota_saved(struct queue *);
+/* In a transaction: forgets some of what is too old; *any: there was some. */
+enum mailq_rc queue_quota_prune(struct queue *, bool *any);
+
+/* ---- queue_quota.c, queue_suspend.c ---- */
 
 enum { QUEUE_REFUSAL_MAX = 256 };
 
@@ -302,9 +314,6 @@ struct queue_refusal {
 	char text[QUEUE_REFUSAL_MAX]; /* the argument of the reply */
 };
 
-/* After the spool was opened, and before it is closed. */
-void queue_quota_start(struct queue *);
-void queue_quota_free(struct queue *);
 /* A session sends for this grant, and ends. */
 void queue_quota_join(
     struct queue *, struct queue_grant *, const struct m_grant *);
@@ -324,14 +333,9 @@ enum mailq_rc queue_quota_apply(struct queue *, struct queue_submission *);
 void queue_quota_end(const struct queue_submission *);
 /* It was not added, or not committed. */
 void queue_quota_undo(struct queue *, struct queue_submission *);
-/* The sums of a group, in its transaction, and after its COMMIT. */
-enum mailq_rc queue_quota_save(struct queue *);
-void queue_quota_saved(struct queue *);
 /* So many recipients of a user's mail failed for good. */
 void queue_quota_failed(
     struct queue *, const struct mailq_msg *, unsigned rcpts);
-/* In a transaction: forgets some of what is too old; *any: there was some. */
-enum mailq_rc queue_quota_prune(struct queue *, bool *any);
 /* Those who are suspended, at most max. */
 json_t *queue_quota_suspended(const struct queue *, size_t max);
 void queue_ctl_limit_usage(struct control_conn *, const json_t *);

@@ -1,6 +1,6 @@
 /*
- * What queue_quota.c (limits) and queue_suspend.c (an end to what looks like a
- * stolen account) share: what was counted of each sender.
+ * What queue_sums.c, queue_quota.c (limits) and queue_suspend.c (an end to what
+ * looks like a stolen account) share: what was counted of each sender.
  */
 #ifndef SUBMITD_QUEUE_QUOTA_H
 #define SUBMITD_QUEUE_QUOTA_H
@@ -9,7 +9,11 @@
 #include "store/limit.h"
 #include "usage.h"
 
-enum { QUOTA_BUCKETS = 1024 };
+enum {
+	QUOTA_BUCKETS = 1024,
+	QUOTA_KNOWN_DAYS = 365 /* a recipient is known so long */
+};
+#define QUOTA_DAY_MS (24 * USAGE_HOUR_MS)
 
 /* What is counted of a user, or of one of the devices. */
 struct quota_part {
@@ -48,19 +52,25 @@ struct queue_quota {
 	bool set_back; /* what the spool has was changed behind the sums */
 };
 
-/* ---- queue_quota.c ---- */
+/* ---- queue_sums.c ---- */
 
 /* NULL: nothing is known of the user now. */
 struct quota *quota_find(const struct queue *, const char *user);
 /* With what the spool knows of the user. */
 struct quota *quota_get(struct queue *, const char *user);
 struct quota_device *quota_device(struct quota *, int64_t id);
+/* From now on it is that of this user; what was counted before anybody told
+ * whose it is stays. */
+void quota_set_id(struct quota *, int64_t id);
 void quota_count(struct queue *, struct quota_device *, enum usage_what,
     int64_t n, int64_t at_ms);
 /* Its sums are written with the next group: those from this step on. */
 void quota_mark(struct queue *, struct quota_device *, int64_t step);
 /* The spool could not be asked. */
 void quota_warn(const struct queue *);
+
+/* ---- queue_quota.c ---- */
+
 /* The user a request names, or NULL, and answered, if it names none. */
 const char *quota_user(struct control_conn *, const json_t *request);
 
