@@ -194,4 +194,10 @@ int ctl_ask(const struct ctl *, json_t *request, json_t *items, json_t **end);
  */
 int ctl_try(const struct ctl *, json_t *request, json_t *items);
 
+/* Whom the running server has suspended by itself: an array of user, since and
+ * why; empty where none runs. */
+json_t *ctl_suspended(const struct ctl *);
+/* The one of this sender, or NULL. */
+const json_t *ctl_suspended_find(const json_t *suspended, const char *sender);
+
 #endif

@@ -5,12 +5,14 @@
 #include <string.h>
 
 #include "mem.h"
+#include "userlimit.h"
 
 /*
  * The first row that fits; NULL fits anything. In a sentence %k is the key of
  * the entry, %v its value, %u the user, %s the sender, %r the recipient, %a
  * and %n the client's address and name, %w the word of {verify}, %b the bits,
- * %t the text of the reply, %x a key that was asked for in vain.
+ * %t the text of the reply, %x a key that was asked for in vain, %l whose limits
+ * are shown.
  */
 struct row {
 	char result; /* r refused or deferred, a allowed, d, q */
@@ -39,6 +41,15 @@ static const struct row rows[] = {
 	  "The client cancelled the login." },
 	{ 'r', "auth", NULL, NULL,
 	  "The login of %u was refused (%t)." },
+
+	/* limits, and who looked like a stolen account */
+	{ 'r', "data", "suspended", NULL,
+	  "%u looked like a stolen account (%t), so the server has suspended it: "
+	  "\"submitctl user resume %u\" ends that, and \"submitctl queue list\" "
+	  "shows what is held." },
+	{ 'r', "data", "limit", NULL,
+	  "A limit was reached (%t): \"submitctl limit show %l\" shows which "
+	  "there are, and \"submitctl limit set %l\" changes them." },
 
 	/* what has nothing to do with the rule itself */
 	{ 'r', NULL, "lookup", NULL,
@@ -238,6 +249,21 @@ value_of(const struct ctl_advice_case *c, char what)
 	}
 }
 
+/* The option of limit show. */
+static void
+add_whose(struct buf *out, const char *user)
+{
+	const char *colon = strchr(user, ':');
+	const char *option = "--user ";
+
+	if (colon != NULL && userlimit_is_map(user)) {
+		option = "--map ";
+		user = colon + 1;
+	}
+	buf_add(out, option, strlen(option));
+	buf_add(out, user, strlen(user));
+}
+
 static void
 add_value(struct buf *out, const struct ctl_advice_case *c, char what)
 {
@@ -258,10 +284,12 @@ fill(const char *sentence, const struct ctl_advice_case *c)
 	struct buf out = { 0 };
 
 	for (; *sentence != '\0'; sentence++) {
-		if (*sentence == '%')
-			add_value(&out, c, *++sentence);
-		else
+		if (*sentence != '%')
 			buf_add(&out, sentence, 1);
+		else if (*++sentence == 'l')
+			add_whose(&out, or_empty(c->user));
+		else
+			add_value(&out, c, *sentence);
 	}
 	buf_add(&out, "", 1);
 	return (char *)buf_head(&out);

@@ -419,6 +419,34 @@ decide(const struct ctl *ctl, enum policy_phase phase,
 	return 0;
 }
 
+/* The running server may have suspended who would send: it says so at DATA. */
+static bool
+is_suspended(const struct ctl *ctl, const struct ctl_facts *c,
+    const struct policy_verdict *v, json_t *out)
+{
+	json_t *list = ctl_suspended(ctl), *o;
+	const json_t *found = ctl_suspended_find(list, v->relay_as);
+	struct facts_reply_said said;
+
+	if (found != NULL) {
+		facts_said_reply(
+		    R_USER_SUSPENDED, text_of(found, "why"), "", &said);
+		o = explained(POLICY_MAIL, c, v);
+		json_object_update_new(o,
+		    json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:n, s:[]}",
+			"phase", "data", "decision",
+			policy_decision_name(POLICY_REFUSE_PERM), "code",
+			said.code, "enhanced", said.esc, "text", said.text,
+			"why", policy_why_name(POLICY_WHY_SUSPENDED), "key",
+			"ladder"));
+		add_text(o, "user", v->relay_as);
+		ctl_explain_add(o);
+		json_array_append_new(out, o);
+	}
+	json_decref(list);
+	return found != NULL;
+}
+
 static bool
 is_refusal(const struct policy_verdict *v)
 {
@@ -437,6 +465,9 @@ decide_all(const struct ctl *ctl, const struct ctl_facts *c, json_t *out)
 	size_t i;
 
 	for (i = 0; i < sizeof(phases) / sizeof(phases[0]); i++) {
+		if (phases[i] == POLICY_HEADERS &&
+		    is_suspended(ctl, c, &v, out))
+			break;
 		if ((phases[i] == POLICY_RCPT && c->f.rcpt == NULL) ||
 		    (phases[i] == POLICY_HEADERS && c->f.authors == NULL))
 			continue;

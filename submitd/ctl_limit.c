@@ -80,8 +80,8 @@ take_whose(const struct ctl *ctl, struct whose *w)
 	if (w->of.map_key != NULL && user != NULL)
 		return ctl_usage(ctl, "--user and --map exclude each other");
 	if (w->of.map_key != NULL)
-		snprintf(w->sender, sizeof(w->sender), USERLIMIT_MAP "%s",
-		    w->of.map_key);
+		userlimit_map_sender(
+		    w->of.map_key, w->sender, sizeof(w->sender));
 	if (user == NULL)
 		return 0;
 	if ((status = ctl_user(ctl, user, &w->user)) != 0)

@@ -218,3 +218,28 @@ ctl_try(const struct ctl *ctl, json_t *request, json_t *items)
 	close(fd);
 	return ok ? 0 : -1;
 }
+
+json_t *
+ctl_suspended(const struct ctl *ctl)
+{
+	json_t *items = json_array();
+
+	ctl_try(ctl, json_pack("{s:s}", "cmd", "user.suspended"), items);
+	return items;
+}
+
+const json_t *
+ctl_suspended_find(const json_t *suspended, const char *sender)
+{
+	const char *user;
+	const json_t *item;
+	size_t i;
+
+	json_array_foreach(suspended, i, item)
+	{
+		user = json_string_value(json_object_get(item, "user"));
+		if (user != NULL && strcmp(user, sender) == 0)
+			return item;
+	}
+	return NULL;
+}

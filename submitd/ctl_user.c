@@ -11,6 +11,7 @@
 #include "ctl.h"
 #include "ctl_cert.h"
 #include "mem.h"
+#include "store/access.h"
 #include "store/ca.h"
 #include "store/cert.h"
 #include "store/device.h"
@@ -89,6 +90,7 @@ static const struct ctl_column show_columns[] = {
 	{ "state", "State", CTL_TEXT, NULL },
 	{ "suspended", "By the server since", CTL_TIME, NULL },
 	{ "reason", "Reason", CTL_TEXT, NULL },
+	{ "suspended_why", "The server says", CTL_TEXT, NULL },
 	{ "policy", "Policy", CTL_TEXT, NULL },
 	{ "backend", "Backend", CTL_TEXT, NULL },
 	{ "mechanisms", "Mechanisms", CTL_TEXT, NULL },
@@ -170,30 +172,36 @@ user_json(const struct ctl *ctl, const struct store_user *user, json_t **out)
 	return rc;
 }
 
-/* Who behaved like a stolen account is suspended by the running server. */
+/*
+ * Who behaved like a stolen account is suspended by the running server. What an
+ * administrator has said before, or since, stays.
+ */
 static void
 add_suspended(const struct ctl *ctl, json_t *rows)
 {
-	json_t *items = json_array(), *item, *row;
-	size_t i, j;
+	json_t *list = ctl_suspended(ctl), *row;
+	const json_t *found;
+	size_t i;
 
-	ctl_try(ctl, json_pack("{s:s}", "cmd", "user.suspended"), items);
-	json_array_foreach(items, i, item)
+	json_array_foreach(rows, i, row)
 	{
-		json_array_foreach(rows, j, row)
-		{
-			if (!json_equal(json_object_get(item, "user"),
-				json_object_get(row, "name")))
-				continue;
+		found = ctl_suspended_find(
+		    list, json_string_value(json_object_get(row, "name")));
+		if (found == NULL)
+			continue;
+		if (strcmp(json_string_value(json_object_get(row, "state")),
+			"active") == 0) {
 			json_object_set_new(
 			    row, "state", json_string("suspended"));
 			json_object_set(
-			    row, "reason", json_object_get(item, "why"));
-			json_object_set(row, "suspended",
-			    json_object_get(item, "since"));
+			    row, "reason", json_object_get(found, "why"));
 		}
+		json_object_set(
+		    row, "suspended", json_object_get(found, "since"));
+		json_object_set(
+		    row, "suspended_why", json_object_get(found, "why"));
 	}
-	json_decref(items);
+	json_decref(list);
 }
 
 struct listing {
@@ -257,6 +265,10 @@ show_run(struct ctl *ctl)
 	if (json_string_length(json_object_get(object, "reason")) == 0 &&
 	    !ctl->json)
 		json_object_del(object, "reason");
+	if (!ctl->json &&
+	    json_equal(json_object_get(object, "reason"),
+		json_object_get(object, "suspended_why")))
+		json_object_del(object, "suspended_why");
 	if (user.mechanisms[0] == '\0' && !ctl->json)
 		json_object_del(object, "mechanisms");
 	if (user.max_priority == STORE_PRIORITY_CONF && !ctl->json)
@@ -521,6 +533,18 @@ tell_changed(struct ctl *ctl, int64_t id, const char *what)
 	return 0;
 }
 
+/* The suspension that the running server may have made. */
+static void
+end_suspension(const struct ctl *ctl, const char *user)
+{
+	if (ctl_try(ctl,
+		json_pack("{s:s, s:s}", "cmd", "user.resume", "user", user),
+		NULL) == -1)
+		ctl_note("note: the server does not answer; if it had "
+			 "suspended %s, that goes on",
+		    user);
+}
+
 static int
 set_run(struct ctl *ctl)
 {
@@ -535,7 +559,10 @@ set_run(struct ctl *ctl)
 		return status;
 	if ((rc = apply_changes(ctl, &c, user.id)) != STORE_OK)
 		return ctl_store_fail(ctl, rc);
-	return tell_changed(ctl, user.id, "is changed");
+	if ((status = tell_changed(ctl, user.id, "is changed")) == 0 &&
+	    ctl_opt(ctl, "--state") != NULL && c.state == STORE_USER_ACTIVE)
+		end_suspension(ctl, user.name);
+	return status;
 }
 
 static int
@@ -562,27 +589,71 @@ suspend_run(struct ctl *ctl)
 	    "is suspended");
 }
 
+/* Ends the suspension of somebody who is no user, or no more. */
+static int
+resume_sender(struct ctl *ctl, const char *sender, json_t **end)
+{
+	return ctl_ask(ctl,
+	    json_pack("{s:s, s:s}", "cmd", "user.resume", "user", sender), NULL,
+	    end);
+}
+
+static int
+resume_key(struct ctl *ctl, const char *key)
+{
+	char sender[sizeof(USERLIMIT_MAP) + STORE_ACCESS_KEY_MAX];
+	char value[STORE_ACCESS_VALUE_MAX + 1];
+	json_t *end = NULL;
+	int status;
+
+	userlimit_map_sender(key, sender, sizeof(sender));
+	if ((status = resume_sender(ctl, sender, &end)) != 0)
+		return status;
+	if (json_integer_value(json_object_get(end, "changed")) == 0 &&
+	    store_access_lookup(ctl->st, key, value, sizeof(value)) ==
+		STORE_NONE) {
+		json_decref(end);
+		return ctl_fail(
+		    EX_NOUSER, "the access map has no entry %s", key);
+	}
+	ctl_done(ctl, end, "%s is active", sender);
+	return 0;
+}
+
+/* A user who was deleted while the server did not run. */
+static bool
+is_left_over(const struct ctl *ctl, const char *name)
+{
+	json_t *list = ctl_suspended(ctl);
+	struct store_user user;
+	bool yes = ctl_suspended_find(list, name) != NULL &&
+	    store_user_get(ctl->st, name, &user) == STORE_NONE;
+
+	json_decref(list);
+	return yes;
+}
+
 /* Both suspensions end: by an administrator, and by the running server. */
 static int
 resume_run(struct ctl *ctl)
 {
-	json_t *ask = json_pack(
-	    "{s:s, s:s}", "cmd", "user.resume", "user", ctl->word[0]);
+	const char *name = ctl->word[0];
 	json_t *end = NULL;
 	int status;
 
-	if (userlimit_is_map(ctl->word[0])) {
-		if ((status = ctl_ask(ctl, ask, NULL, &end)) == 0)
-			ctl_done(ctl, end, "%s is active", ctl->word[0]);
+	if (userlimit_is_map(name))
+		return resume_key(ctl, name + strlen(USERLIMIT_MAP));
+	if (is_left_over(ctl, name)) {
+		if ((status = resume_sender(ctl, name, &end)) == 0)
+			ctl_done(ctl, end,
+			    "%s, who is no user, is not "
+			    "suspended any more",
+			    name);
 		return status;
 	}
 	status = change_state(ctl, STORE_USER_ACTIVE, NULL, "is active");
-	if (status != 0)
-		json_decref(ask);
-	else if (ctl_try(ctl, ask, NULL) == -1)
-		ctl_note("note: the server does not answer; if it had "
-			 "suspended %s, that goes on",
-		    ctl->word[0]);
+	if (status == 0)
+		end_suspension(ctl, name);
 	return status;
 }
 
@@ -602,6 +673,10 @@ del_run(struct ctl *ctl)
 		rc = store_user_del(ctl->st, user.id);
 	if (rc != STORE_OK)
 		return ctl_store_fail(ctl, rc);
+	/* if the running server had suspended the user, that ends, too */
+	ctl_try(ctl,
+	    json_pack("{s:s, s:s}", "cmd", "user.resume", "user", user.name),
+	    NULL);
 	ctl_done(ctl, json_pack("{s:s, s:b}", "name", user.name, "deleted", 1),
 	    "user %s is deleted", user.name);
 	return 0;

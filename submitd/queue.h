@@ -428,7 +428,7 @@ void queue_history_list(struct control_conn *, const json_t *request);
 /* The next envelope of the session was refused for a limit. */
 struct facts_reply_said;
 void queue_decision_limit(struct queue *, const struct queue_session *,
-    int64_t device, const struct facts_reply_said *);
+    int64_t device, bool suspended, const struct facts_reply_said *);
 
 /* ---- queue_alarm.c ---- */
 

@@ -305,7 +305,7 @@ queue_decision_ruled(struct queue *q, const struct mailq_mail *mail,
 
 void
 queue_decision_limit(struct queue *q, const struct queue_session *s,
-    int64_t device, const struct facts_reply_said *said)
+    int64_t device, bool suspended, const struct facts_reply_said *said)
 {
 	const struct decision d = {
 		.at_us = next_us(q),
@@ -314,7 +314,8 @@ queue_decision_limit(struct queue *q, const struct queue_session *s,
 		.result = policy_decision_name(said->code >= 500
 			? POLICY_REFUSE_PERM
 			: POLICY_REFUSE_TEMP),
-		.why = policy_why_name(POLICY_WHY_LIMIT),
+		.why = policy_why_name(
+		    suspended ? POLICY_WHY_SUSPENDED : POLICY_WHY_LIMIT),
 		.code = said->code,
 		.esc = said->esc,
 		.text = said->text,

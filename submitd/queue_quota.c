@@ -201,7 +201,8 @@ remember(struct queue *q, const struct queue_session *s,
 	struct facts_reply_said said;
 
 	facts_said_reply(r->reply, r->text, "", &said);
-	queue_decision_limit(q, s, s->grant.sender->id, &said);
+	queue_decision_limit(
+	    q, s, s->grant.sender->id, r->reply == R_USER_SUSPENDED, &said);
 }
 
 /* The first limit that this would pass; LIMITS if there is none.  placed: the

@@ -1,4 +1,5 @@
 /* Which limits hold for a sender. */
+#include <stdio.h>
 #include <string.h>
 
 #include "userlimit.h"
@@ -7,6 +8,17 @@ bool
 userlimit_is_map(const char *sender)
 {
 	return strncmp(sender, USERLIMIT_MAP, strlen(USERLIMIT_MAP)) == 0;
+}
+
+void
+userlimit_map_sender(const char *key, char *out, size_t size)
+{
+	size_t n = strlen(USERLIMIT_MAP);
+
+	snprintf(out, size, USERLIMIT_MAP "%s", key);
+	for (; out[n] != '\0'; n++)
+		if (out[n] >= 'A' && out[n] <= 'Z')
+			out[n] = (char)(out[n] - 'A' + 'a');
 }
 
 /* What a rule says goes over what is there. */

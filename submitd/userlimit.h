@@ -23,6 +23,8 @@ struct userlimit {
 /* A sender as queue knows it, by POLICY's relay_as. */
 #define USERLIMIT_MAP "map:" /* and the key: not a user */
 bool userlimit_is_map(const char *sender);
+/* The reverse: that of a key, in whatever case of letters. Cut to fit. */
+void userlimit_map_sender(const char *key, char *out, size_t size);
 
 /*
  * conf is what the configuration says.  user_id 0: sender is "map:KEY", and has

@@ -165,6 +165,12 @@ def by_map(tap, scene):
               (5, 0, "own rule"), "limit set --map: letters of any case")
     tap.equal(limits(scene, "--map", "x")["messages_day"],
               (None, 0, "no rule"), "no limit without a rule")
+    done = scene.submitctl("user", "resume", "map:x", check=False)
+    tap.ok(done.returncode == 67 and "no entry x" in done.stderr,
+           "user resume: a key that is not there", done)
+    scene.submitctl("access", "set", "Connect:192.0.2.1", "RELAY")
+    done = scene.submitctl("user", "resume", "map:Connect:192.0.2.1")
+    tap.ok("is active" in done.stdout, "user resume: one that is there", done)
 
 
 def stolen(tap, scene):
@@ -196,10 +202,75 @@ def stolen(tap, scene):
     tap.equal([(row["name"], row["state"]) for row in
                scene.submitctl_json("user", "list")],
               [("ann", "active"), ("eve", "suspended")], "user list, too")
+    explained(tap, scene, line["why"])
     alarms = scene.submitctl_json("status")["alarms"]
     tap.ok(any(a["what"] == "suspended" and a["trouble"] == "eve"
                for a in alarms), "status shows an alarm", alarms)
     tap.equal(send(scene, ["bo@example.net"])[0], 250, "ann sends on")
+
+
+def explained(tap, scene, why):
+    """submitctl says why, and what to do, of what was and what would be."""
+    last = scene.submitctl_json("log", "--user", "eve", "--refused")[-1]
+    facts = ("--user", "eve", "--from", "eve@play.example", "--rcpt",
+             "bo@example.net", "--header-from", "eve@play.example")
+    for args, what in (((last["sid"],), "what was"),
+                       (facts, "what would be")):
+        told = scene.submitctl_json("explain", *args)[-1]
+        tap.equal((told["phase"], told["decision"], told["code"], told["why"],
+                   told["user"]),
+                  ("data", "refuse", 550, "suspended", "eve"),
+                  "explain: %s" % what)
+        tap.ok(why in told["text"] and
+               '"submitctl user resume eve"' in told["advice"],
+               "explain: why, and what ends it", told)
+    told = scene.submitctl_json("explain", *facts[:1] + ("ann",) + (
+        "--from", FROM, "--rcpt", "bo@example.net"))[-1]
+    tap.equal(told["decision"], "allow", "explain: others are not")
+    sid = scene.submitctl_json("log", "--user", "ann", "--refused")[-1]["sid"]
+    told = scene.submitctl_json("explain", sid)[-1]
+    tap.ok("limit show --user ann" in told["advice"],
+           "explain: a limit, and where it is seen", told)
+
+
+def reasons(tap, scene):
+    """Both suspensions are shown, and both end."""
+    scene.submitctl("user", "suspend", "eve", "--reason", "is on leave")
+    shown = scene.submitctl_json("user", "show", "eve")
+    tap.ok(shown["reason"] == "is on leave" and
+           "new recipients" in shown["suspended_why"],
+           "user show: the reasons of both", shown)
+    text = scene.submitctl("user", "show", "eve").stdout
+    tap.ok("is on leave" in text and "new recipients" in text,
+           "user show: the reasons of both, for people", text)
+    scene.submitctl("user", "set", "eve", "--state", "active")
+    tap.equal(scene.submitctl_json("user", "show", "eve")["state"], "active",
+              "user set --state active ends both")
+
+
+def same_name(tap, scene):
+    """Another user of the name begins anew, and no alarm is left."""
+    eve = "eve@play.example"
+    scene.submitctl("limit", "set", "--user", "eve",
+                    "suspend_new_recipients=1")
+    tap.equal(send(scene, ["new1@example.net", "new2@example.net"],
+                   user="eve", sender=eve)[0], 250, "the last one is held")
+    tap.equal(send(scene, ["bo@example.net"], user="eve", sender=eve)[0], 550,
+              "eve is suspended again")
+    reasons(tap, scene)
+    tap.equal(send(scene, ["new3@example.net", "new4@example.net"],
+                   user="eve", sender=eve)[0], 250, "again the last one")
+    tap.equal(send(scene, ["bo@example.net"], user="eve", sender=eve)[0], 550,
+              "eve is suspended once more")
+    scene.submitctl("user", "del", "eve")
+    alarms = scene.submitctl_json("status")["alarms"]
+    tap.equal([a for a in alarms if a["what"] == "suspended"], [],
+              "user del: the alarm ends")
+    scene.add_user("eve", PASSWORD, eve)
+    tap.equal(send(scene, ["bo@example.net"], user="eve", sender=eve)[0], 250,
+              "another eve sends")
+    tap.equal(limits(scene, "--user", "eve")["recipients_hour"][1], 1,
+              "and it was her first recipient")
 
 
 def resumed(tap, scene):
@@ -214,6 +285,8 @@ def resumed(tap, scene):
     tap.equal([m["user"] for m in scene.submitctl_json("queue", "list")
                if m["user"] == "eve" and m["qid"] != qids[0]], [],
               "nothing else of the user is left")
+    tap.equal(scene.submitctl_json("user", "show", "eve")["state"],
+              "suspended", "that changes nothing about the user")
     scene.submitctl("user", "resume", "eve")
     tap.equal(scene.submitctl_json("user", "show", "eve")["state"], "active",
               "user resume")
@@ -234,6 +307,7 @@ def test(tap):
         by_map(tap, scene)
         stolen(tap, scene)
         resumed(tap, scene)
+        same_name(tap, scene)
 
 
 taplib.run(test)
