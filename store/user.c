@@ -467,6 +467,10 @@ store_address_pattern(
 		*why = "it has no @ (a whole domain is written @domain)";
 		return -1;
 	}
+	if (at == out + 1 && out[0] == '*') {
+		*why = "a whole domain is written @domain";
+		return -1;
+	}
 	db_fold(at + 1);
 	if ((*why = bad_local(out, (size_t)(at - out))) != NULL ||
 	    (*why = bad_domain(at + 1)) != NULL)

@@ -15,6 +15,7 @@
 #include "addrowner.h"
 #include "facts.h"
 #include "mem.h"
+#include "smtp_addr.h"
 #include "store/access.h"
 
 enum { BITS_DEFAULT = 256 }; /* of a session with TLS */
@@ -348,19 +349,38 @@ take_own(const struct ctl *ctl, struct ctl_facts *c)
 	return rc == STORE_OK || rc == STORE_NONE ? 0 : ctl_store_fail(ctl, rc);
 }
 
-/* With or without its angle brackets. */
-static char *
-take_address(const struct ctl *ctl, const char *opt)
+/* With or without its angle brackets, as MAIL and RCPT take it; which of those
+ * without domain the server takes is the policy's. */
+static int
+take_address(const struct ctl *ctl, const char *opt, bool rcpt, char **out)
 {
 	const char *text = ctl_opt(ctl, opt);
+	struct facts_reply_said said;
+	struct smtp_addr address;
+	enum smtp_addr_rc rc;
 	size_t n;
 
 	if (text == NULL)
-		return NULL;
+		return 0;
 	n = strlen(text);
-	if (n >= 2 && text[0] == '<' && text[n - 1] == '>')
-		return xstrndup(text + 1, n - 2);
-	return xstrdup(text);
+	if (n >= 2 && text[0] == '<' && text[n - 1] == '>') {
+		text++;
+		n -= 2;
+	}
+	if (n == 0) { /* <> */
+		*out = xstrdup("");
+		return 0;
+	}
+	rc = smtp_addr_mailbox(text, n,
+	    SMTP_ADDR_ALLOW_UTF8 | (rcpt ? SMTP_ADDR_ALLOW_POSTMASTER : 0),
+	    &address);
+	if (rc != SMTP_ADDR_OK && rc != SMTP_ADDR_UNQUALIFIED) {
+		facts_said_reply(smtp_addr_reply(rc, rcpt), "", "", &said);
+		return ctl_fail(EX_DATAERR, "%s \"%s\": %s", opt,
+		    ctl_opt(ctl, opt), said.text);
+	}
+	*out = xstrdup(address.text);
+	return 0;
 }
 
 /* The value of a From field; without the option there is none to be asked. */
@@ -407,10 +427,12 @@ ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 	    (status = take_server(ctl, c)) != 0 ||
 	    (status = take_tls(ctl, c)) != 0 ||
 	    (status = take_user(ctl, c)) != 0 ||
-	    (status = take_own(ctl, c)) != 0)
+	    (status = take_own(ctl, c)) != 0 ||
+	    (status = take_address(ctl, "--from", false, &c->sender)) != 0 ||
+	    (status = take_address(ctl, "--rcpt", true, &c->rcpt)) != 0)
 		return status;
-	c->f.sender = c->sender = take_address(ctl, "--from");
-	c->f.rcpt = c->rcpt = take_address(ctl, "--rcpt");
+	c->f.sender = c->sender;
+	c->f.rcpt = c->rcpt;
 	if (c->rcpt != NULL)
 		c->f.rcpt = facts_map_address(c->rcpt, address);
 	take_authors(ctl, c);

@@ -294,6 +294,9 @@ def dry_runs(tap, scene):
             ("--at without --cert", ("--at", "2026-01-01"), 64),
             ("no such user", ("--user", "zoe"), 67),
             ("no such device", ("--user", "ann", "--device", "x"), 65),
+            ("a bad recipient", ("--user", "ann", "--rcpt", "a b"), 65),
+            ("a bad sender", ("--user", "ann", "--from", "a@b..c"), 65),
+            ("a sender without domain", ("--user", "ann", "--from", "a"), 0),
             ("no such file", ("--cert", scene.path("none")), 66),
             ("no date", ("--cert", scene.laptop.cert, "--at", "soon"), 64)):
         done = scene.submitctl("explain", *args, check=False)

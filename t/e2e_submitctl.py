@@ -428,6 +428,8 @@ def addresses(tap, ctl):
     add = ("address", "add", "bo")
     for name, args, why in (
             ("no @", add + ("bo",), 'address "bo": it has no @'),
+            ("as other servers write a domain", add + ("*@b.c",),
+             "a whole domain is written @domain"),
             ("the second of two", add + ("good@b.c", "b@d@c"), 'b@d@c'),
             ("twice", add + ("bo@EXAMPLE.org",), "owns bo@example.org"),
             ("U-label", add + ("bo@m\u00fcnchen.de",), "xn-- form"),
