@@ -152,14 +152,23 @@ digest_of(const char *user, const char *address)
 	return out;
 }
 
-/* Marks those that are new, and counts them. */
+static int
+compare(const void *a, const void *b)
+{
+	const int64_t *x = a, *y = b;
+
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* Marks those that are new, and counts them: each once, however often the
+ * envelope has it. */
 static unsigned
 look_up(struct queue *q, const char *user, struct queue_envelope *e)
 {
+	int64_t *new = xcalloc(e->nrcpt, sizeof(*new)), day = 0;
 	struct queue_rcpt *r;
-	int64_t day = 0;
 	unsigned fresh = 0;
-	size_t i;
+	size_t n = 0, i;
 
 	for (i = 0; i < e->nrcpt; i++) {
 		r = &e->rcpt[i];
@@ -171,12 +180,16 @@ look_up(struct queue *q, const char *user, struct queue_envelope *e)
 			break;
 		case MAILQ_NONE:
 			r->remember = true;
-			fresh++;
+			new[n++] = r->digest;
 			break;
 		default:
 			quota_warn(q);
 		}
 	}
+	qsort(new, n, sizeof(*new), compare);
+	for (i = 0; i < n; i++)
+		fresh += i == 0 || new[i] != new[i - 1];
+	free(new);
 	return fresh;
 }
 

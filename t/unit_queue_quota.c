@@ -179,6 +179,10 @@ test_known(void **state)
 	assert_int_equal(message("ann", 0, "a@x.y c@x.y"), R_LIMIT_USER);
 	assert_int_equal(message("bo", 0, "a@x.y b@x.y c@x.y"), R_POLICY);
 	says("the message has 3 recipients and the limit is 2");
+	/* twice in one message is one */
+	assert_int_equal(
+	    message("cy", 0, "a@x.y b@x.y A@x.y b@X.y"), R_DATA_GO);
+	assert_int_equal(message("cy", 0, "c@x.y"), R_LIMIT_USER);
 	rig_stop(&rig); /* and after a restart */
 	rig_up(&rig);
 	assert_int_equal(message("ann", 0, "b@x.y"), R_DATA_GO);
