@@ -19,13 +19,26 @@ struct who {
 	unsigned how; /* POLICY_BY_* */
 };
 
-/* The priority a sender may give: the user's, else as configured. */
+/* The priority a sender may give: the user's, else as configured. Who relays by
+ * the map alone is bound by map_relay_user, as with addresses. */
+static int
+most_priority(const struct who *w)
+{
+	const struct conf *c = &A.setup->conf;
+	struct store_user u = w->user;
+
+	if (w->name == NULL &&
+	    (c->map_relay_user[0] == '\0' ||
+		authd_user_get(c->map_relay_user, &u) != STORE_OK))
+		u.max_priority = STORE_PRIORITY_CONF;
+	return u.max_priority != STORE_PRIORITY_CONF ? u.max_priority
+						     : (int)c->max_priority;
+}
+
 static void
 clamp_priority(struct authd_session *s, const struct who *w)
 {
-	int most = w->name != NULL && w->user.max_priority != STORE_PRIORITY_CONF
-	    ? w->user.max_priority
-	    : (int)A.setup->conf.max_priority;
+	int most = most_priority(w);
 
 	if (s->txn.opt.priority > PRIORITY_NORMAL + most)
 		s->txn.opt.priority = (uint8_t)(PRIORITY_NORMAL + most);

@@ -1271,6 +1271,39 @@ senders_of_the_map(void **state)
 	queued(M_ENVELOPE, SID(1));
 }
 
+/* They are bound by that user's right to a priority as by the addresses. */
+static void
+priorities_of_the_map(void **state)
+{
+	static const struct {
+		const char *user;
+		int of_user;
+		unsigned got;
+	} rows[] = { { "", STORE_PRIORITY_CONF, 2 },
+		{ "bob", STORE_PRIORITY_CONF, 2 }, { "bob", 0, 0 },
+		{ "bob", 5, 5 }, { "", 5, 2 } };
+	struct m_mail m = { .from = "bob@example.org",
+		.opt = { .priority = PRIORITY_MAX, .envid = "" } };
+	const struct m_verdict *v;
+	size_t i;
+
+	(void)state;
+	R.setup.conf.max_priority = 2;
+	store_access_set(writer(), "Connect:192.0.2.7", "RELAY");
+	come(SID(1));
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		free(R.setup.conf.map_relay_user);
+		R.setup.conf.map_relay_user = xstrdup(rows[i].user);
+		store_user_set_priority(writer(), R.bob, rows[i].of_user);
+		authd_store_ready();
+		m.txn = (uint32_t)i + 1;
+		ipc_send(R.front, M_MAIL, SID(1), &m);
+		v = &next(R.front, M_VERDICT, SID(1))->verdict;
+		assert_true(v->allow);
+		assert_int_equal(v->priority, PRIORITY_NORMAL + rows[i].got);
+	}
+}
+
 /* Queue hears of it before front, and only of what is allowed. */
 static void
 authors_of_a_header(void **state)
@@ -2251,6 +2284,7 @@ main(void)
 		TEST(features_of_a_client),
 		TEST(authors_of_a_header),
 		TEST(senders_of_the_map),
+		TEST(priorities_of_the_map),
 		TEST(thrown_away_and_held),
 		TEST(queue_goes_away),
 		TEST(foreign_sessions),
