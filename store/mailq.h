@@ -290,6 +290,13 @@ enum mailq_rc mailq_release(
 /* Deferred recipients are due now; those never tried keep their time. */
 enum mailq_rc mailq_retry(
     struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n);
+/* Mail that its sender put off need not wait, be it held or not; its time to
+ * live begins. */
+enum mailq_rc mailq_hasten(
+    struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n);
+/* How many there are that their senders have put off. */
+enum mailq_rc mailq_put_off(
+    struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n);
 /* Removes one message for good, with nobody told. */
 enum mailq_rc mailq_delete(struct mailq *mq, uint64_t qid);
 

@@ -812,6 +812,42 @@ mailq_retry(struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n)
 }
 
 enum mailq_rc
+mailq_hasten(struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n)
+{
+	enum mailq_rc rc;
+
+	if ((rc = must_exist(mq, qid)) != MAILQ_OK)
+		return rc;
+	rc = mailq_run(mq, NULL,
+	    "UPDATE recipient SET next_ms = ?1"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND state = 0 AND qid IN"
+	    " (SELECT qid FROM message"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND hold_until_ms > ?1)",
+	    "iii", now_ms, lowest(qid), highest(qid));
+	if (rc != MAILQ_OK)
+		return rc;
+	return mailq_run(mq, n,
+	    "UPDATE message SET hold_until_ms = NULL, since_ms = ?1,"
+	    " due_ms = min(due_ms, ?1)"
+	    " WHERE qid BETWEEN ?2 AND ?3 AND hold_until_ms > ?1",
+	    "iii", now_ms, lowest(qid), highest(qid));
+}
+
+enum mailq_rc
+mailq_put_off(struct mailq *mq, uint64_t qid, int64_t now_ms, unsigned *n)
+{
+	int64_t count = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_int(mq, &count,
+	    "SELECT count(*) FROM message"
+	    " WHERE qid BETWEEN ? AND ? AND hold_until_ms > ?",
+	    "iii", lowest(qid), highest(qid), now_ms);
+	*n = (unsigned)count;
+	return rc;
+}
+
+enum mailq_rc
 mailq_delete(struct mailq *mq, uint64_t qid)
 {
 	enum mailq_rc rc = must_exist(mq, qid);

@@ -3,6 +3,7 @@
  * owner, the server; all of this goes through its control socket. Which fields
  * an answer has is said in queue_ctl.c.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -16,6 +17,8 @@ static int status_run(struct ctl *);
 
 static const struct ctl_opt all_opts[] = { { "--all", false },
 	{ "--user", true }, { .name = NULL } };
+static const struct ctl_opt release_opts[] = { { "--all", false },
+	{ "--user", true }, { "--now", false }, { .name = NULL } };
 
 /* clang-format off */
 const struct ctl_verb ctl_queue_verbs[] = {
@@ -27,8 +30,9 @@ const struct ctl_verb ctl_queue_verbs[] = {
 	  stats_run, CTL_CONF, 0, 0, NULL },
 	{ "queue", "hold", "QID...|--user NAME|--all", "keep messages from being sent",
 	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, all_opts },
-	{ "queue", "release", "QID...|--user NAME|--all", "send held messages again",
-	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, all_opts },
+	{ "queue", "release", "[--now] QID...|--user NAME|--all",
+	  "send held messages again",
+	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, release_opts },
 	{ "queue", "retry", "QID...|--user NAME|--all", "try deferred messages now",
 	  change_run, CTL_CONF, 0, CTL_WORDS_MAX, all_opts },
 	{ "queue", "del", "QID...|--user NAME|--all",
@@ -336,19 +340,26 @@ status_run(struct ctl *ctl)
 	return ask_for_object(ctl, "status", status_columns);
 }
 
+struct tally {
+	json_int_t changed;
+	json_int_t later; /* that wait for the time their sender asked for */
+};
+
 /* One request: about a message ("qid"), a user's ("user"), or all ("all"). */
 static int
-change(const struct ctl *ctl, const char *which, json_t *value,
-    json_int_t *changed)
+change(const struct ctl *ctl, const char *which, json_t *value, struct tally *n)
 {
 	json_t *request, *end;
 	int status;
 
 	request = json_pack("{s:s+}", "cmd", "queue.", ctl->verb->name);
 	json_object_set_new(request, which, value);
+	if (ctl_opt(ctl, "--now") != NULL)
+		json_object_set_new(request, "now", json_true());
 	if ((status = ctl_ask(ctl, request, NULL, &end)) != 0)
 		return status;
-	*changed += json_integer_value(json_object_get(end, "changed"));
+	n->changed += json_integer_value(json_object_get(end, "changed"));
+	n->later += json_integer_value(json_object_get(end, "later"));
 	json_decref(end);
 	return 0;
 }
@@ -366,6 +377,26 @@ past_tense(const char *verb)
 	return verb;
 }
 
+static void
+tell_changed(struct ctl *ctl, const struct tally *n)
+{
+	const char *verb = ctl->verb->name;
+	json_t *o = json_pack("{s:I}", "changed", n->changed);
+	char text[128] = "";
+
+	if (strcmp(verb, "release") == 0 || strcmp(verb, "retry") == 0) {
+		json_object_set_new(o, "later", json_integer(n->later));
+		if (n->later > 0)
+			snprintf(text, sizeof(text),
+			    "; %lld wait%s for the time the sender asked for "
+			    "(queue release --now sends %s at once)",
+			    (long long)n->later, n->later == 1 ? "s" : "",
+			    n->later == 1 ? "it" : "them");
+	}
+	ctl_done(ctl, o, "%lld message%s %s%s", (long long)n->changed,
+	    n->changed == 1 ? "" : "s", past_tense(verb), text);
+}
+
 /*
  * Goes on after a message that is gone already, so that a list of ids can be
  * worked off; the first failure is the exit status.
@@ -374,9 +405,8 @@ static int
 change_run(struct ctl *ctl)
 {
 	bool all = ctl_opt(ctl, "--all") != NULL;
-	const char *did = past_tense(ctl->verb->name);
 	const char *user = ctl_opt(ctl, "--user");
-	json_int_t n = 0;
+	struct tally n = { 0 };
 	int status = 0;
 
 	if (all + (user != NULL) + (ctl->words > 0) != 1)
@@ -396,8 +426,7 @@ change_run(struct ctl *ctl)
 			return one;
 		status = status != 0 ? status : one;
 	}
-	if (status == 0 || n > 0)
-		ctl_done(ctl, json_pack("{s:I}", "changed", n),
-		    "%lld message%s %s", (long long)n, n == 1 ? "" : "s", did);
+	if (status == 0 || n.changed > 0)
+		tell_changed(ctl, &n);
 	return status;
 }

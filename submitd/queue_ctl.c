@@ -4,7 +4,10 @@
  *	queue.list			an item for each message
  *	queue.show {"qid":HEX}		one item, with more of the envelope
  *	queue.hold, .release, .retry, .del {"qid":HEX}, {"user":TEXT} or
- *	{"all":true}			"changed": number of messages
+ *	{"all":true}			"changed": number of messages; "later": of
+ *					all that were named those that wait for
+ *					the time their sender asked for
+ *	queue.release ... "now":true	and sends these, too
  *	queue.stats			"messages", "bytes", "oldest",
  *					"recipients": number by state
  *	history.list			see queue_history.c
@@ -308,6 +311,26 @@ do_release(struct queue *q, uint64_t qid, unsigned *n)
 	return mailq_release(q->mq, qid, queue_now_ms(), n);
 }
 
+/* A message counts once, be it held, put off, or both. */
+static enum mailq_rc
+do_release_now(struct queue *q, uint64_t qid, unsigned *n)
+{
+	unsigned released = 0, both = 0;
+	enum mailq_rc rc;
+
+	rc = mailq_release(q->mq, qid, queue_now_ms(), &released);
+	if (rc == MAILQ_OK)
+		rc = mailq_hasten(q->mq, qid, queue_now_ms(), &both);
+	*n = released > both ? released : both;
+	return rc;
+}
+
+static enum mailq_rc
+do_count_later(struct queue *q, uint64_t qid, unsigned *n)
+{
+	return mailq_put_off(q->mq, qid, queue_now_ms(), n);
+}
+
 static enum mailq_rc
 do_retry(struct queue *q, uint64_t qid, unsigned *n)
 {
@@ -349,6 +372,18 @@ each(struct queue *q, const char *user, what_fn *what, unsigned *n)
 	return rc;
 }
 
+/* Those of a user, one (qid), or all. */
+static enum mailq_rc
+run(struct queue *q, const char *user, uint64_t qid, what_fn *what, unsigned *n)
+{
+	bool takes_all = what != do_delete && what != do_release_now;
+
+	*n = 0;
+	if (qid == 0 && (user != NULL || !takes_all))
+		return each(q, user, what, n);
+	return what(q, qid, n);
+}
+
 static void
 change(struct control_conn *c, const json_t *request, what_fn *what)
 {
@@ -357,7 +392,7 @@ change(struct control_conn *c, const json_t *request, what_fn *what)
 	struct queue *q = control_arg(c);
 	uint64_t qid = 0;
 	enum mailq_rc rc;
-	unsigned n = 0;
+	unsigned n = 0, later = 0;
 
 	if (user == NULL && !all && !get_qid(c, request, &qid))
 		return;
@@ -368,10 +403,10 @@ change(struct control_conn *c, const json_t *request, what_fn *what)
 		return;
 	}
 	rc = mailq_begin(q->mq);
-	if (rc == MAILQ_OK && user == NULL && what != do_delete)
-		rc = what(q, qid, &n);
-	else if (rc == MAILQ_OK)
-		rc = qid != 0 ? what(q, qid, &n) : each(q, user, what, &n);
+	if (rc == MAILQ_OK)
+		rc = run(q, user, qid, what, &n);
+	if (rc == MAILQ_OK && what != do_delete)
+		rc = run(q, user, qid, do_count_later, &later);
 	if (rc == MAILQ_OK)
 		rc = mailq_commit(q->mq);
 	else
@@ -382,7 +417,8 @@ change(struct control_conn *c, const json_t *request, what_fn *what)
 	}
 	log_event(LOG_INFO, 0, qid, "admin", "cmd=%s user=%s changed=%u",
 	    json_string_value(json_object_get(request, "cmd")), user, n);
-	control_ok(c, json_pack("{s:i}", "changed", (int)n));
+	control_ok(
+	    c, json_pack("{s:i, s:i}", "changed", (int)n, "later", (int)later));
 	queue_dest_probe_now(q);
 }
 
@@ -395,7 +431,9 @@ queue_hold(struct control_conn *c, const json_t *request)
 static void
 queue_release(struct control_conn *c, const json_t *request)
 {
-	change(c, request, do_release);
+	change(c, request,
+	    json_is_true(json_object_get(request, "now")) ? do_release_now
+							  : do_release);
 }
 
 static void

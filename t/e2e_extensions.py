@@ -118,6 +118,15 @@ def waits(tap, scene):
     tap.like(shown, r"Not before", "submitctl shows what is put off")
     scene.delivered("later")
     tap.ok(time.time() - begin >= 1, "it leaves when its time has come")
+    submit(scene, message("sooner", ASCII), "HOLDFOR=3600")
+    qid = scene.submitctl_json("queue", "list")[0]["qid"]
+    for verb in ("retry", "release"):
+        done = scene.submitctl_json("queue", verb, qid)
+        tap.equal(done, {"changed": 0, "later": 1},
+                  "queue %s: it waits for its time" % verb)
+    done = scene.submitctl("queue", "release", "--now", qid)
+    tap.equal(done.stdout, "1 message released\n", "queue release --now")
+    scene.delivered("sooner")
 
 
 def converted(tap, scene):

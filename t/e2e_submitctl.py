@@ -849,12 +849,23 @@ def changes(tap, ctl, server):
         does(tap, ctl, "queue", verb, "0193ab7c00001",
              says="^1 message %s\n$" % did)
         server.will({"ok": True, "changed": 7})
-        tap.equal(ctl.json("queue", verb, "--all"), {"changed": 7},
+        later = {"later": 0} if verb in ("release", "retry") else {}
+        tap.equal(ctl.json("queue", verb, "--all"), {"changed": 7, **later},
                   "queue %s --all --json" % verb)
         tap.equal(server.requests[-2:],
                   [{"cmd": "queue." + verb, "qid": "0193ab7c00001"},
                    {"cmd": "queue." + verb, "all": True}],
                   "queue %s: what is asked" % verb)
+    server.will({"ok": True, "changed": 3, "later": 2})
+    does(tap, ctl, "queue", "release", "--all",
+         says="^3 messages released; 2 wait for the time the sender asked for "
+         r"\(queue release --now sends them at once\)\n$")
+    server.will({"ok": True, "changed": 2, "later": 0})
+    does(tap, ctl, "queue", "release", "--now", "--user", "bo",
+         says="^2 messages released\n$")
+    tap.equal(server.requests[-1],
+              {"cmd": "queue.release", "user": "bo", "now": True},
+              "queue release --now: what is asked")
     gone = {"ok": False, "exit": 65, "error": "no message 0a in the queue"}
     server.will(gone)
     server.will({"ok": True, "changed": 1})

@@ -459,6 +459,58 @@ test_future(void **state)
 	json_decref(o);
 }
 
+/* A number of the answer about a message, or (0) ann's, or (1) all. */
+static long
+said(const char *cmd, uint64_t qid, const char *key)
+{
+	char which[32] = "\"user\":\"ann\"", text[96];
+	json_t *o;
+	long n;
+
+	if (qid == 1)
+		snprintf(which, sizeof(which), "\"all\":true");
+	else if (qid > 1)
+		snprintf(which, sizeof(which), "\"qid\":\"%013llx\"",
+		    (unsigned long long)qid);
+	snprintf(text, sizeof(text), "{%s,\"cmd\":\"queue.%s\"}", which, cmd);
+	o = rig_ask_json(&rig, text, NULL);
+	n = (long)json_integer_value(json_object_get(o, key));
+	assert_true(json_is_true(json_object_get(o, "ok")));
+	json_decref(o);
+	return n;
+}
+
+/* The answer tells of those that wait for their sender's time, and an
+ * administrator can let them go before: held ones or not, single ones, a
+ * user's, or all. */
+static void
+test_future_now(void **state)
+{
+	uint64_t qid, which;
+	unsigned i;
+
+	(void)state;
+	for (i = 0; i < 6; i++) {
+		opt.hold_ms = queue_now_ms() + LONG_MS;
+		qid = message(BO);
+		which = i % 3 == 2 ? qid : i % 3;
+		if (i >= 3)
+			assert_int_equal(said("hold", which, "changed"), 1);
+		assert_int_equal(said("release", which, "later"), 1);
+		assert_int_equal(said("retry", which, "later"), 1);
+		if (i >= 3)
+			assert_int_equal(said("hold", which, "changed"), 1);
+		rig_settle(&rig);
+		assert_int_equal(rig.njobs, i);
+		assert_int_equal(
+		    said("release\",\"now\":true,\"x\":\"", which, "changed"),
+		    1);
+		rig_result(
+		    &rig, job(i), RESULT_DELIVERED, TROUBLE_NONE, 250, "ok");
+		rig_settle(&rig);
+	}
+}
+
 static void
 test_future_comes(void **state)
 {
@@ -486,6 +538,7 @@ main(void)
 		T(test_by_notify),
 		T(test_priority),
 		T(test_future),
+		T(test_future_now),
 		T(test_future_comes),
 	};
 
