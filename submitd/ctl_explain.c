@@ -84,6 +84,8 @@ const struct ctl_column ctl_explain_columns[] = {
 	{ "entries", "Entries of the access map for it", CTL_TABLE, entry_columns },
 	{ "from", "From", CTL_TEXT, NULL },
 	{ "to", "To", CTL_TEXT, NULL },
+	{ "also_to", "And as well to", CTL_WORDS, NULL },
+	{ "also_more", "And so many more", CTL_NUMBER, NULL },
 	{ "header_from", "From in the header", CTL_TEXT, NULL },
 	{ "decision", "Decision", CTL_TEXT, NULL },
 	{ "relay_as", "Relays as", CTL_TEXT, NULL },

@@ -88,6 +88,20 @@ take_options(const struct ctl *ctl, json_t *request)
 	return take_number(ctl, request);
 }
 
+/* For people: the first recipient, and how many were decided alike. */
+static void
+add_others(json_t *item)
+{
+	const char *to = json_string_value(json_object_get(item, "to"));
+	json_int_t others =
+	    (json_int_t)json_array_size(json_object_get(item, "also_to")) +
+	    json_integer_value(json_object_get(item, "also_more"));
+
+	if (to != NULL && others > 0)
+		json_object_set_new(item, "to",
+		    json_sprintf("%s (+%lld)", to, (long long)others));
+}
+
 /* For people: the reply in one line. */
 static void
 add_reply(json_t *item)
@@ -124,7 +138,11 @@ log_run(struct ctl *ctl)
 		ctl_list(ctl, items, columns);
 		return 0;
 	}
-	json_array_foreach(items, i, item) add_reply(item);
+	json_array_foreach(items, i, item)
+	{
+		add_reply(item);
+		add_others(item);
+	}
 	if (json_array_size(items) == 0)
 		ctl_done(ctl, items, "No such decision is remembered.");
 	else

@@ -74,9 +74,13 @@ struct queue_rcpt {
 	int64_t digest; /* of user and address */
 };
 
-/* One decision and, behind it in the same block, its strings. */
+/* One decision and, behind it in the same block, its strings. Auth tells one on
+ * a recipient only where it is not as the one before. */
 struct queue_decision {
 	TAILQ_ENTRY(queue_decision) link;
+	bool of_rcpt;
+	size_t first; /* of the envelope's recipients, if so */
+	char *rcpts;  /* rcptlist.h; NULL: as told */
 	struct decision d;
 };
 TAILQ_HEAD(queue_decisions, queue_decision);
@@ -92,6 +96,8 @@ struct queue_envelope {
 	size_t nrcpt, size;
 	struct queue_decisions decisions; /* why it was accepted */
 	unsigned ndecisions;
+	size_t told;  /* recipients, until one found no room */
+	bool untold;  /* one did not */
 	bool refused; /* too many recipients: may not be used */
 	struct quota_device *sender; /* it counts for; NULL: not yet */
 	unsigned fresh;              /* of its recipients */

@@ -15,8 +15,10 @@
  *
  * All are optional; an item for each of the newest n, the oldest first: at,
  * sid, qid, phase, result, why, code, esc, text, user, device, how, addr,
- * name, verify, bits, cn, subject, issuer, from, to, key, ladder (an array of
- * rule, met, key, value).  What there is not is null; without TLS bits is 0.
+ * name, verify, bits, cn, subject, issuer, from, to, also_to (an array: other
+ * recipients of the message that were decided alike), also_more (how many more
+ * of them there were), key, ladder (an array of rule, met, key, value).  What
+ * there is not is null; without TLS bits is 0.
  *
  * Log:
  *	ev=history lost= error=		decisions that were not kept (warning)
@@ -35,6 +37,7 @@
 #include "log.h"
 #include "mem.h"
 #include "queue.h"
+#include "rcptlist.h"
 #include "ruled.h"
 #include "store/history.h"
 
@@ -133,7 +136,7 @@ copy(const struct decision *d)
 	for (i = 0; i < sizeof(from) / sizeof(from[0]); i++)
 		size += strlen(*from[i]) + 1;
 	c = xmalloc(size);
-	c->d = *d;
+	*c = (struct queue_decision){ .d = *d };
 	p = (char *)(c + 1);
 	for (i = 0; i < sizeof(from) / sizeof(from[0]); i++) {
 		const char **to = (const char **)((char *)&c->d +
@@ -154,6 +157,7 @@ queue_decisions_clear(struct queue_decisions *l)
 
 	while ((c = TAILQ_FIRST(l)) != NULL) {
 		TAILQ_REMOVE(l, c, link);
+		free(c->rcpts);
 		free(c);
 	}
 }
@@ -229,11 +233,18 @@ queue_on_decision(struct ipc *ipc, const struct ipc_in *in)
 		return;
 	}
 	e = queue_envelope_of(p->q, in->sid, m->txn);
-	if (e == NULL ||
-	    (e->ndecisions >= QUEUE_DECISIONS_MAX &&
-		m->phase != DECISION_HEADERS))
+	if (e == NULL)
 		return;
+	if (e->ndecisions >= QUEUE_DECISIONS_MAX &&
+	    m->phase != DECISION_HEADERS) {
+		if (!e->untold)
+			e->told = e->nrcpt;
+		e->untold = true;
+		return;
+	}
 	c = copy(&d);
+	c->of_rcpt = m->phase == DECISION_RCPT;
+	c->first = e->nrcpt; /* it comes before its recipient */
 	TAILQ_INSERT_TAIL(&e->decisions, c, link);
 	e->ndecisions++;
 }
@@ -337,6 +348,27 @@ queue_decision_limit(struct queue *q, const struct queue_session *s,
 	keep(q, &d);
 }
 
+/* Up to the first recipient of the next decision. */
+static void
+name_rcpts(const struct queue_envelope *e, struct queue_decision *c)
+{
+	const struct queue_decision *next = TAILQ_NEXT(c, link);
+	size_t end = e->untold ? e->told : e->nrcpt, i;
+	struct buf list = { 0 };
+
+	while (next != NULL && !next->of_rcpt)
+		next = TAILQ_NEXT(next, link);
+	if (next != NULL)
+		end = next->first;
+	if (!c->of_rcpt || c->rcpts != NULL || c->first + 1 >= end)
+		return; /* that is said already */
+	for (i = c->first; i < end; i++)
+		if (!rcptlist_add(&list, e->rcpt[i].address))
+			break;
+	rcptlist_end(&list, end - i);
+	c->d.rcpt = c->rcpts = (char *)buf_head(&list);
+}
+
 enum mailq_rc
 queue_decisions_apply(struct queue *q, const struct queue_submission *s)
 {
@@ -345,6 +377,7 @@ queue_decisions_apply(struct queue *q, const struct queue_submission *s)
 
 	TAILQ_FOREACH(c, &s->env->decisions, link) {
 		c->d.qid = s->qid;
+		name_rcpts(s->env, c);
 		rc = mailq_decision_add(q->mq, &c->d);
 		/* one that can't be stored is no reason to refuse the mail,
 		 * which is in the transaction already */
@@ -390,6 +423,7 @@ queue_decisions_discarded(struct queue *q, const struct queue_submission *s)
 
 	TAILQ_FOREACH(c, &s->env->decisions, link) {
 		c->d.qid = s->qid;
+		name_rcpts(s->env, c);
 		keep(q, &c->d);
 	}
 }
@@ -500,6 +534,23 @@ ladder_array(const char *ladder)
 	return a;
 }
 
+static void
+set_rcpts(json_t *o, const char *list)
+{
+	json_t *others = json_array();
+	size_t more;
+	char *address = rcptlist_next(&list, &more);
+
+	json_object_set_new(o, "to", text_or_null(str_of(address)));
+	while (address != NULL) {
+		free(address);
+		if ((address = rcptlist_next(&list, &more)) != NULL)
+			json_array_append_new(others, queue_json_text(address));
+	}
+	json_object_set_new(o, "also_to", others);
+	json_object_set_new(o, "also_more", json_integer((json_int_t)more));
+}
+
 static json_t *
 item_of(const struct decision *d)
 {
@@ -511,7 +562,7 @@ item_of(const struct decision *d)
 		{ "addr", d->client_addr }, { "name", d->client_name },
 		{ "verify", d->verify }, { "cn", d->cn },
 		{ "subject", d->subject }, { "issuer", d->issuer },
-		{ "from", d->sender }, { "to", d->rcpt }, { "key", d->key } };
+		{ "from", d->sender }, { "key", d->key } };
 	json_t *o = json_object();
 	size_t i;
 
@@ -524,6 +575,7 @@ item_of(const struct decision *d)
 	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
 		json_object_set_new(
 		    o, texts[i].key, text_or_null(texts[i].value));
+	set_rcpts(o, d->rcpt);
 	json_object_set_new(o, "code", number_or_null(d->code));
 	json_object_set_new(o, "device", number_or_null(d->device));
 	json_object_set_new(o, "bits", json_integer(d->bits));

@@ -96,6 +96,12 @@ def one_session(tap, scene):
               "with the rules of its recipients")
     tap.equal((found[1]["to"], found[1]["from"]), (BO, ANN),
               "and the first of them")
+    tap.equal((found[1]["also_to"], found[1]["also_more"]),
+              (["cy@example.net"], 0), "and who was decided alike")
+    tap.like(scene.submitctl("explain", qid).stdout,
+             r"And as well to: +cy@example\.net\n", "for people, too")
+    tap.like(scene.submitctl("log", "--qid", qid).stdout,
+             r"bo@example\.net \(\+1\)", "submitctl log: how many")
     for unknown in "0123456789abc", "0000000000000000", "0":
         done = scene.submitctl("explain", unknown, check=False)
         tap.equal(done.returncode, 65, unknown + " is not known: 65")

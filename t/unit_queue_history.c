@@ -57,6 +57,20 @@ tell(uint64_t sid, uint32_t txn, enum decision_phase phase,
 	assert_int_equal(ipc_send(rig.auth, M_DECISION, sid, &m), 0);
 }
 
+/* A recipient is accepted. */
+static void
+tell_of(uint64_t sid, uint32_t txn, const char *rcpt)
+{
+	const struct m_decision m = { .txn = txn,
+		.phase = DECISION_RCPT,
+		.result = POLICY_ALLOW,
+		.why = "ok",
+		.user = "ann",
+		.rcpt = rcpt };
+
+	assert_int_equal(ipc_send(rig.auth, M_DECISION, sid, &m), 0);
+}
+
 /* The items of an answer. */
 static json_t *
 list(const char *request)
@@ -141,6 +155,83 @@ test_with_the_mail(void **state)
 	assert_string_equal(
 	    json_string_value(json_object_get(step, "value")), "VERIFY");
 	assert_int_equal(json_array_size(json_object_get(item, "ladder")), 2);
+	json_decref(items);
+}
+
+/* Recipients that were decided like the one before are with that one; those of
+ * decisions that found no room are with none. */
+static void
+test_decided_alike(void **state)
+{
+	static const char *const want[] = { "a@x.y,b@x.y", "c@x.y", "d@x.y",
+		"e@x.y", "f@x.y", "g@x.y", "h@x.y,i@x.y" };
+	static const bool told[] = { 1, 0, 1, 1, 1, 1, 1, 1, 0, 1, 0 };
+	struct m_envelope_rcpt m = { .txn = 1, .note = "" };
+	json_t *items, *item, *also, *one;
+	char address[] = "a@x.y", got[64];
+	size_t i, k;
+
+	(void)state;
+	rig_grant(&rig, RIG_SID(1), "ann");
+	rig_envelope(&rig, RIG_SID(1), 1, ANN, "", 0);
+	tell(RIG_SID(1), 1, DECISION_MAIL, POLICY_ALLOW, "mail");
+	for (i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		address[0] = (char)('a' + i);
+		m.to = address;
+		if (told[i])
+			tell_of(RIG_SID(1), 1, address);
+		rig_envelope_rcpt(&rig, RIG_SID(1), &m);
+	}
+	rig_data_open(&rig, RIG_SID(1), 1);
+	rig_submit(&rig, RIG_SID(1), 1, HELLO, strlen(HELLO));
+	rig_wait(&rig, &rig.nsubmitted, 1);
+	items = list(ALL);
+	assert_int_equal(json_array_size(items), 8);
+	json_array_foreach(items, i, item)
+	{
+		if (i == 0)
+			continue;
+		snprintf(got, sizeof(got), "%s", text_of(item, "to"));
+		also = json_object_get(item, "also_to");
+		json_array_foreach(also, k, one) snprintf(got + strlen(got),
+		    sizeof(got) - strlen(got), ",%s", json_string_value(one));
+		assert_string_equal(got, want[i - 1]);
+	}
+	json_decref(items);
+}
+
+/* What is too much for a row is counted. */
+static void
+test_many_decided_alike(void **state)
+{
+	enum { RCPTS = 200 };
+	struct m_envelope_rcpt m = { .txn = 1, .note = "" };
+	char address[64];
+	json_t *items, *item;
+	long n;
+	int i;
+
+	(void)state;
+	rig_grant(&rig, RIG_SID(1), "ann");
+	rig_envelope(&rig, RIG_SID(1), 1, ANN, "", 0);
+	m.to = address;
+	for (i = 0; i < RCPTS; i++) {
+		snprintf(
+		    address, sizeof(address), "recipient-%d@example.net", i);
+		if (i == 0)
+			tell_of(RIG_SID(1), 1, address);
+		rig_envelope_rcpt(&rig, RIG_SID(1), &m);
+	}
+	rig_data_open(&rig, RIG_SID(1), 1);
+	rig_submit(&rig, RIG_SID(1), 1, HELLO, strlen(HELLO));
+	rig_wait(&rig, &rig.nsubmitted, 1);
+	items = list(ALL);
+	item = json_array_get(items, 0);
+	assert_string_equal(text_of(item, "to"), "recipient-0@example.net");
+	n = (long)json_array_size(json_object_get(item, "also_to"));
+	assert_true(n > 40 && n < 100);
+	assert_int_equal(json_integer_value(json_object_get(item, "also_more")),
+	    RCPTS - 1 - n);
 	json_decref(items);
 }
 
@@ -366,6 +457,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(test_with_the_mail),
+		T(test_decided_alike),
+		T(test_many_decided_alike),
 		T(test_aborted),
 		T(test_discarded),
 		T(test_bounded_of_one_message),
