@@ -455,9 +455,11 @@ receive(
 		.msg_controllen = CMSG_LEN(sizeof(int)) };
 	ssize_t n;
 
+	/* A peer that closes with our messages unread makes one ECONNRESET,
+	 * before what it has sent. */
 	do
 		n = recvmsg(p->fd, &mh, MSG_CMSG_CLOEXEC);
-	while (n == -1 && errno == EINTR);
+	while (n == -1 && (errno == EINTR || errno == ECONNRESET));
 	if (n == -1 && errno == EAGAIN)
 		return 0;
 	*fd = n >= 0 ? take_fd(&mh) : -1;

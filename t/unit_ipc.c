@@ -539,6 +539,23 @@ test_peer_closes(void **state)
 	assert_int_equal(f->a.gone, 0); /* who frees is not told */
 }
 
+/* It has not read all that we sent: the kernel then tells of the reset before
+ * it gives what the peer sent. */
+static void
+test_peer_closes_unread(void **state)
+{
+	struct fixture *f = *state;
+
+	say(&f->a, 1, "never read");
+	say(&f->b, 2, "last words");
+	ipc_free(&f->b.ipc);
+	turn(f);
+	assert_int_equal(f->a.got, 1);
+	assert_string_equal(f->a.text, "last words");
+	assert_int_equal(f->a.gone, 1);
+	assert_string_equal(f->a.why, "peer closed");
+}
+
 static void
 test_send_to_nobody(void **state)
 {
@@ -967,6 +984,7 @@ main(void)
 		RAW(test_empty_packet_is_not_the_end),
 		T(test_reject),
 		T(test_peer_closes),
+		T(test_peer_closes_unread),
 		T(test_send_to_nobody),
 		T(test_free_in_handler),
 		T(test_congestion),
