@@ -57,12 +57,14 @@ parent_arm(struct event *e, int64_t ms)
 	event_add(e, &tv);
 }
 
-/* Ends parent; the roles leave when their sockets close. */
+/* The start has failed.  Who dies next has died of that. */
 void
 parent_give_up(int status, const char *why)
 {
+	if (P.status != 0)
+		return;
 	log_warn("stop", "error=%s", why);
-	if (!P.up && P.opt->ready_fd != -1)
+	if (P.opt->ready_fd != -1)
 		fprintf(stderr, "%s\n", why);
 	P.status = status;
 	event_base_loopbreak(P.base);
@@ -642,6 +644,8 @@ parent_main(const struct parent_options *opt)
 	if (parent_probe != NULL)
 		parent_probe();
 	event_base_dispatch(P.base);
+	if (!P.up)
+		parent_kill_all();
 	close_all();
 	log_info("exit", "status=%d", P.status);
 	return P.status;

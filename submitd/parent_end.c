@@ -11,6 +11,7 @@
 
 #include <sys/wait.h>
 
+#include <errno.h>
 #include <event2/event.h>
 #include <signal.h>
 #include <stdio.h>
@@ -225,6 +226,22 @@ parent_advance(void)
 	parent_reload_resume();
 }
 
+/* Of a service that never stood; nobody had anything of it to finish.  When
+ * parent is gone the ports are free. */
+void
+parent_kill_all(void)
+{
+	const struct proc *p;
+
+	TAILQ_FOREACH(p, &P.procs, link)
+		if (p->pid != 0)
+			kill(p->pid, SIGKILL);
+	TAILQ_FOREACH(p, &P.procs, link)
+		while (p->pid != 0 && waitpid(p->pid, NULL, 0) == -1 &&
+		    errno == EINTR)
+			continue;
+}
+
 static void
 on_stop_deadline(evutil_socket_t fd, short what, void *arg)
 {
@@ -302,26 +319,29 @@ log_death(const struct proc *p, int status)
 }
 
 static void
-start_failed(const struct proc *p)
+start_failed(const struct proc *p, int status)
 {
-	char why[600];
+	char how[80], why[160];
 
-	snprintf(why, sizeof(why), "%s",
-	    p->refused[0] != '\0'
-		? p->refused
-		: "a role died while the service was starting");
-	parent_give_up(p->refused[0] != '\0' ? EX_CONFIG : EX_SOFTWARE, why);
+	if (p->refused[0] != '\0') {
+		parent_give_up(EX_CONFIG, p->refused);
+		return;
+	}
+	snprintf(why, sizeof(why),
+	    "the role %s died while the service was starting: %s",
+	    role_name(p->role), how_it_died(status, how, sizeof(how)));
+	parent_give_up(EX_SOFTWARE, why);
 }
 
 /* It has left as it should; or it was the store role, which always leaves. */
 static void
-has_left(struct proc *p)
+has_left(struct proc *p, int status)
 {
 	bool store = p->role == ROLE_STORE;
 	bool well = p->state == PROC_DRAINING;
 
 	if (store && !well && !P.up) {
-		start_failed(p);
+		start_failed(p, status);
 		return;
 	}
 	parent_free_proc(p);
@@ -357,9 +377,9 @@ on_death(struct proc *p, int status)
 	p->pid = 0;
 	ipc_free(&p->ipc);
 	if (p->state == PROC_DRAINING || p->role == ROLE_STORE)
-		has_left(p);
+		has_left(p, status);
 	else if (!P.up)
-		start_failed(p);
+		start_failed(p, status);
 	else if (p->set != NULL && p->set->state == SET_STARTING)
 		new_set_failed(p);
 	else {

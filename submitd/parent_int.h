@@ -132,6 +132,7 @@ void parent_advance(void); /* the next step of drains and of the stop */
 void parent_restart_later(struct proc *, const char *how);
 void parent_is_healthy(struct proc *); /* in a while, if it lives so long */
 void parent_crash_over(const struct proc *);
+void parent_kill_all(void); /* and waits for them */
 
 /* parent_give.c: what a proc is told */
 int parent_give_setup(struct proc *); /* all it needs to start; or -1 */
