@@ -390,6 +390,32 @@ conf_split_listen(const char *text, char *host, size_t hostlen, uint16_t *port)
 	return inet_pton(family, host, addr) == 1 ? 0 : -1;
 }
 
+int
+conf_split_resolver(
+    const char *text, char *host, size_t hostlen, uint16_t *port)
+{
+	unsigned char addr[sizeof(struct in6_addr)];
+	size_t n = strcspn(text, "@");
+	int64_t v = PORT_DNS;
+	char *zone;
+
+	if (text[n] == '@' && parse_number(T_INT, text + n + 1, &v) == -1)
+		return -1;
+	if (v < 1 || v > 65535 || n >= hostlen)
+		return -1;
+	*port = (uint16_t)v;
+	memcpy(host, text, n);
+	host[n] = '\0';
+	if (inet_pton(AF_INET, host, addr) == 1)
+		return 0;
+	if ((zone = strchr(host, '%')) != NULL && zone[1] != '\0')
+		*zone = '\0';
+	n = inet_pton(AF_INET6, host, addr) == 1;
+	if (zone != NULL)
+		*zone = '%';
+	return n == 1 ? 0 : -1;
+}
+
 static int
 add_listen(struct strlist *l, const char *text, char *err, size_t errlen)
 {
@@ -965,13 +991,12 @@ conf_smarthost_port(const struct conf *c)
 uint16_t
 conf_resolver_port(const struct conf *c)
 {
-	const char *at = strchr(c->resolver, '@');
-	int64_t port;
+	char host[CONF_RESOLVER_HOST];
+	uint16_t port;
 
-	if (at == NULL || parse_number(T_INT, at + 1, &port) == -1 ||
-	    port < 1 || port > 65535)
-		return PORT_DNS;
-	return (uint16_t)port;
+	return conf_split_resolver(c->resolver, host, sizeof(host), &port) == 0
+	    ? port
+	    : PORT_DNS;
 }
 
 const char *

@@ -188,6 +188,12 @@ const char *conf_chain_key(size_t n, enum conf_chain_part);
 int conf_split_listen(const char *text, char *host, size_t hostlen,
     uint16_t *port);
 
+/* "addr" or "addr@port" of a DNS server; of IPv6 perhaps with a %zone.  0 or
+ * -1. */
+enum { CONF_RESOLVER_HOST = 64 };
+int conf_split_resolver(const char *text, char *host, size_t hostlen,
+    uint16_t *port);
+
 /* The TCP port of the smarthost, and of the DNS servers. */
 uint16_t conf_smarthost_port(const struct conf *);
 uint16_t conf_resolver_port(const struct conf *);

@@ -3,7 +3,7 @@
 
 #include <sys/stat.h>
 
-#include <dirent.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,23 +15,143 @@
 #include "log.h"
 #include "mapfile.h"
 #include "sandbox.h"
+#include "smtp_addr.h"
 #include "store/db.h"
-enum { HELP_MAX = 400 }; /* bytes of help_text and help_url */
+
+enum {
+	ADDRESSES_MAX = 24, /* of listen and listen_tls */
+	HELP_MAX = 400      /* bytes of help_text and help_url */
+};
+
+/* An address to listen on. */
+struct spot {
+	const char *key, *text;
+	int family; /* AF_UNSPEC: both */
+	bool any;   /* every address of it */
+	unsigned char addr[sizeof(struct in6_addr)];
+	uint16_t port;
+};
+
+/* conf.c has found the text good. */
+static void
+read_spot(struct spot *s, const char *key, const char *text)
+{
+	static const unsigned char zeroes[sizeof(s->addr)];
+	char host[INET6_ADDRSTRLEN];
+
+	*s = (struct spot){ .key = key, .text = text };
+	conf_split_listen(text, host, sizeof(host), &s->port);
+	if (host[0] != '\0')
+		s->family = strchr(host, ':') != NULL ? AF_INET6 : AF_INET;
+	if (s->family != AF_UNSPEC)
+		inet_pton(s->family, host, s->addr);
+	s->any = memcmp(s->addr, zeroes, sizeof(zeroes)) == 0;
+}
+
+/* Only the first of them could be bound, or both would be the same socket. */
+static int
+check_clash(
+    const struct check *c, const struct spot *old, const struct spot *new)
+{
+	if (old->port != new->port ||
+	    (old->family != new->family && old->family != AF_UNSPEC &&
+		new->family != AF_UNSPEC))
+		return 0;
+	if (old->family == new->family &&
+	    memcmp(old->addr, new->addr, sizeof(old->addr)) == 0)
+		return given_wrong(c, new->key,
+		    "%s is in %s already, expected each address once",
+		    new->text, old->key);
+	if (old->any)
+		return given_wrong(c, new->key,
+		    "%s is within %s of %s, expected each address once",
+		    new->text, old->text, old->key);
+	if (new->any)
+		return given_wrong(c, new->key,
+		    "%s of %s is within %s, expected each address once",
+		    old->text, old->key, new->text);
+	return 0;
+}
+
+static int
+check_clashes(const struct check *c, const struct spot *spots, size_t n)
+{
+	size_t i, k;
+
+	for (i = 1; i < n; i++)
+		for (k = 0; k < i; k++)
+			if (check_clash(c, &spots[k], &spots[i]) == -1)
+				return -1;
+	return 0;
+}
 
 static int
 check_listen(const struct check *c)
 {
 	const struct conf *cf = &c->g->conf;
+	struct spot spots[ADDRESSES_MAX];
+	size_t i, n = 0;
 
 	if (cf->listen.n + cf->listen_tls.n == 0)
 		return given_wrong(c, "listen",
 		    "nothing to listen on, expected an "
 		    "address such as {\"*:587\"} here or in listen_tls");
-	if (cf->listen.n + cf->listen_tls.n > 24)
+	if (cf->listen.n + cf->listen_tls.n > ADDRESSES_MAX)
 		return given_wrong(c, "listen",
 		    "too many addresses, expected at "
-		    "most 24 in listen and listen_tls");
-	return 0;
+		    "most %d in listen and listen_tls",
+		    ADDRESSES_MAX);
+	for (i = 0; i < cf->listen.n; i++)
+		read_spot(&spots[n++], "listen", cf->listen.v[i]);
+	for (i = 0; i < cf->listen_tls.n; i++)
+		read_spot(&spots[n++], "listen_tls", cf->listen_tls.v[i]);
+	return check_clashes(c, spots, n);
+}
+
+static int
+check_resolver(const struct check *c)
+{
+	const char *text = c->g->conf.resolver;
+	char host[CONF_RESOLVER_HOST];
+	uint16_t port;
+
+	if (text[0] == '\0' ||
+	    conf_split_resolver(text, host, sizeof(host), &port) == 0)
+		return 0;
+	return given_wrong(c, "resolver",
+	    "\"%s\" is not valid, expected an IP address, perhaps with a port, "
+	    "such as 127.0.0.1, 127.0.0.1@5353 or 2001:db8::53, with a port "
+	    "from 1 to 65535",
+	    text);
+}
+
+/* It stands in a header. */
+static int
+check_postmaster(const struct check *c)
+{
+	const char *text = c->g->conf.postmaster;
+	struct smtp_addr addr;
+
+	if (text[0] == '\0')
+		return 0;
+	if (text[strcspn(text, "\r\n")] != '\0')
+		return given_wrong(c, "postmaster",
+		    "has a line end in it, expected an address such as "
+		    "postmaster@example.org");
+	switch (smtp_addr_mailbox(text, strlen(text), 0, &addr)) {
+	case SMTP_ADDR_OK:
+		return 0;
+	case SMTP_ADDR_UNQUALIFIED: /* as postmaster@localhost */
+		if (smtp_addr_domain(addr.text)[0] != '\0')
+			return 0;
+		break;
+	default:
+		break;
+	}
+	return given_wrong(c, "postmaster",
+	    "\"%s\" is not valid, expected an address such as "
+	    "postmaster@example.org, in ASCII and without a name",
+	    text);
 }
 
 static int
@@ -82,35 +202,6 @@ check_hostname(const struct check *c)
 	    "is no domain name, expected letters, digits, dots and hyphens "
 	    "such as mail.example.org (an international name in its xn-- "
 	    "form)");
-}
-
-static int
-check_empty(const struct check *c, const char *key, const char *path)
-{
-	struct dirent *e;
-	DIR *d = opendir(path);
-	int n = 0;
-
-	if (d == NULL)
-		return given_wrong(c, key,
-		    "%s: %s, expected an empty directory", path,
-		    strerror(errno));
-	while ((e = readdir(d)) != NULL)
-		n +=
-		    strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
-	closedir(d);
-	return n == 0 ? 0 : given_wrong(c, key, "%s is not empty", path);
-}
-
-/* Where roles are locked in; made by given_prepare() if it is not there. */
-static int
-check_chroot(const struct check *c)
-{
-	const char *path = c->g->conf.chroot_dir;
-
-	if (geteuid() != 0 || access(path, F_OK) == -1)
-		return 0;
-	return check_empty(c, "chroot_dir", path);
 }
 
 /* ---- PAM, saslauthd, tokens ---- */
@@ -197,33 +288,6 @@ check_pam(const struct check *c)
 	return 0;
 }
 
-static int
-check_store(const struct check *c)
-{
-	const char *path = c->g->conf.users_db;
-	struct store *st = NULL;
-	enum store_rc rc;
-	char why[256];
-
-	rc = store_open(path, STORE_RO, &st);
-	snprintf(why, sizeof(why), "%s", store_errtext(st));
-	store_close(&st);
-	switch (rc) {
-	case STORE_OK:
-	case STORE_OLDER: /* these three are the store role's to mend */
-	case STORE_READONLY_HOT:
-	case STORE_BUSY:
-		return 0;
-	case STORE_NONE:
-		return given_wrong(c, "users_db",
-		    "%s does not exist, expected a "
-		    "user store: submitctl init makes one",
-		    path);
-	default:
-		return given_wrong(c, "users_db", "%s: %s", path, why);
-	}
-}
-
 /* Whether rows of this map are in the store; also if that can't be said now:
  * the store role, which mends the store, looks again. */
 static bool
@@ -266,27 +330,6 @@ check_access_map(const struct check *c)
 	    "%s; nothing of it is in force yet, so the server would run "
 	    "without its rules",
 	    why);
-}
-
-static int
-check_directory(const struct check *c, const char *key, const char *path)
-{
-	struct stat st;
-
-	if (stat(path, &st) == -1)
-		return geteuid() == 0 && errno == ENOENT
-		    ? 0
-		    : /* given_prepare() makes it */
-		    given_wrong(c, key, "%s: %s, expected a directory", path,
-			strerror(errno));
-	if (!S_ISDIR(st.st_mode))
-		return given_wrong(c, key, "%s is no directory", path);
-	if ((st.st_mode & 022) != 0)
-		return given_wrong(c, key,
-		    "%s is writable by others (mode %04o): "
-		    "chmod go-w %s",
-		    path, (unsigned)st.st_mode & 07777, path);
-	return 0;
 }
 
 /* A mechanism that was asked for and can never work is a mistake. */
@@ -368,13 +411,13 @@ check_all(const struct check *c)
 	    check_help(c, "help_url", cf->help_url) == -1)
 		return -1;
 	if (check_hostname(c) == -1 || check_listen(c) == -1 ||
-	    check_users(c) == -1 || check_pam(c) == -1 || check_chroot(c) == -1)
+	    check_resolver(c) == -1 || check_postmaster(c) == -1 ||
+	    check_users(c) == -1 || given_check_paths(c) == -1 ||
+	    check_pam(c) == -1)
 		return -1;
-	if (given_read_files(c) == -1)
+	if (given_read_files(c) == -1 || given_check_places(c) == -1)
 		return -1;
-	if (check_directory(c, "spool", cf->spool) == -1)
-		return -1;
-	return check_store(c) == -1 ? -1 : check_access_map(c);
+	return check_access_map(c);
 }
 
 struct given *

@@ -37,8 +37,10 @@ read_part(const struct check *c, size_t n, const struct conf_chain *ch,
 	int rc;
 
 	out->secret = part == CONF_KEY;
-	rc = given_read_file(
-	    &at, conf_chain_key(n, part), path, out->secret, out);
+	if ((rc = given_check_name(
+		 &at, conf_chain_key(n, part), ch->file[part])) == 0)
+		rc = given_read_file(
+		    &at, conf_chain_key(n, part), path, out->secret, out);
 	free(path);
 	return rc;
 }

@@ -87,6 +87,15 @@ check_secret(const struct check *c, const char *key, const char *path, int fd)
 	return 0;
 }
 
+/* The name of a file below cert_dir; that directory is none. */
+int
+given_check_name(const struct check *c, const char *key, const char *file)
+{
+	return file[0] != '\0'
+	    ? 0
+	    : given_wrong(c, key, "is empty, expected a file");
+}
+
 int
 given_read_file(const struct check *c, const char *key, const char *path,
     bool secret, struct buf *out)
@@ -116,7 +125,8 @@ read_pem(const struct check *c, const char *key, const char *file, bool secret,
 	int rc;
 
 	out->secret = pem_is_secret(kind);
-	rc = given_read_file(c, key, path, secret, out);
+	if ((rc = given_check_name(c, key, file)) == 0)
+		rc = given_read_file(c, key, path, secret, out);
 	free(path);
 	return rc;
 }

@@ -1,4 +1,4 @@
-/* The inside of given.c, given_file.c and given_chain.c. */
+/* The inside of given.c, given_file.c, given_chain.c and given_place.c. */
 #ifndef SUBMITD_GIVEN_INT_H
 #define SUBMITD_GIVEN_INT_H
 
@@ -22,9 +22,16 @@ int given_wrong(const struct check *, const char *key, const char *fmt, ...)
 /* All files that the configuration names, into g->pem; 0 or -1. */
 int given_read_files(const struct check *);
 
+/* Whether a key that must name a file does; 0 or -1. */
+int given_check_name(const struct check *, const char *key, const char *file);
+
 /* One file, a secret only if nobody else can read it. */
 int given_read_file(const struct check *, const char *key, const char *path,
     bool secret, struct buf *out);
+
+/* given_place.c: paths as texts, then what is there; 0 or -1 */
+int given_check_paths(const struct check *);
+int given_check_places(const struct check *);
 
 /* given_chain.c: the server's own chains */
 int given_load_chains(const struct check *);
