@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,7 +19,6 @@
 #include "ctl_file.h"
 #include "given.h"
 #include "publicca.h"
-#include "sandbox.h"
 #include "store/ca.h"
 #include "tls.h"
 
@@ -169,26 +167,27 @@ check_dir(struct check *c, const char *what, const char *path)
 {
 	struct stat st;
 
-	if (stat(path, &st) == -1) {
-		/* submitd makes it when root starts it */
-		if (errno == ENOENT && geteuid() == 0 &&
-		    strcmp(what, "cert_dir") != 0)
-			say(c, OK, what, "%s will be made", path);
-		else
-			say(c, ERROR, what, "%s: %s", path, strerror(errno));
-	} else if (!S_ISDIR(st.st_mode))
+	if (stat(path, &st) == -1)
+		say(c, ERROR, what, "%s: %s", path, strerror(errno));
+	else if (!S_ISDIR(st.st_mode))
 		say(c, ERROR, what, "%s is no directory", path);
 	else if (check_mode(c, what, path, false))
 		say(c, OK, what, "%s", path);
 }
 
-static void
-check_parent(struct check *c, const char *what, const char *path)
+/* As submitd itself looks at it. */
+static bool
+check_place(struct check *c, const char *key, const char *path)
 {
-	char *copy = xstrdup(path);
+	char err[1024];
 
-	check_dir(c, what, dirname(copy));
-	free(copy);
+	if (given_place(c->conf, key, err, sizeof(err)) == -1) {
+		say(c, ERROR, key, "%s", err);
+		return false;
+	}
+	say(c, OK, key, "%s%s", path,
+	    access(path, F_OK) == -1 ? " will be made" : "");
+	return true;
 }
 
 /* ---- certificates ---- */
@@ -606,30 +605,6 @@ check_smarthost(struct check *c)
 
 /* ---- the user store ---- */
 
-/* Started by root, the auth role reads it as another user. */
-static void
-check_reader(struct check *c, const struct stat *st)
-{
-	char err[256];
-	uid_t uid;
-	gid_t gid;
-
-	if (geteuid() != 0)
-		return;
-	if (sandbox_user(c->conf->user_auth, &uid, &gid, err, sizeof(err)) ==
-	    -1)
-		say(c, ERROR, "user_auth", "%s", err);
-	else if ((st->st_gid == gid && (st->st_mode & S_IRGRP) != 0) ||
-	    (st->st_uid == uid && (st->st_mode & S_IRUSR) != 0))
-		return;
-	else
-		say(c, ERROR, "users_db",
-		    "%s can't be read by user_auth (%s): chgrp %u %s && chmod "
-		    "640 %s",
-		    c->conf->users_db, c->conf->user_auth, (unsigned)gid,
-		    c->conf->users_db, c->conf->users_db);
-}
-
 static void
 check_private_ca(struct check *c, struct store *st)
 {
@@ -652,31 +627,11 @@ check_private_ca(struct check *c, struct store *st)
 static void
 check_store(struct check *c)
 {
-	const char *path = c->conf->users_db;
 	struct store *st = NULL;
-	enum store_rc rc;
-	struct stat sb;
 
-	check_parent(c, "users_db", path);
-	rc = store_open(path, STORE_RO, &st);
-	if (rc == STORE_NONE)
-		say(c, ERROR, "users_db",
-		    "%s: no user store; \"submitctl init\" makes one", path);
-	else if (rc != STORE_OK)
-		say(c, ERROR, "users_db", "%s: %s", path, store_errtext(st));
-	else {
-		if (stat(path, &sb) == 0) {
-			if ((sb.st_mode & 027) != 0)
-				say(c, ERROR, "users_db",
-				    "%s is open to others (mode %04o): chmod "
-				    "640 %s",
-				    path, (unsigned)sb.st_mode & 07777, path);
-			else
-				say(c, OK, "users_db", "%s", path);
-			check_reader(c, &sb);
-		}
+	if (check_place(c, "users_db", c->conf->users_db) &&
+	    store_open(c->conf->users_db, STORE_RO, &st) == STORE_OK)
 		check_private_ca(c, st);
-	}
 	store_close(&st);
 }
 
@@ -714,8 +669,10 @@ check_run(struct ctl *ctl)
 	check_smarthost(&c);
 	check_policy(&c, "smarthost.tls_policy", cf->smarthost_tls_policy);
 	check_store(&c);
-	check_dir(&c, "spool", cf->spool);
-	check_parent(&c, "control_socket", cf->control_socket);
+	check_place(&c, "spool", cf->spool);
+	if (geteuid() == 0)
+		check_place(&c, "chroot_dir", cf->chroot_dir);
+	check_place(&c, "control_socket", cf->control_socket);
 	check_start(&c);
 	certfile_free(&c.server);
 	ctl_list(ctl, c.rows, columns);

@@ -62,6 +62,12 @@ void given_each_file(const struct given *, given_file_fn *);
 /* Only the CAs and revocation lists of client certificates, into g->pem, for
  * the configuration in g, which conf_load() read last.  0 or -1. */
 int given_client_ca(struct given *g, char *err, size_t errlen);
+
+/* For submitctl: one of chroot_dir, spool, users_db, control_socket, pid_file:
+ * is it there, or made at the start, and are its rights as they should be? 0,
+ * or -1 as above. */
+int given_place(const struct conf *, const char *key, char *err, size_t errlen);
+
 void given_hold(struct given *);
 void given_release(struct given **);
 

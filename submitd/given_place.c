@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -49,45 +50,6 @@ directory_of(const char *path)
 
 	return slash == path ? xstrdup("/")
 			     : xstrndup(path, (size_t)(slash - path));
-}
-
-/* Without -d the server works in "/". */
-static int
-check_absolute(
-    const struct check *c, const char *key, const char *path, const char *such)
-{
-	if (path[0] == '/')
-		return 0;
-	return given_wrong(c, key,
-	    "\"%s\" is not valid, expected an absolute path such as %s", path,
-	    such);
-}
-
-int
-given_check_paths(const struct check *c)
-{
-	const struct conf *cf = &c->g->conf;
-	const struct {
-		const char *key, *path, *such;
-		bool needed;
-	} paths[] = {
-		{ "users_db", cf->users_db, "/var/lib/submitd/users.db", true },
-		{ "spool", cf->spool, "/var/spool/submitd", true },
-		{ "control_socket", cf->control_socket, "/run/submitd/control",
-		    true },
-		{ "chroot_dir", cf->chroot_dir, "/run/submitd/empty", true },
-		{ "cert_dir", cf->cert_dir, "/etc/submitd/certs", true },
-		{ "pid_file", cf->pid_file, "/run/submitd.pid", false },
-		{ "pam_confdir", cf->pam_confdir, "/etc/pam.d", false },
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof(paths) / sizeof(paths[0]); i++)
-		if ((paths[i].needed || paths[i].path[0] != '\0') &&
-		    check_absolute(
-			c, paths[i].key, paths[i].path, paths[i].such) == -1)
-			return -1;
-	return 0;
 }
 
 /* A directory that exists, and that only its owner can change. */
@@ -272,6 +234,11 @@ check_spool(const struct check *c)
 	if (check_mode(c, "spool", cf->spool, &st) == -1 ||
 	    check_spool_owner(c, &u, &st) == -1)
 		return -1;
+	if (geteuid() != 0 && access(cf->spool, R_OK | W_OK | X_OK) == -1)
+		return given_wrong(c, "spool",
+		    "%s can't be written: %s, expected a directory that its "
+		    "owner can change: chmod 700 %s",
+		    cf->spool, strerror(errno), cf->spool);
 	dir = directory_of(cf->spool);
 	rc = check_way(c, "spool", dir, "user_queue", cf->user_queue);
 	free(dir);
@@ -469,24 +436,72 @@ check_pid_file(const struct check *c)
 
 /* ---- all of them ---- */
 
-static const struct {
+/* clang-format off */
+#define PLACE(name, such, needed, fn) \
+	{ #name, offsetof(struct conf, name), such, needed, fn }
+
+static const struct place {
 	const char *key;
-	int (*fn)(const struct check *);
+	size_t path; /* offset of a char * in struct conf */
+	const char *such;
+	bool needed; /* not empty */
+	int (*fn)(const struct check *); /* NULL: looked at elsewhere */
 } places[] = {
-	{ "chroot_dir", check_chroot },
-	{ "spool", check_spool },
-	{ "users_db", check_store },
-	{ "control_socket", check_control },
-	{ "pid_file", check_pid_file },
+	PLACE(chroot_dir, "/run/submitd/empty", true, check_chroot),
+	PLACE(spool, "/var/spool/submitd", true, check_spool),
+	PLACE(users_db, "/var/lib/submitd/users.db", true, check_store),
+	PLACE(control_socket, "/run/submitd/control", true, check_control),
+	PLACE(pid_file, "/run/submitd.pid", false, check_pid_file),
+	PLACE(cert_dir, "/etc/submitd/certs", true, NULL),
+	PLACE(pam_confdir, "/etc/pam.d", false, NULL),
 };
+/* clang-format on */
+enum { PLACES = sizeof(places) / sizeof(places[0]) };
+
+/* Without -d the server works in "/". */
+static int
+check_path(const struct check *c, const struct place *p)
+{
+	const char *path;
+
+	memcpy(&path, (const char *)&c->g->conf + p->path, sizeof(path));
+	if (path[0] == '/' || (path[0] == '\0' && !p->needed))
+		return 0;
+	return given_wrong(c, p->key,
+	    "\"%s\" is not valid, expected an absolute path such as %s", path,
+	    p->such);
+}
+
+int
+given_check_paths(const struct check *c)
+{
+	size_t i;
+
+	for (i = 0; i < PLACES; i++)
+		if (check_path(c, &places[i]) == -1)
+			return -1;
+	return 0;
+}
 
 int
 given_check_places(const struct check *c)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++)
-		if (places[i].fn(c) == -1)
+	for (i = 0; i < PLACES; i++)
+		if (places[i].fn != NULL && places[i].fn(c) == -1)
 			return -1;
 	return 0;
+}
+
+int
+given_place(const struct conf *cf, const char *key, char *err, size_t errlen)
+{
+	struct given g = { .conf = *cf };
+	const struct check c = { .g = &g, .err = err, .errlen = errlen };
+	const struct place *p = places;
+
+	while (strcmp(p->key, key) != 0)
+		p++;
+	return check_path(&c, p) == -1 ? -1 : p->fn(&c);
 }

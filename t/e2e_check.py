@@ -10,6 +10,8 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "lib"))
 
+import harness
+import ordinary
 import tap as taplib
 from certs import CA
 from scene import Scene
@@ -117,6 +119,9 @@ def files(tap, scene):
              "No such file"),
             ("no cert_dir", away(scene, "certs"), "cert_dir",
              "No such file"),
+            ("control socket in a directory nobody makes",
+             conf(scene, control_socket=scene.path("no/such/control")),
+             "control_socket", "/no/such cannot be made"),
             ("spool is a file", conf(scene, spool=scene.conf_file), "spool",
              "no directory"),
             ("smarthost's CAs are missing", away(scene, "ca/ca.pem"),
@@ -191,15 +196,51 @@ def clients(tap, scene):
         "open to others")
 
 
+def roles(tap, scene):
+    """What the users of the roles can't come to."""
+    for args in (
+            ("store that auth can't read", mode(scene, "data/users.db",
+                                                0o600),
+             "users_db", "can't be read by user_auth.*chmod 640"),
+            ("data directory that auth can't enter", mode(scene, "data",
+                                                          0o700),
+             "users_db", "/data can't be entered by user_auth"),
+            ("chroot_dir is not empty",
+             conf(scene, chroot_dir=scene.path("data")), "chroot_dir",
+             "is not empty")):
+        one(tap, scene, *args)
+
+
+def make(tap):
+    """A scene with a private CA."""
+    scene = Scene(tap)
+    scene.submitctl("ca", "init")
+    scene.submitctl("init", "--from-ca", "--force", "--host",
+                    scene.keys["hostname"])
+    scene.server_pair = Saved(scene)
+    return scene
+
+
+def as_ordinary_user(tap):
+    """As good as for root."""
+    with make(tap) as scene:
+        tap.ok(not os.path.exists(scene.path("run")),
+               "the directory of control_socket is not there")
+        good(tap, scene)
+        one(tap, scene, "spool that can't be written",
+            mode(scene, "spool", 0o500), "spool", "can't be written")
+
+
 def test(tap):
     """No server runs."""
-    with Scene(tap) as scene:
-        scene.submitctl("ca", "init")
-        scene.submitctl("init", "--from-ca", "--force", "--host",
-                        scene.keys["hostname"])
-        os.makedirs(scene.path("run"), exist_ok=True)
-        scene.server_pair = Saved(scene)
+    if harness.is_root():
+        ordinary.run(tap, as_ordinary_user)
+    else:
+        as_ordinary_user(tap)
+    with make(tap) as scene:
         good(tap, scene)
+        if harness.is_root():
+            roles(tap, scene)
         files(tap, scene)
         server(tap, scene)
         clients(tap, scene)
