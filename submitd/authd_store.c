@@ -301,8 +301,10 @@ authd_store_start(char *err, size_t errlen)
 		authd_store_ready();
 		return 0;
 	default:
-		snprintf(err, errlen, "users_db: %s%s", store_errtext(A.store),
-		    rc == STORE_NONE ? "; submitctl init makes it" : "");
+		snprintf(err, errlen, "users_db: %s: %s, expected %s",
+		    A.setup->conf.users_db, store_errtext(A.store),
+		    rc == STORE_NONE ? "a user store: submitctl init makes one"
+				     : "a user store that user_auth can read");
 		return -1;
 	}
 }

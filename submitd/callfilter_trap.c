@@ -83,9 +83,9 @@ may_tell(unsigned *left_out)
 }
 
 static void
-tell(const char *name, const char *path)
+tell(const char *name, const char *path, const char *why)
 {
-	char line[400], *out = line;
+	char line[500], *out = line;
 	const char *end = line + sizeof(line);
 	unsigned left_out;
 
@@ -100,6 +100,9 @@ tell(const char *name, const char *path)
 		out = put(out, end, " more=");
 		out = put_number(out, end, left_out);
 	}
+	out = put(out, end, " error=\"");
+	out = put(out, end, why);
+	out = put(out, end, "\"");
 	log_signal(line, (size_t)(out - line));
 }
 
@@ -136,6 +139,7 @@ on_sigsys(int sig, siginfo_t *si, void *context)
 {
 	greg_t *g = ((ucontext_t *)context)->uc_mcontext.gregs;
 	int saved = errno, nr = si->si_syscall;
+	const char *why = "a system call that its role never makes";
 	const char *path = NULL;
 	long rc = -EACCES;
 
@@ -143,9 +147,10 @@ on_sigsys(int sig, siginfo_t *si, void *context)
 	if (callfilter_is_watched(nr)) {
 		rc = go_on(g, nr);
 		path = path_of(g, nr);
+		why = "refused by Landlock or by the rights of its user";
 	}
 	if (rc == -EACCES || rc == -EPERM)
-		tell(callfilter_name(nr), path);
+		tell(callfilter_name(nr), path, why);
 	g[REG_RAX] = rc;
 	errno = saved;
 }

@@ -891,6 +891,12 @@ conf_load(struct conf *c, const char *path, char *err, size_t errlen)
 	return rc;
 }
 
+bool
+conf_is_key(const char *key)
+{
+	return find(key) != NULL;
+}
+
 int
 conf_line(const char *key)
 {

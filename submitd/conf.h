@@ -198,6 +198,8 @@ int conf_split_resolver(const char *text, char *host, size_t hostlen,
 uint16_t conf_smarthost_port(const struct conf *);
 uint16_t conf_resolver_port(const struct conf *);
 
+bool conf_is_key(const char *);
+
 /* Line of the file that set key last; 0 if the default holds. */
 int conf_line(const char *key);
 

@@ -431,6 +431,24 @@ on_ready(struct ipc *i, const struct ipc_in *in)
 		parent_check_start();
 }
 
+/* What begins with a key is said as by parent's own checks, as long as the
+ * file that was read last is the one that it is about. */
+static void
+keep_refusal(struct proc *p, const char *text)
+{
+	bool fresh = !P.up || (P.reload.given != NULL && !P.reload.renewal);
+	size_t n = strcspn(text, ":");
+	char *key = xstrndup(text, n);
+
+	if (fresh && text[n] == ':' && conf_is_key(key))
+		snprintf(p->refused, sizeof(p->refused), "%s:%d: %s (role %s)",
+		    conf_path(), conf_line(key), text, role_name(p->role));
+	else
+		snprintf(p->refused, sizeof(p->refused), "%s: %s",
+		    role_name(p->role), text);
+	free(key);
+}
+
 static void
 on_refused(struct ipc *i, const struct ipc_in *in)
 {
@@ -438,8 +456,7 @@ on_refused(struct ipc *i, const struct ipc_in *in)
 
 	if (p->state == PROC_RUNNING && !takes_answer(i, p))
 		return;
-	snprintf(p->refused, sizeof(p->refused), "%s: %s", role_name(p->role),
-	    in->m->text.text);
+	keep_refusal(p, in->m->text.text);
 	if (p->state != PROC_RUNNING)
 		return; /* it ends now; its death decides */
 	p->ignore_answer = false;
@@ -587,11 +604,12 @@ note_start(void)
 	    abi, callfilter_is_built_in() ? "yes" : "no");
 	if (abi == 0)
 		log_warn("sandbox", "note=%s",
-		    "this kernel has no Landlock: files are guarded by users "
-		    "only");
+		    "this kernel has no Landlock: nothing but the rights of "
+		    "its user keeps a role from files");
 	if (!callfilter_is_built_in())
 		log_warn("sandbox", "note=%s",
-		    "built without system-call filters: not for use");
+		    "built without system-call filters, for tests only: a "
+		    "role may make any call");
 	if (!secrets_locked)
 		log_warn("secrets", "locked=no note=%s",
 		    "RLIMIT_MEMLOCK is too small: keys and passwords can be "
@@ -605,8 +623,7 @@ note_start(void)
 static void
 guard_secrets(void)
 {
-	secrets_locked =
-	    tlsmem_init() == 0 && secret_init(PARENT_SECRETS) == 0;
+	secrets_locked = tlsmem_init() == 0 && secret_init(PARENT_SECRETS) == 0;
 #ifndef SANITIZED
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) == -1)
 		secrets_locked = false;

@@ -55,7 +55,7 @@ delay_after(unsigned failures)
 static void
 is_looping(const struct proc *p, int64_t delay_ms, const char *how)
 {
-	char text[800];
+	char text[900];
 
 	log_warn("alarm",
 	    "what=%s trouble=crash-loop failures=%u next_ms=%ld last=%s",
@@ -301,7 +301,7 @@ log_violation(const struct proc *p)
 {
 	log_warn("sandbox", "role=%s instance=%u pid=%d action=%s error=%s",
 	    role_name(p->role), p->instance, (int)p->pid, "killed",
-	    "made a system call that its role never makes");
+	    "a system call that its role never makes");
 }
 
 static void
@@ -357,7 +357,7 @@ has_left(struct proc *p, int status)
 static void
 new_set_failed(struct proc *p)
 {
-	char why[600];
+	char why[sizeof(p->refused)];
 
 	snprintf(why, sizeof(why), "%s",
 	    p->refused[0] != '\0' ? p->refused : "a role of the new set died");

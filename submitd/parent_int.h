@@ -46,7 +46,7 @@ struct proc {
 		uint32_t instance;
 	} lost_by;
 
-	char refused[512];
+	char refused[700]; /* why it does not serve; "" */
 };
 
 enum set_state { SET_STARTING, SET_ACTIVE, SET_DRAINING };

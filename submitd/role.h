@@ -42,7 +42,8 @@ struct role_setup {
 struct role_ops {
 	enum role role;
 	/* After the configuration is there and before the lock-down: load
-	 * what needs paths.  0, or -1 with a sentence for M_REFUSED. */
+	 * what needs paths.  0, or -1 with a sentence for M_REFUSED: "KEY:
+	 * what was wrong, what is expected" if it is about a key. */
 	int (*preload)(struct role_setup *, char *err, size_t errlen);
 	/* After the lock-down: begin to serve.  Same results. */
 	int (*start)(struct role_setup *, char *err, size_t errlen);

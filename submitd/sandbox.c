@@ -14,6 +14,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -101,6 +102,15 @@ static const struct box boxes[ROLE_COUNT] = {
 		{ ITSELF, LANDLOCK_READ, KEY(access_map) }, URANDOM } },
 };
 /* clang-format on */
+
+/* Where a sentence goes. */
+struct why {
+	char *err;
+	size_t errlen;
+};
+
+static int failed(struct why *, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* ---- users ---- */
 
@@ -229,18 +239,47 @@ set_limits(const struct box *box, const struct conf *cf)
 
 /* ---- the user ---- */
 
+/* Errno behind the words; -1. */
 static int
-become(const struct box *box, const char *dir, uid_t uid, gid_t gid)
+failed(struct why *w, const char *fmt, ...)
+{
+	int saved = errno, n;
+	va_list ap;
+
+	va_start(ap, fmt);
+	n = vsnprintf(w->err, w->errlen, fmt, ap);
+	va_end(ap);
+	if (n >= 0 && (size_t)n < w->errlen)
+		snprintf(
+		    w->err + n, w->errlen - (size_t)n, ": %s", strerror(saved));
+	return -1;
+}
+
+static int
+enter_directory(const char *dir, struct why *w)
+{
+	if (chroot(dir) == 0 && chdir("/") == 0)
+		return 0;
+	return failed(w,
+	    "chroot_dir: %s cannot be made the root directory of a role, "
+	    "expected a directory, and the right to do so (CAP_SYS_CHROOT)",
+	    dir);
+}
+
+static int
+become(
+    const struct box *box, const char *dir, uid_t uid, gid_t gid, struct why *w)
 {
 	if (setgroups(0, NULL) == -1)
-		return -1;
-	if (box->chroot && CHROOT && (chroot(dir) == -1 || chdir("/") == -1))
+		return failed(w, "cannot leave all groups");
+	if (box->chroot && CHROOT && enter_directory(dir, w) == -1)
 		return -1;
 	if (setresgid(gid, gid, gid) == -1 || setresuid(uid, uid, uid) == -1)
-		return -1;
-	if (uid != 0 && setuid(0) != -1) { /* the way back must be shut */
+		return failed(w, "cannot become uid %u, gid %u", (unsigned)uid,
+		    (unsigned)gid);
+	if (uid != 0 && setuid(0) != -1) {
 		errno = EPERM;
-		return -1;
+		return failed(w, "cannot give up root for good");
 	}
 	return 0;
 }
@@ -260,12 +299,16 @@ keep_few_capabilities(void)
 }
 
 static int
-change_user(const struct box *box, const char *dir, uid_t uid, gid_t gid)
+change_user(
+    const struct box *box, const char *dir, uid_t uid, gid_t gid, struct why *w)
 {
 	if (geteuid() != 0)
 		return 0;
-	return box->keeps_user ? keep_few_capabilities()
-			       : become(box, dir, uid, gid);
+	if (!box->keeps_user)
+		return become(box, dir, uid, gid, w);
+	return keep_few_capabilities() == 0
+	    ? 0
+	    : failed(w, "cannot give up capabilities");
 }
 
 /* ---- Landlock ---- */
@@ -328,26 +371,19 @@ sandbox_enter(enum role role, const struct conf *cf, uid_t uid, gid_t gid,
     char *err, size_t errlen)
 {
 	const struct box *box = &boxes[role];
-	const char *step = "set limits", *what = "";
+	struct why w = { err, errlen };
+	const char *what = "";
 
 	if (set_limits(box, cf) == -1)
-		goto fail;
-	step = "switch to the role's user";
-	if (change_user(box, cf->chroot_dir, uid, gid) == -1)
-		goto fail;
-	step = "forbid to be traced";
+		return failed(&w, "cannot set limits");
+	if (change_user(box, cf->chroot_dir, uid, gid, &w) == -1)
+		return -1;
 	if (prctl(PR_SET_DUMPABLE, DUMPABLE, 0, 0, 0) == -1)
-		goto fail;
-	step = "forbid new privileges";
+		return failed(&w, "cannot forbid to be traced");
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == -1)
-		goto fail;
-	step = "restrict files and ports by Landlock";
+		return failed(&w, "cannot forbid new privileges");
 	if (restrict_files(box, cf, &what) == -1)
-		goto fail;
+		return failed(&w,
+		    "cannot restrict files and ports by Landlock: %s", what);
 	return callfilter_enter(role, err, errlen);
-fail:
-	snprintf(err, errlen, "cannot %s: %s%s%s (directory %s, uid %u)", step,
-	    what, what[0] != '\0' ? ": " : "", strerror(errno), cf->chroot_dir,
-	    (unsigned)uid);
-	return -1;
 }

@@ -159,8 +159,10 @@ only_read(const struct role_setup *s, char *err, size_t errlen)
 	int result = -1;
 
 	if (rc != STORE_OK)
-		snprintf(err, errlen, "%s: %s, and it can't be written", path,
-		    store_errtext(st));
+		snprintf(err, errlen,
+		    "users_db: %s: %s, and it can't be written, expected a "
+		    "user store that can be mended",
+		    path, store_errtext(st));
 	else if (map[0] != '\0')
 		result = keep_rows(
 		    st, map, "the user store can't be written", err, errlen);
@@ -183,8 +185,8 @@ storefix_start(struct role_setup *s, char *err, size_t errlen)
 	if (rc == STORE_DENIED)
 		result = only_read(s, err, errlen);
 	else if (rc != STORE_OK)
-		snprintf(
-		    err, errlen, "%s: %s", s->conf.users_db, store_errtext(st));
+		snprintf(err, errlen, "users_db: %s: %s", s->conf.users_db,
+		    store_errtext(st));
 	else if (s->conf.access_map[0] != '\0') {
 		store_set_actor(st, "submitd");
 		result = mirror(st, s->conf.access_map, err, errlen);

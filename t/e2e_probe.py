@@ -243,7 +243,8 @@ def result_of(play, role, text):
     line = play.log.find(play.mark, ev="sandbox", result="EACCES",
                          pid=done["pid"])
     if done["result"] == "EACCES" and line is not None:
-        return "E"
+        return "E" if re.search("never makes|rights of its user",
+                                line.get("error", "")) else line["text"]
     return {"EPERM": "P", "EACCES": "D"}.get(done["result"], done["result"])
 
 

@@ -150,10 +150,10 @@ BROKEN = (
 )
 
 
-def submitd(scene, option):
+def submitd(scene, *options, command=()):
     """Runs the server, which is expected to end by itself."""
     return subprocess.run(
-        (scene.program("submitd"), "-f", scene.conf_file, option),
+        command + (scene.program("submitd"), "-f", scene.conf_file) + options,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True, timeout=30 * taplib.SLOW,
         check=False)
@@ -185,6 +185,34 @@ def wrong(tap, scene):
                   name + ": the old set stays")
 
 
+def role_refuses(tap, scene):
+    """What only a role finds out has its line, too."""
+    path = scene.path("spool/queue.db")
+    with open(path, "r+b") as f:
+        f.write(b"no queue at all")
+    for options in ((), ("-d",)):
+        done = submitd(scene, *options)
+        tap.equal(done.returncode, 78, "a damaged queue: exit status 78")
+        tap.like(done.stderr, r"%s:%d: spool: .*/queue\.db.* \(role queue\)" % (
+            scene.conf_file, line_of(scene, "spool")),
+            "a damaged queue: file, line, key, reason and role")
+    os.unlink(path)
+    done = submitd(scene, "-d", command=(
+        "setpriv", "--bounding-set=-sys_chroot"))
+    tap.equal(done.returncode, 78, "no right to chroot: exit status 78")
+    tap.like(done.stderr, r"%s:%d: chroot_dir: /.*/empty cannot .*expected .*"
+             r"CAP_SYS_CHROOT\): Operation not permitted \(role " % (
+                 scene.conf_file, line_of(scene, "chroot_dir")),
+             "no right to chroot: file, line, key and reason")
+
+
+def line_of(scene, key):
+    """The line of a key in the configuration."""
+    with open(scene.conf_file, encoding="utf-8") as f:
+        return next(n for n, line in enumerate(f, 1)
+                    if line.startswith(key + " ="))
+
+
 def all_is_well(tap, scene):
     """What was mended is taken."""
     tap.equal(submitd(scene, "-n").returncode, 0, "all is mended: -n is fine")
@@ -208,6 +236,8 @@ def test(tap):
         scene.start()
         wrong(tap, scene)
         all_is_well(tap, scene)
+        scene.stop()
+        role_refuses(tap, scene)
 
 
 taplib.run(test)

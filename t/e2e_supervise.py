@@ -161,7 +161,8 @@ def refusals(tap, scene):
     os.mkdir(scene.path("spool2"), 0o700)
     scene.configure(spool=scene.path("spool2"), max_errors=3)
     line = reload(scene, "refused")
-    tap.like(line["error"], "queue: .*spool.* by a restart only",
+    tap.like(line["error"], r"submitd\.conf:\d+: spool: .* by a "
+             r"restart only \(role queue\)",
              "another spool: refused by queue, the log says so")
     alarms = scene.submitctl_json("status")["alarms"]
     tap.equal([(a["what"], a["trouble"]) for a in alarms],
