@@ -105,8 +105,7 @@ stream_tls_endpoint(const struct stream *s, unsigned char out[64], size_t *len)
 	int nid;
 
 	*len = 0;
-	if (ssl == NULL || !tls_own_is_known(ssl) ||
-	    (x = SSL_get_certificate(ssl)) == NULL ||
+	if (ssl == NULL || (x = tls_own(ssl)) == NULL ||
 	    X509_get_signature_info(x, &nid, NULL, NULL, NULL) != 1)
 		return;
 	/* RFC 5929 section 4.1: MD5 and SHA-1 become SHA-256. */

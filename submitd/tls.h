@@ -13,7 +13,8 @@
 #include "mem.h"
 
 struct tls_ctx;
-struct ssl_st; /* OpenSSL's SSL, for stream.c only */
+struct ssl_st;	/* OpenSSL's SSL, for stream.c only */
+struct x509_st; /* and its X509 */
 
 /*
  * TLS 1.2 and 1.3 in any case, never renegotiation or compression.  Modern:
@@ -51,7 +52,9 @@ struct tls_ctx *tls_client_new(const struct buf *ca, const struct buf *cert,
  * A server: its clients may resume a session for so long, by tickets that the
  * first key makes; the others are read, too.  Every server with the same keys
  * reads them.  The keys are copied; those of before are wiped.  len 0, as at
- * first: no tickets.  A session with a client certificate is never resumed.
+ * first: no tickets.  A session with a client certificate is never resumed, nor
+ * is one whose client was shown a certificate that this server has not (any
+ * more): a login could not be bound to it (RFC 5929 section 4).
  */
 enum { TLS_TICKET_KEY = 16 + 32 + 32, TLS_TICKET_KEYS = 2 };
 void tls_set_tickets(
@@ -87,9 +90,9 @@ bool tls_must_staple(const struct buf *cert);
 
 /* For stream.c: once the handshake is over, what only it needed is freed. */
 void tls_shook_hands(struct ssl_st *);
-/* Whether SSL_get_certificate() tells what the client was shown: resumed, it
- * may have been another one of the same name. */
-bool tls_own_is_known(struct ssl_st *);
+/* The certificate that we have shown, or have shown when the session began
+ * that was resumed; NULL if there is none.  It stays the context's. */
+struct x509_st *tls_own(struct ssl_st *);
 /* For stream.c: a new SSL of this context; name as in stream_starttls(). */
 struct ssl_st *tls_new(struct tls_ctx *, const char *name);
 bool tls_is_client(const struct tls_ctx *);

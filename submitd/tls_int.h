@@ -13,9 +13,12 @@ struct ticket_key {
 };
 _Static_assert(sizeof(struct ticket_key) == TLS_TICKET_KEY, "as it travels");
 
+enum { TLS_MARK = 32 };
+
 /* A certificate, what stands behind it in its file, and its key. */
 struct tls_chain {
 	X509 *leaf;
+	unsigned char mark[TLS_MARK]; /* of a server: SHA-256 of leaf */
 	STACK_OF(X509) * more;
 	EVP_PKEY *key; /* in the memory of auth/secret.h; NULL: not read */
 	enum tlsname_kind kind;

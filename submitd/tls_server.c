@@ -31,18 +31,85 @@ let_through(X509_STORE_CTX *store, void *arg)
 	return 1;
 }
 
+static const struct tls_ctx *
+context_of_ssl(SSL *ssl)
+{
+	return SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
+}
+
+static const struct tls_chain *
+chain_of(const struct tls_ctx *t, const X509 *leaf)
+{
+	size_t i;
+
+	for (i = 0; i < t->chains; i++)
+		if (t->chain[i].leaf == leaf)
+			return &t->chain[i];
+	return NULL;
+}
+
+/* That whose mark the session's ticket has. */
+static const struct tls_chain *
+chain_of_session(const struct tls_ctx *t, SSL_SESSION *ss)
+{
+	void *mark;
+	size_t len, i;
+
+	if (SSL_SESSION_get0_ticket_appdata(ss, &mark, &len) != 1 ||
+	    len != TLS_MARK)
+		return NULL;
+	for (i = 0; i < t->chains; i++)
+		if (memcmp(t->chain[i].mark, mark, len) == 0)
+			return &t->chain[i];
+	return NULL;
+}
+
+static const struct tls_chain *
+chain_shown(const struct tls_ctx *t, SSL *ssl)
+{
+	return SSL_session_reused(ssl) == 1
+	    ? chain_of_session(t, SSL_get_session(ssl))
+	    : chain_of(t, SSL_get_certificate(ssl));
+}
+
+X509 *
+tls_own(SSL *ssl)
+{
+	const struct tls_ctx *t = context_of_ssl(ssl);
+	const struct tls_chain *c;
+
+	if (t == NULL) /* a client's */
+		return SSL_get_certificate(ssl);
+	c = chain_shown(t, ssl);
+	return c != NULL ? c->leaf : NULL;
+}
+
+/* A ticket is made: it remembers what its client was shown. */
+static int
+on_new_ticket(SSL *ssl, void *arg)
+{
+	const struct tls_chain *c = chain_shown(context_of_ssl(ssl), ssl);
+
+	(void)arg;
+	return c == NULL ? 1 /* it will not be taken */
+			 : SSL_SESSION_set1_ticket_appdata(
+			       SSL_get_session(ssl), c->mark, sizeof(c->mark));
+}
+
 /*
  * Tickets are left out for a session with a client certificate: a resumed
- * session would skip revocation and expiry.
+ * session would skip revocation and expiry.  So are those of a certificate
+ * that was renewed.
  */
 static SSL_TICKET_RETURN
 on_ticket(SSL *ssl, SSL_SESSION *ss, const unsigned char *name, size_t len,
     SSL_TICKET_STATUS status, void *arg)
 {
-	(void)ssl, (void)name, (void)len, (void)arg;
+	(void)name, (void)len, (void)arg;
 	if (status != SSL_TICKET_SUCCESS && status != SSL_TICKET_SUCCESS_RENEW)
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
-	if (SSL_SESSION_get0_peer(ss) != NULL)
+	if (SSL_SESSION_get0_peer(ss) != NULL ||
+	    chain_of_session(context_of_ssl(ssl), ss) == NULL)
 		return SSL_TICKET_RETURN_IGNORE_RENEW;
 	return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE
 					    : SSL_TICKET_RETURN_USE_RENEW;
@@ -198,17 +265,6 @@ on_protocols(SSL *ssl, const unsigned char **out, unsigned char *outlen,
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-static struct tls_chain *
-chain_of(const struct tls_ctx *t, const X509 *leaf)
-{
-	size_t i;
-
-	for (i = 0; i < t->chains; i++)
-		if (t->chain[i].leaf == leaf)
-			return &t->chain[i];
-	return NULL;
-}
-
 /* OpenSSL frees the copy, which tls_shook_hands() does not wait for. */
 static int
 on_status(SSL *ssl, void *arg)
@@ -228,21 +284,6 @@ tls_shook_hands(struct ssl_st *ssl)
 {
 	if (SSL_is_server(ssl) == 1)
 		SSL_set_tlsext_status_ocsp_resp(ssl, NULL, 0);
-}
-
-bool
-tls_own_is_known(struct ssl_st *ssl)
-{
-	SSL_CTX *ctx = SSL_get_SSL_CTX(ssl);
-	const struct tls_ctx *t = SSL_CTX_get_app_data(ctx);
-	size_t i, k, n = 0;
-
-	if (t == NULL || SSL_session_reused(ssl) != 1)
-		return true;
-	for (i = 0; i < t->groups; i++)
-		for (k = 0; t->group[i].ssl == ctx && k < TLSNAME_KINDS; k++)
-			n += t->group[i].pick->of[k] != -1;
-	return n == 1;
 }
 
 void
@@ -270,6 +311,17 @@ tls_set_staples(struct tls_ctx *t, const struct buf *frames)
 /* ---- making it ---- */
 
 static int
+read_chain(struct tls_chain *c, const struct buf *cert, const struct buf *key,
+    char *err, size_t errlen)
+{
+	if (tls_chain_read_pair(c, cert, key, err, errlen) == -1)
+		return -1;
+	if (X509_digest(c->leaf, EVP_sha256(), c->mark, NULL) == 1)
+		return 0;
+	return tls_fail(err, errlen, "the certificate cannot be digested");
+}
+
+static int
 read_chains(struct tls_ctx *t, const struct buf *certs, const struct buf *keys,
     char *err, size_t errlen)
 {
@@ -284,7 +336,7 @@ read_chains(struct tls_ctx *t, const struct buf *certs, const struct buf *keys,
 			    "certificates, or too many");
 			return -1;
 		}
-		if (tls_chain_read_pair(
+		if (read_chain(
 			&t->chain[t->chains++], &cert, &key, err, errlen) == -1)
 			return -1;
 	}
@@ -340,7 +392,7 @@ server_context(struct tls_ctx *t, const struct tlsname_pick *pick,
 	/* Without it every resumption attempt would be a fatal error. */
 	SSL_CTX_set_session_id_context(
 	    ctx, (const unsigned char *)"submitd", 7);
-	SSL_CTX_set_session_ticket_cb(ctx, NULL, on_ticket, NULL);
+	SSL_CTX_set_session_ticket_cb(ctx, on_new_ticket, on_ticket, NULL);
 	SSL_CTX_set_tlsext_ticket_key_evp_cb(ctx, on_ticket_key);
 	SSL_CTX_set_tlsext_servername_callback(ctx, on_name);
 	SSL_CTX_set_tlsext_servername_arg(ctx, t);

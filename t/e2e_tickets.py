@@ -1,6 +1,7 @@
 #!/usr/bin/python3 -B
 """TLS sessions are resumed: at any front, after a reload, after a front has
-died; not with a client certificate, not after ticket_lifetime."""
+died; not with a client certificate, not after ticket_lifetime, not if the
+server's certificate was renewed."""
 
 import os
 import ssl
@@ -83,6 +84,25 @@ def after_a_death(tap, scene):
         tap.ok(client.visit()[0], name + ": resumed after the fronts died")
 
 
+def after_a_renewal(tap, scene):
+    """Who was shown the old certificate must see the new one: a login could
+    not be bound to the session otherwise (tls-server-end-point)."""
+    clients = [(name, Client(scene, version)) for name, version in VERSIONS]
+    for name, client in clients:
+        client.visit()
+        tap.ok(client.visit()[0], name + ": resumed before a renewal")
+    mark = scene.log.mark()
+    scene.old_fronts = scene.pids("front")
+    scene.install_certificate(scene.ca.issue(
+        "renewed", "mail.play.example", "DNS:localhost,IP:127.0.0.1"))
+    scene.log.wait(after=mark, ev="renewal", result="ok")
+    scene.settled()
+    for name, client in clients:
+        tap.ok(not client.visit()[0],
+               name + ": a full handshake after a renewal")
+        tap.ok(client.visit()[0], name + ": then resumed again")
+
+
 def with_certificate(tap, scene):
     """Revocation and expiry are looked at each time."""
     for name, version in VERSIONS:
@@ -121,7 +141,7 @@ def test(tap):
         scene.route_to(harness.free_port())
         scene.start()
         for part in (at_every_front, after_a_reload, after_a_death,
-                     with_certificate, lifetime):
+                     after_a_renewal, with_certificate, lifetime):
             part(tap, scene)
         tap.equal(scene.stop(), 0, "the server ends with status 0")
 

@@ -1,4 +1,4 @@
-/* submitd/tls.c: session tickets.  What verifies whom is in unit_stream.c. */
+/* submitd/tls_server.c: session tickets.  What verifies whom is in unit_stream.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <openssl/x509v3.h>
 
 #include "submitd/frames.h"
 #include "submitd/tls.h"
@@ -21,12 +22,18 @@ enum { K = TLS_TICKET_KEY, LIFETIME_S = 3600 };
 
 /* Three generations of keys, the newest first. */
 static unsigned char keys[3 * K];
-static struct buf cert_pem, key_pem;
-static X509 *cert;
-static EVP_PKEY *key;
+/* A certificate and its key: two that a renewal could replace, and one of the
+ * same names with another kind of key. */
+static struct pair {
+	X509 *cert;
+	EVP_PKEY *key;
+	struct buf cert_pem, key_pem;
+} first_ec, second_ec, rsa;
 
-/* The newest session that the client got. */
+/* The newest session that the client got, and what the server says that it was
+ * shown. */
 static SSL_SESSION *session;
+static const X509 *own;
 
 static void
 bio_to_buf(BIO *bio, struct buf *out)
@@ -39,40 +46,67 @@ bio_to_buf(BIO *bio, struct buf *out)
 }
 
 static void
-make_cert(void)
+make_pair(struct pair *p, EVP_PKEY *key, long serial)
 {
+	X509_EXTENSION *name;
 	BIO *bio;
 
-	key = EVP_EC_gen("P-256");
-	cert = X509_new();
-	ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);
-	X509_gmtime_adj(X509_getm_notBefore(cert), -86400);
-	X509_gmtime_adj(X509_getm_notAfter(cert), 86400);
-	X509_set_pubkey(cert, key);
-	assert_true(X509_sign(cert, key, EVP_sha256()) > 0);
+	p->key = key;
+	p->cert = X509_new();
+	ASN1_INTEGER_set(X509_get_serialNumber(p->cert), serial);
+	X509_gmtime_adj(X509_getm_notBefore(p->cert), -86400);
+	X509_gmtime_adj(X509_getm_notAfter(p->cert), 86400);
+	X509_set_pubkey(p->cert, key);
+	name = X509V3_EXT_conf_nid(
+	    NULL, NULL, NID_subject_alt_name, "DNS:mail.play.example");
+	assert_int_equal(X509_add_ext(p->cert, name, -1), 1);
+	X509_EXTENSION_free(name);
+	assert_true(X509_sign(p->cert, key, EVP_sha256()) > 0);
 	bio = BIO_new(BIO_s_mem());
-	PEM_write_bio_X509(bio, cert);
-	bio_to_buf(bio, &cert_pem);
+	PEM_write_bio_X509(bio, p->cert);
+	bio_to_buf(bio, &p->cert_pem);
 	bio = BIO_new(BIO_s_mem());
 	PEM_write_bio_PrivateKey(bio, key, NULL, NULL, 0, NULL, NULL);
-	bio_to_buf(bio, &key_pem);
+	bio_to_buf(bio, &p->key_pem);
 }
 
-static struct tls_ctx *
-new_server(const unsigned char *from, size_t len)
+static void
+free_pair(struct pair *p)
 {
+	X509_free(p->cert);
+	EVP_PKEY_free(p->key);
+	buf_clear(&p->cert_pem);
+	buf_clear(&p->key_pem);
+}
+
+/* The second one may be NULL. */
+static struct tls_ctx *
+new_server_of(const struct pair *one, const struct pair *other,
+    const unsigned char *from, size_t len)
+{
+	const struct pair *const pairs[] = { one, other };
 	struct buf certs = { 0 }, pems = { 0 };
 	char err[256];
 	struct tls_ctx *t;
 
-	frames_add(&certs, buf_head(&cert_pem), cert_pem.len);
-	frames_add(&pems, buf_head(&key_pem), key_pem.len);
+	for (size_t i = 0; i < N(pairs) && pairs[i] != NULL; i++) {
+		const struct pair *p = pairs[i];
+
+		frames_add(&certs, buf_head(&p->cert_pem), p->cert_pem.len);
+		frames_add(&pems, buf_head(&p->key_pem), p->key_pem.len);
+	}
 	t = tls_server_new(&certs, &pems, TLS_MODERN, err, sizeof(err));
 	assert_non_null(t);
 	buf_clear(&certs);
 	buf_clear(&pems);
 	tls_set_tickets(t, from, len, LIFETIME_S);
 	return t;
+}
+
+static struct tls_ctx *
+new_server(const unsigned char *from, size_t len)
+{
+	return new_server_of(&first_ec, NULL, from, len);
 }
 
 static int
@@ -93,8 +127,9 @@ new_client(int version, bool with_certificate)
 	SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_CLIENT);
 	SSL_CTX_sess_set_new_cb(ctx, on_session);
 	if (with_certificate) {
-		assert_int_equal(SSL_CTX_use_certificate(ctx, cert), 1);
-		assert_int_equal(SSL_CTX_use_PrivateKey(ctx, key), 1);
+		assert_int_equal(
+		    SSL_CTX_use_certificate(ctx, first_ec.cert), 1);
+		assert_int_equal(SSL_CTX_use_PrivateKey(ctx, first_ec.key), 1);
 	}
 	return ctx;
 }
@@ -113,6 +148,7 @@ connect_once(SSL_CTX *ctx, struct tls_ctx *server, SSL_SESSION *with)
 	SSL_set_bio(c, up, up);
 	SSL_set_bio(s, down, down);
 	SSL_set_connect_state(c);
+	SSL_set_tlsext_host_name(c, "mail.play.example");
 	if (with != NULL)
 		assert_int_equal(SSL_set_session(c, with), 1);
 	for (i = 0; i < 20; i++) {
@@ -125,6 +161,7 @@ connect_once(SSL_CTX *ctx, struct tls_ctx *server, SSL_SESSION *with)
 	assert_int_equal(SSL_session_reused(s), resumed);
 	if (SSL_version(c) != TLS1_3_VERSION) /* of a resumed one no news */
 		on_session(c, SSL_get1_session(c));
+	own = tls_own(s);
 	SSL_shutdown(c);
 	SSL_free(c);
 	SSL_free(s);
@@ -247,22 +284,100 @@ keys_are_replaced(void **state)
 	tls_ctx_free(&server);
 }
 
+/* A client that resumes would bind to the certificate it was shown. */
+static void
+a_renewed_certificate(void **state)
+{
+	static const int versions[] = { TLS1_2_VERSION, TLS1_3_VERSION };
+	struct tls_ctx *old = new_server(keys, K);
+	struct tls_ctx *new = new_server_of(&second_ec, NULL, keys, K);
+	struct tls_ctx *both = new_server_of(&second_ec, &rsa, keys, K);
+
+	(void)state;
+	for (size_t i = 0; i < N(versions); i++) {
+		SSL_CTX *ctx = new_client(versions[i], false);
+		SSL_SESSION *shown;
+
+		assert_false(connect_once(ctx, old, NULL));
+		shown = session;
+		session = NULL;
+		assert_true(connect_once(ctx, old, shown));
+		assert_false(connect_once(ctx, new, shown));
+		assert_true(has_new_ticket(shown));
+		assert_false(connect_once(ctx, both, shown));
+		SSL_SESSION_free(shown);
+		shown = session;
+		session = NULL;
+		assert_true(connect_once(ctx, new, shown));
+		SSL_SESSION_free(shown);
+		forget();
+		SSL_CTX_free(ctx);
+	}
+	tls_ctx_free(&old);
+	tls_ctx_free(&new);
+	tls_ctx_free(&both);
+}
+
+/* Of two that it could have been shown, the server knows which it was, also
+ * when the session is resumed, and resumed again. */
+static void
+which_certificate_it_was(void **state)
+{
+	static const struct {
+		const char *name, *signatures;
+		int version;
+		const struct pair *want;
+	} rows[] = {
+		{ "RSA, 1.2", "RSA+SHA256:RSA-PSS+SHA256", TLS1_2_VERSION,
+		    &rsa },
+		{ "RSA, 1.3", "RSA-PSS+SHA256", TLS1_3_VERSION, &rsa },
+		{ "ECDSA, 1.2", "ECDSA+SHA256", TLS1_2_VERSION, &first_ec },
+		{ "ECDSA, 1.3", "ECDSA+SHA256", TLS1_3_VERSION, &first_ec },
+	};
+	struct tls_ctx *server = new_server_of(&first_ec, &rsa, keys, K);
+	SSL_SESSION *shown;
+	bool resumed;
+
+	(void)state;
+	for (size_t i = 0; i < N(rows); i++) {
+		SSL_CTX *ctx = new_client(rows[i].version, false);
+
+		assert_int_equal(
+		    SSL_CTX_set1_sigalgs_list(ctx, rows[i].signatures), 1);
+		for (int visit = 0; visit < 3; visit++) {
+			shown = session;
+			session = NULL;
+			resumed = connect_once(ctx, server, shown);
+			SSL_SESSION_free(shown);
+			if (resumed != (visit > 0) || own == NULL ||
+			    X509_cmp(own, rows[i].want->cert) != 0)
+				fail_msg("%s, visit %d", rows[i].name, visit);
+		}
+		forget();
+		SSL_CTX_free(ctx);
+	}
+	tls_ctx_free(&server);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_reads_whose_tickets),
 		cmocka_unit_test(keys_are_replaced),
+		cmocka_unit_test(a_renewed_certificate),
+		cmocka_unit_test(which_certificate_it_was),
 	};
 	int failed;
 
 	for (size_t i = 0; i < sizeof(keys); i++)
 		keys[i] = (unsigned char)(i * 31 + i / K);
-	make_cert();
+	make_pair(&first_ec, EVP_EC_gen("P-256"), 1);
+	make_pair(&second_ec, EVP_EC_gen("P-256"), 2);
+	make_pair(&rsa, EVP_RSA_gen(2048), 3);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	X509_free(cert);
-	EVP_PKEY_free(key);
-	buf_clear(&cert_pem);
-	buf_wipe(&key_pem);
+	free_pair(&first_ec);
+	free_pair(&second_ec);
+	free_pair(&rsa);
 	return failed;
 }
