@@ -96,6 +96,7 @@ static const struct key keys[] = {
 	{ K(accept_public_cas), NUM(T_BOOL, "no", 0, 1, 0) },
 	{ K(client_cert), TEXT("", 0) },
 	{ K(client_key), TEXT("", 0) },
+	{ K(cert_expiry_alarm), NUM(T_TIME, "14d", 0, 365 * DAY, 0) },
 	{ K(ticket_lifetime), NUM(T_TIME, "1h", 0, DAY, FRONT) },
 
 	{ K(max_message_size), NUM(T_SIZE, "25M", 64 * KIB, 2 * GIB, FRONT | QUEUE) },

@@ -35,6 +35,9 @@ struct conf_chain {
 	int line[CONF_CHAIN_PARTS];
 };
 
+/* The private CA of submitctl, below cert_dir. */
+#define CONF_CA_CERT "ca.pem"
+
 /* What front may add to a message of max_message_size. */
 enum { CONF_HEADER_SLACK = 64 * 1024 };
 
@@ -63,6 +66,7 @@ struct conf {
 	bool accept_server_certs; /* of clients, for serverAuth only */
 	bool accept_public_cas;   /* as CAs of clients: lets anybody in */
 	char *client_cert, *client_key; /* to the smarthost; "" the server's */
+	int64_t cert_expiry_alarm; /* ms before one ends; 0: never */
 	int64_t ticket_lifetime;	/* ms a TLS session can be resumed; 0 */
 
 	/* sessions; times in ms, sizes in bytes */

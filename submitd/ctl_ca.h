@@ -8,7 +8,7 @@
 #include "auth/ca.h"
 #include "ctl.h"
 
-#define CTL_CA_CERT "ca.pem"
+#define CTL_CA_CERT CONF_CA_CERT
 #define CTL_CA_KEY  "ca.key"
 
 /* A clock of a device that is slow must not find it in the future. */

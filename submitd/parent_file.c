@@ -133,5 +133,6 @@ parent_file_begin(void)
 	watch_all();
 	parent_tls_policy();
 	parent_tls_tell();
+	parent_expiry_look();
 	look_in(QUIET_MS);
 }

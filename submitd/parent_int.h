@@ -179,6 +179,10 @@ void parent_tls_tell(void);   /* the log and alarms, what is news */
 void parent_tls_policy(void); /* the log */
 void parent_tls_staples(struct given *from); /* renewed, for all fronts */
 
+/* parent_expiry.c: certificates that end soon, of the configuration in force;
+ * looks again by itself */
+void parent_expiry_look(void);
+
 /* parent_ticket.c: keys of TLS session tickets */
 void parent_ticket_begin(void); /* as the configuration in force says */
 int parent_ticket_give(const struct proc *front);

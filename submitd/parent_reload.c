@@ -136,6 +136,7 @@ parent_reload_done(const struct set *s)
 		parent_alarm_over("files", "renewal"); /* read, too */
 	if (P.reload.renewal) {
 		parent_tls_tell();
+		parent_expiry_look();
 		log_info("renewal", "result=ok set=%u", s->number);
 		return;
 	}
