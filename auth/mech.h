@@ -70,6 +70,7 @@ struct sasl_conv {
 	bool has_digest;
 
 	bool temp, malformed, guess;
+	bool needs_cert; /* weak: of this user a certificate only */
 	enum sasl_rc verdict;
 	char detail[200];
 };

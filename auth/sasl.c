@@ -264,14 +264,25 @@ is_allowed(const struct sasl_conv *conv)
 	return mechs == 0 || (mechs & conv->bit) != 0;
 }
 
+static bool
+allows_only_external(uint32_t mechs)
+{
+	const uint32_t others = SASL_MECH_PROOFS | SASL_MECH_PLAIN |
+	    SASL_MECH_LOGIN | SASL_MECH_TOKENS;
+
+	return (mechs & SASL_MECH_EXTERNAL) != 0 && (mechs & others) == 0;
+}
+
 static enum sasl_rc
 success(struct sasl_conv *conv)
 {
 	if (!borne_out(conv))
 		return verdict_why(conv, SASL_RC_BAD, "not borne out");
-	if (!is_allowed(conv))
+	if (!is_allowed(conv)) {
+		conv->needs_cert = allows_only_external(conv->account.mechs);
 		return verdict_why(
 		    conv, SASL_RC_WEAK, "mechanism not allowed to this user");
+	}
 	return verdict(conv, SASL_RC_OK);
 }
 
@@ -738,6 +749,12 @@ uint32_t
 sasl_conv_mech(const struct sasl_conv *conv)
 {
 	return conv->bit;
+}
+
+bool
+sasl_conv_needs_cert(const struct sasl_conv *conv)
+{
+	return conv->needs_cert;
 }
 
 const char *

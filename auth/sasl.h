@@ -325,6 +325,9 @@ int64_t sasl_conv_device(const struct sasl_conv *);
 /* The mechanism's bit; that of -PLUS where a binding was used. */
 uint32_t sasl_conv_mech(const struct sasl_conv *);
 
+/* With SASL_RC_WEAK: nothing but a certificate is taken of this user. */
+bool sasl_conv_needs_cert(const struct sasl_conv *);
+
 /*
  * The name the client claimed, "" before it is known: for the log and for
  * counting failures, and untrusted.

@@ -17,7 +17,17 @@
 enum { JITTER = 5 /* this part of a delay, at most, is added at random */ };
 
 static enum smtp_reply
-auth_reply(enum sasl_rc rc, uint32_t mech)
+weak_reply(const struct authd_session *s, uint32_t mech)
+{
+	if (mech == SASL_MECH_EXTERNAL)
+		return R_AUTH_NEEDS_PASSWORD;
+	return s->conv != NULL && sasl_conv_needs_cert(s->conv)
+	    ? R_AUTH_NEEDS_CERT
+	    : R_AUTH_TOO_WEAK;
+}
+
+static enum smtp_reply
+auth_reply(const struct authd_session *s, enum sasl_rc rc, uint32_t mech)
 {
 	switch (rc) {
 	case SASL_RC_OK:
@@ -32,8 +42,7 @@ auth_reply(enum sasl_rc rc, uint32_t mech)
 	case SASL_RC_NOMECH:
 		return R_AUTH_MECHANISM;
 	case SASL_RC_WEAK:
-		return mech == SASL_MECH_EXTERNAL ? R_AUTH_NEEDS_PASSWORD
-						  : R_AUTH_TOO_WEAK;
+		return weak_reply(s, mech);
 	case SASL_RC_TRANSITION:
 		return R_AUTH_TRANSITION;
 	case SASL_RC_ENCRYPT:
@@ -74,8 +83,8 @@ log_auth(const struct authd_session *s, enum sasl_rc rc, const char *mech)
 	    sasl_rc_word(rc), mech, user[0] != '\0' ? user : NULL,
 	    s->facts.client_addr, cert_verify_word(s->facts.verify), device,
 	    detail[0] != '\0' ? detail : NULL);
-	authd_remember_login(s, rc, auth_reply(rc, sasl_mech_bit(mech)), mech,
-	    user, device, detail);
+	authd_remember_login(s, rc, auth_reply(s, rc, sasl_mech_bit(mech)),
+	    mech, user, device, detail);
 }
 
 static void
@@ -195,9 +204,11 @@ authd_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
     int64_t began_ms)
 {
 	uint32_t mech = sasl_mech_bit(mech_name);
+	enum smtp_reply reply;
 
 	if (s->conv != NULL)
 		mech = sasl_conv_mech(s->conv);
+	reply = auth_reply(s, rc, mech);
 	log_auth(s, rc, mech != 0 ? sasl_mech_name(mech) : mech_name);
 	if (rc == SASL_RC_OK) {
 		take_login(s);
@@ -206,9 +217,9 @@ authd_verdict(struct authd_session *s, enum sasl_rc rc, const char *mech_name,
 	end_conv(s);
 	if (rc == SASL_RC_BAD || rc == SASL_RC_LOCKED ||
 	    rc == SASL_RC_TRANSITION)
-		refuse_later(s, auth_reply(rc, mech), mech, began_ms);
+		refuse_later(s, reply, mech, began_ms);
 	else
-		send_result(s, auth_reply(rc, mech), mech);
+		send_result(s, reply, mech);
 }
 
 void

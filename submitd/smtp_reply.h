@@ -91,6 +91,7 @@ X(R_AUTH_TEMP, 454, "4.7.0", "Authentication is not possible right now; try agai
 X(R_AUTH_LOCKED, 454, "4.7.0", "Too many failed logins; check the password in your mail program and try again later") \
 X(R_AUTH_TRANSITION, 432, "4.7.12", "This mechanism works after one login with PLAIN or LOGIN; choose \"normal password\" in your mail program") \
 X(R_AUTH_TOO_WEAK, 534, "5.7.9", "This mechanism is too weak for your account; choose another in your mail program") \
+X(R_AUTH_NEEDS_CERT, 534, "5.7.9", "Your account needs a client certificate, nothing else is taken; set up your certificate in your mail program and choose it as authentication method") \
 X(R_AUTH_NEEDS_PASSWORD, 534, "5.7.9", "Your account needs a password, not the certificate alone; choose a password as authentication method in your mail program") \
 X(R_AUTH_NEEDS_TLS, 538, "5.7.11", "This mechanism needs an encrypted connection; choose STARTTLS or SSL/TLS in your mail program") \
 X(R_AUTH_MECHANISM, 504, "5.5.4", "This mechanism is not offered; EHLO lists those that are") \

@@ -3,6 +3,7 @@
 handshake: they log in, they expire, they are revoked, and their sessions end.
 Also the policies of users, and the private CA's files as openssl sees them."""
 
+import base64
 import json
 import os
 import re
@@ -441,6 +442,12 @@ def policies(tap, scene):
         tap.equal(got, [password, cert, both, other],
                   "policy %s: password, certificate, both, with the "
                   "certificate of another" % policy)
+        if policy == "cert":
+            with scene.tls_session() as session:
+                said = session.docmd("AUTH PLAIN", base64.b64encode(
+                    b"\0bo\0bos secret").decode())[1].decode()
+            tap.like(said, "^5.7.9 .*needs a client certificate",
+                     "policy cert: it says what is needed")
     external(tap, scene, pair)
     scene.submitctl("user", "set", "bo", "--policy", "any",
                     "--mechanisms", "scram-sha-256,EXTERNAL")

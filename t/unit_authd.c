@@ -885,7 +885,7 @@ states_and_policies(void **state)
 	store_user_set_state(writer(), R.ann, STORE_USER_ACTIVE, NULL);
 	print_message("# certificates only\n");
 	store_user_set_policy(writer(), R.ann, STORE_AUTH_CERT);
-	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_TOO_WEAK);
+	assert_int_equal(plain(SID(2), "ann", "pencil"), R_AUTH_NEEDS_CERT);
 	assert_int_equal(plain(SID(2), "ann", "wrong"), R_AUTH_BAD);
 	come_with_cert(SID(3));
 	assert_true(mail(SID(3), 1, "ann@example.org")->allow);
