@@ -85,8 +85,8 @@ load_cas(struct cert_trust *t, BIO *bio, char *err, size_t errlen)
 		n++;
 		if (X509_STORE_add_cert(t->store, x) != 1) {
 			X509_free(x);
-			snprintf(err, errlen, "CA certificate %d: %s", n,
-			    ERR_reason_error_string(ERR_peek_last_error()));
+			snprintf(err, errlen,
+			    "CA certificate %d can't be used", n);
 			ERR_clear_error();
 			return -1;
 		}

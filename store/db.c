@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "db_private.h"
+#include "engine.h"
 #include "schema.h"
 #include "text.h"
 
@@ -423,6 +424,7 @@ open_db(struct store *st)
 	struct stat before;
 	enum store_rc rc;
 
+	engine_init();
 	flags |=
 	    st->mode == STORE_RO ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
 	do {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "decision_private.h"
+#include "engine.h"
 
 /* PRAGMA application_id: tells it from any other SQLite file. */
 #define APPLICATION_ID 0x73626868 /* "sbhh" */
@@ -163,6 +164,7 @@ open_db(struct history *h)
 	fd = open(h->path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd == -1 || close(fd) == -1)
 		return failed(h, "%s: %s", h->path, strerror(errno));
+	engine_init();
 	if (sqlite3_open_v2(h->path, &h->db,
 		SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
 		NULL) != SQLITE_OK) {

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "engine.h"
 #include "mailq_private.h"
 
 enum { CHECKPOINT_BYTES = 16 * 1024 * 1024 }; /* MAILQ_LOG_ROOM has more */
@@ -337,6 +338,7 @@ open_db(struct mailq *mq)
 	char *path = sqlite3_mprintf("%s/queue.db", mq->dir);
 	enum mailq_rc rc;
 
+	engine_init();
 	mailq_no_memory(path);
 	if ((rc = make_file(mq)) == MAILQ_OK) {
 		if (sqlite3_open_v2(path, &mq->db,

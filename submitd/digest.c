@@ -24,7 +24,10 @@ digest_preload(void)
 {
 	struct digest *d;
 
-	must(OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG, NULL));
+	/* 60 KiB for texts of errors that nobody would see */
+	must(OPENSSL_init_crypto(OPENSSL_INIT_LOAD_CONFIG |
+		OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS,
+	    NULL));
 	d = digest_new();
 	digest_free(&d);
 }

@@ -62,6 +62,7 @@ struct ipc {
 
 	struct arrived wait; /* of ipc_recv_wait(), in a buffer of its own */
 	unsigned char *wait_data;
+	size_t wait_most; /* bytes of it that ever had something */
 
 	int depth; /* inside handlers: freeing waits */
 	bool dead, rejected;
@@ -116,13 +117,15 @@ arrived_clear(struct arrived *a)
 	a->at = a->len = 0;
 }
 
-/* Keys of certificates have been in it. */
+/* Keys of certificates have been in it.  What nothing was in is left alone:
+ * the kernel has no memory for it yet. */
 static void
 drop_wait_data(struct ipc *p)
 {
 	arrived_clear(&p->wait);
-	freezero(p->wait_data, p->wait_data != NULL ? PROTO_MAX : 0);
+	freezero(p->wait_data, p->wait_most);
 	p->wait_data = NULL;
+	p->wait_most = 0;
 }
 
 static void
@@ -700,6 +703,8 @@ ipc_recv_wait(struct ipc *p, struct ipc_in *in, const char **why)
 				break;
 		if (n != 1)
 			return -1;
+		if (len > p->wait_most)
+			p->wait_most = len;
 		arrived_init(&p->wait, p->wait_data, len, fd);
 	}
 	if ((*why = arrived_next(&p->wait, in, &m)) == NULL)

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -322,6 +323,7 @@ static void
 announce(const struct set *s)
 {
 	pidfile_move(P.given->conf.pid_file);
+	malloc_trim(0); /* of what reading files took, most is free by now */
 	log_info("ready", "set=%u listeners=%zu passed=%zu version=%s",
 	    s->number, P.listeners.n, passed_count(), PACKAGE_VERSION);
 	if (P.up)

@@ -4,6 +4,7 @@
 #include <sys/prctl.h>
 
 #include <event2/event.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -398,6 +399,8 @@ begin(char *err, size_t errlen)
 		buf_wipe(&setup.pem[i]);
 	for (i = 0; i < npeers; i++)
 		give_peer(&peers[i]);
+	/* files were read and parsed: what that took is free by now */
+	malloc_trim(0);
 	return 0;
 }
 
