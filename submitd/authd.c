@@ -19,6 +19,7 @@
 #include "digest.h"
 #include "log.h"
 #include "store/db.h"
+#include "tlsmem.h"
 
 _Static_assert((int)MECH_SCRAM_SHA_256_PLUS == SASL_MECH_SCRAM_SHA_256_PLUS &&
 	(int)MECH_SCRAM_SHA_256 == SASL_MECH_SCRAM_SHA_256 &&
@@ -476,8 +477,16 @@ auth_drain(struct role_setup *s)
 		role_leave(s);
 }
 
+static void
+auth_warm(void)
+{
+	if (tlsmem_init() == 0)
+		digest_preload();
+}
+
 const struct role_ops auth_ops = {
 	.role = ROLE_AUTH,
+	.warm = auth_warm,
 	.preload = auth_preload,
 	.start = auth_start,
 	.peer = auth_peer,

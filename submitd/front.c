@@ -823,6 +823,7 @@ front_drain(struct role_setup *s)
 
 const struct role_ops front_ops = {
 	.role = ROLE_FRONT,
+	.warm = tls_warm,
 	.preload = front_preload,
 	.start = front_start,
 	.peer = front_peer,

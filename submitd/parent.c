@@ -120,42 +120,6 @@ parent_free_proc(struct proc *p)
 	free(p);
 }
 
-static void run_role(const struct proc *, int) __attribute__((noreturn));
-
-/* The child's side: a fresh image of this binary with nothing inherited but
- * its socket and an empty environment. */
-static void
-run_role(const struct proc *p, int fd)
-{
-	char x[] = "-x", d[] = "-d";
-	char prog[] = "submitd", role[16];
-	char *const argv[] = { prog, x, role, P.opt->log_to_stderr ? d : NULL,
-		NULL };
-	char *env[4] = { NULL };
-	int n = 0;
-	static const char *const kept[] = { "TZ=",
-#ifdef SANITIZED
-		"ASAN_OPTIONS=", "UBSAN_OPTIONS="
-#endif
-	};
-	size_t i, j;
-	sigset_t none;
-
-	for (i = 0; environ[i] != NULL; i++)
-		for (j = 0; j < sizeof(kept) / sizeof(kept[0]) && n < 3; j++)
-			if (strncmp(environ[i], kept[j], strlen(kept[j])) == 0)
-				env[n++] = environ[i];
-	snprintf(role, sizeof(role), "%s", role_name(p->role));
-	if (fd == 3) /* already there, but closed on exec */
-		fcntl(fd, F_SETFD, 0);
-	else
-		dup2(fd, 3);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	fexecve(P.self, argv, env);
-	_exit(EX_OSERR);
-}
-
 static void
 on_gone(struct ipc *i, const char *why)
 {
@@ -184,11 +148,11 @@ static const struct ipc_rule rules[] = {
 	{ 0, NULL },
 };
 
+/* Its number, and a socket with two ends: ours and its. */
 static int
-try_start(struct proc *p)
+make_ready(struct proc *p, int fd[2])
 {
-	int fd[2];
-
+	fd[0] = fd[1] = -1;
 	if (ipc_pair(fd) == -1) {
 		log_warn("role", "role=%s error=%s what=%s", role_name(p->role),
 		    strerror(errno), "cannot make a socket pair");
@@ -198,20 +162,37 @@ try_start(struct proc *p)
 	p->state = PROC_STARTING;
 	p->asked = 0;
 	p->refused[0] = '\0';
-	if ((p->pid = fork()) == 0)
-		run_role(p, fd[1]);
-	close(fd[1]);
-	if (p->pid == -1) {
+	return 0;
+}
+
+/* It runs: what it needs is on its way. */
+static int
+begin_proc(struct proc *p, int ours, pid_t pid)
+{
+	if (pid == -1) {
 		log_warn("role", "role=%s error=%s what=%s", role_name(p->role),
 		    strerror(errno), "cannot fork");
-		p->pid = 0;
-		close(fd[0]);
+		close(ours);
 		return -1;
 	}
-	p->ipc = ipc_new(P.base, fd[0], rules, on_gone, p);
+	p->pid = pid;
+	p->ipc = ipc_new(P.base, ours, rules, on_gone, p);
 	if (parent_give_setup(p) == -1)
 		kill(p->pid, SIGKILL); /* SIGCHLD tells the rest */
 	return 0;
+}
+
+static int
+try_start(struct proc *p)
+{
+	int fd[2];
+	pid_t pid;
+
+	if (make_ready(p, fd) == -1)
+		return -1;
+	pid = parent_spawn(p->role, fd[1]);
+	close(fd[1]);
+	return begin_proc(p, fd[0], pid);
 }
 
 /* The service goes on without it, if it goes on at all, and it is tried again:
@@ -225,6 +206,36 @@ parent_start_proc(struct proc *p)
 		parent_give_up(EX_OSERR, "a role cannot be started");
 	else
 		parent_restart_later(p, "the system");
+}
+
+/* Those of a role in a new set. */
+static void
+start_all(const struct set *s, enum role role)
+{
+	struct proc *all[PARENT_MANY_MAX], *p;
+	int fd[2], ours[PARENT_MANY_MAX], theirs[PARENT_MANY_MAX] = { 0 };
+	pid_t pid[PARENT_MANY_MAX];
+	size_t n = 0, i;
+
+	TAILQ_FOREACH(p, &P.procs, link)
+		if (p->set == s && p->role == role && n < PARENT_MANY_MAX &&
+		    make_ready(p, fd) == 0) {
+			ours[n] = fd[0];
+			theirs[n] = fd[1];
+			all[n++] = p;
+		}
+	parent_spawn_many(role, theirs, n, pid);
+	for (i = 0; i < n; i++) {
+		close(theirs[i]);
+		if (pid[i] != -1)
+			begin_proc(all[i], ours[i], pid[i]);
+		else
+			close(ours[i]);
+	}
+	/* whoever has no process by now gets one of its own */
+	TAILQ_FOREACH(p, &P.procs, link)
+		if (p->set == s && p->role == role && p->pid == 0)
+			parent_start_proc(p);
 }
 
 /* ---- sets ---- */
@@ -279,7 +290,8 @@ void
 parent_start_set(struct given *g)
 {
 	struct set *s = xcalloc(1, sizeof(*s));
-	struct proc *p;
+	static const enum role order[] = { ROLE_RELAY, ROLE_PAM, ROLE_AUTH,
+		ROLE_FRONT };
 	int64_t i;
 
 	s->number = P.next_set++;
@@ -293,9 +305,8 @@ parent_start_set(struct given *g)
 		new_proc(ROLE_AUTH, s);
 	for (i = count_of(g->conf.fronts, 0); i > 0; i--)
 		new_proc(ROLE_FRONT, s);
-	TAILQ_FOREACH(p, &P.procs, link)
-		if (p->set == s)
-			parent_start_proc(p);
+	for (i = 0; i < (int64_t)(sizeof(order) / sizeof(order[0])); i++)
+		start_all(s, order[i]);
 }
 
 void

@@ -124,6 +124,12 @@ void parent_drop_waiting(const struct set *);
 void parent_free_set(struct set *);
 void parent_run_store(void); /* unless it runs already */
 
+/* parent_spawn.c: processes. -1: there is none, errno says why. */
+enum { PARENT_MANY_MAX = 64 };
+pid_t parent_spawn(enum role, int fd);
+void parent_spawn_many(
+    enum role, const int *fd, size_t n, pid_t pid[PARENT_MANY_MAX]);
+
 /* parent_end.c: procs that die, sets that drain, the stop of all */
 void parent_on_child(int, short, void *);
 void parent_on_term(int, short, void *);

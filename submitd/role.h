@@ -41,6 +41,9 @@ struct role_setup {
 
 struct role_ops {
 	enum role role;
+	/* Before there are several processes of one image, or NULL: what they
+	 * can share.  It knows no configuration and no secret. */
+	void (*warm)(void);
 	/* After the configuration is there and before the lock-down: load
 	 * what needs paths.  0, or -1 with a sentence for M_REFUSED: "KEY:
 	 * what was wrong, what is expected" if it is about a key. */

@@ -47,8 +47,31 @@ drop_descriptors(bool keep_stderr)
 	close_range(4, ~0U, 0); /* 3 is parent's */
 }
 
+/* Makes the others of a role, of which parent has sent the sockets: 3 and so
+ * on, behind them a pipe for their ids.  Returns in each of them. */
+static void
+multiply(const struct role_ops *ops, int count)
+{
+	pid_t pid;
+	int i;
+
+	if (ops->warm != NULL)
+		ops->warm();
+	for (i = 0; i < count; i++) {
+		if ((pid = fork()) == 0) {
+			if (i > 0 && dup2(3 + i, 3) == -1)
+				_exit(EX_OSERR);
+			return;
+		}
+		if (pid == -1 ||
+		    write(3 + count, &pid, sizeof(pid)) != sizeof(pid))
+			_exit(EX_OSERR);
+	}
+	_exit(0);
+}
+
 static int
-run_role(const char *name, bool to_stderr)
+run_role(const char *name, int count, bool to_stderr)
 {
 	static const struct role_ops *const all[ROLE_COUNT] = {
 		[ROLE_FRONT] = &front_ops,
@@ -67,6 +90,8 @@ run_role(const char *name, bool to_stderr)
 		fprintf(stderr, "submitd: -x is for submitd's own use\n");
 		return EX_USAGE;
 	}
+	if (count > 0)
+		multiply(all[role], count);
 	drop_descriptors(to_stderr);
 	log_open(role_name(role), to_stderr, LOG_INFO);
 	return role_main(all[role]);
@@ -149,10 +174,10 @@ main(int argc, char **argv)
 {
 	const char *path = CONF_FILE, *role = NULL;
 	bool foreground = false, check = false;
-	int c;
+	int c, count = 0;
 
 	umask(022);
-	while ((c = getopt(argc, argv, "f:dnVx:")) != -1) {
+	while ((c = getopt(argc, argv, "f:dnVx:k:")) != -1) {
 		switch (c) {
 		case 'f':
 			path = optarg;
@@ -169,12 +194,15 @@ main(int argc, char **argv)
 		case 'x':
 			role = optarg;
 			break;
+		case 'k':
+			count = atoi(optarg);
+			break;
 		default:
 			usage();
 		}
 	}
 	if (role != NULL)
-		return run_role(role, foreground);
+		return run_role(role, count, foreground);
 	if (optind != argc)
 		usage();
 	return check ? check_only(path) : run_service(path, foreground);

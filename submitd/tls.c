@@ -228,6 +228,14 @@ tls_context(const SSL_METHOD *method, const char *ciphers)
 	return ctx;
 }
 
+void
+tls_warm(void)
+{
+	if (tlsmem_init() == 0)
+		SSL_CTX_free(
+		    tls_context(TLS_server_method(), client_ciphers[0]));
+}
+
 struct tls_ctx *
 tls_client_new(const struct buf *ca, const struct buf *cert,
     const struct buf *key, enum tls_policy policy, char *err, size_t errlen)

@@ -26,6 +26,9 @@ enum tls_policy { TLS_MODERN, TLS_COMPATIBLE };
 
 enum { TLS_CHAINS_MAX = 32 };
 
+/* Makes ready what all contexts need, before there is one. */
+void tls_warm(void);
+
 /*
  * A server: its chains and their keys in PEM, as many of the ones as of the
  * others, in frames (frames.h).  Which chain a client is shown follows from

@@ -48,7 +48,11 @@ give_back(void *p, const char *file, int line)
 int
 tlsmem_init(void)
 {
-	return CRYPTO_set_mem_functions(take, resize, give_back) == 1 ? 0 : -1;
+	static bool done;
+
+	if (!done)
+		done = CRYPTO_set_mem_functions(take, resize, give_back) == 1;
+	return done ? 0 : -1;
 }
 
 void
