@@ -19,7 +19,6 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +37,7 @@
 #include "pidfile.h"
 #include "sandbox.h"
 #include "tlsmem.h"
+#include "trim.h"
 
 enum {
 	LOG_EVERY_MS = 500,          /* sockets of the log for one proc */
@@ -334,7 +334,6 @@ static void
 announce(const struct set *s)
 {
 	pidfile_move(P.given->conf.pid_file);
-	malloc_trim(0); /* of what reading files took, most is free by now */
 	log_info("ready", "set=%u listeners=%zu passed=%zu version=%s",
 	    s->number, P.listeners.n, passed_count(), PACKAGE_VERSION);
 	if (P.up)
@@ -357,6 +356,7 @@ activate(struct set *s)
 		parent_reload_done(s);
 	announce(s);
 	parent_advance();
+	trim_start();
 }
 
 static void

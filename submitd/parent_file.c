@@ -16,6 +16,7 @@
 
 #include "clock.h"
 #include "log.h"
+#include "trim.h"
 
 enum {
 	QUIET_MS = 500,           /* from the last change to a look */
@@ -121,6 +122,7 @@ parent_file_resume(void)
 		return;
 	P.files.pending = false;
 	look();
+	trim_start(); /* it has read as much as a start */
 }
 
 /* What changed between reading and watching is seen by a first look. */

@@ -42,8 +42,8 @@ place(const int *fd, size_t n)
 	size_t i;
 
 	for (i = 0; i < n; i++)
-		if ((far[i] = fcntl(fd[i], F_DUPFD_CLOEXEC,
-			 FIRST_FD + FDS_MAX)) == -1)
+		if ((far[i] = fcntl(
+			 fd[i], F_DUPFD_CLOEXEC, FIRST_FD + FDS_MAX)) == -1)
 			return -1;
 	for (i = 0; i < n; i++)
 		if (dup2(far[i], FIRST_FD + (int)i) == -1)
@@ -114,8 +114,8 @@ read_ids(int fd, pid_t *pid, size_t n)
 			break;
 		if ((pf.revents & (POLLIN | POLLHUP)) == 0)
 			continue;
-		if ((r = read(fd, (char *)pid + got,
-			 n * sizeof(*pid) - got)) <= 0)
+		if ((r = read(fd, (char *)pid + got, n * sizeof(*pid) - got)) <=
+		    0)
 			break;
 		got += (size_t)r;
 	}

@@ -463,6 +463,7 @@ relay_start(struct role_setup *s, char *err, size_t errlen)
 
 const struct role_ops relay_ops = {
 	.role = ROLE_RELAY,
+	.warm = tls_warm,
 	.preload = relay_preload,
 	.start = relay_start,
 	.peer = relay_peer,

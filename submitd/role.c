@@ -4,7 +4,6 @@
 #include <sys/prctl.h>
 
 #include <event2/event.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +17,7 @@
 #include "logsock.h"
 #include "sandbox.h"
 #include "tlsmem.h"
+#include "trim.h"
 
 enum {
 	PARENT_FD = 3,
@@ -399,8 +399,7 @@ begin(char *err, size_t errlen)
 		buf_wipe(&setup.pem[i]);
 	for (i = 0; i < npeers; i++)
 		give_peer(&peers[i]);
-	/* files were read and parsed: what that took is free by now */
-	malloc_trim(0);
+	trim_start();
 	return 0;
 }
 

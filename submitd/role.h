@@ -41,8 +41,9 @@ struct role_setup {
 
 struct role_ops {
 	enum role role;
-	/* Before there are several processes of one image, or NULL: what they
-	 * can share.  It knows no configuration and no secret. */
+	/* The first of all, or NULL: makes libraries ready, before there are
+	 * several processes of the same image, for them to share.  It has
+	 * neither a configuration nor a secret. */
 	void (*warm)(void);
 	/* After the configuration is there and before the lock-down: load
 	 * what needs paths.  0, or -1 with a sentence for M_REFUSED: "KEY:

@@ -50,13 +50,11 @@ drop_descriptors(bool keep_stderr)
 /* Makes the others of a role, of which parent has sent the sockets: 3 and so
  * on, behind them a pipe for their ids.  Returns in each of them. */
 static void
-multiply(const struct role_ops *ops, int count)
+multiply(int count)
 {
 	pid_t pid;
 	int i;
 
-	if (ops->warm != NULL)
-		ops->warm();
 	for (i = 0; i < count; i++) {
 		if ((pid = fork()) == 0) {
 			if (i > 0 && dup2(3 + i, 3) == -1)
@@ -90,8 +88,10 @@ run_role(const char *name, int count, bool to_stderr)
 		fprintf(stderr, "submitd: -x is for submitd's own use\n");
 		return EX_USAGE;
 	}
+	if (all[role]->warm != NULL)
+		all[role]->warm();
 	if (count > 0)
-		multiply(all[role], count);
+		multiply(count);
 	drop_descriptors(to_stderr);
 	log_open(role_name(role), to_stderr, LOG_INFO);
 	return role_main(all[role]);
