@@ -10,7 +10,7 @@ RATES = (("accepted sess/s", "accepted_sessions_s", 0),
          ("session p50", "session_p50_ms", 2), ("p99", "session_p99_ms", 1),
          ("dot p50", "dot_p50_ms", 2), ("p99 ms", "dot_p99_ms", 1))
 IDLE = (("held", "held", 0), ("KiB/connection", "kib_per_connection", 1),
-        ("at rest MiB", "rest_mib", 1))
+        ("at rest MiB", "rest_mib", 1), ("with 20 MiB", "first_mib", 1))
 COLUMNS = {
     "S1": RATES, "S1c": RATES, "S1w": RATES,
     "S2": (("accepted msg/s", "accepted_messages_s", 0),) + RATES[1:3] +
