@@ -45,21 +45,31 @@ def starting(tap, scene, manager):
     tap.equal(ready["MAINPID"], str(scene.server.pid), "MAINPID is parent")
     tap.like(ready["STATUS"], r"^Serving on \d+ sockets, set 0$",
              "STATUS says what it does")
-    tap.equal([r for p, r in scene.roles().items()
+    tap.equal([r for p, r in scene.lasting().items()
                if NOT_FOR_ROLES.search(environment(p))], [],
               "no role has the variables of the manager")
 
 
+def stopped(pid):
+    """Whether SIGSTOP has come to a process."""
+    with open("/proc/%d/stat" % pid, encoding="ascii") as f:
+        return f.read().rpartition(")")[2].split()[0] == "T"
+
+
 def watchdog(tap, scene, manager):
     """Twice in each period."""
-    mark, begin = manager.mark(), time.monotonic()
-    for _ in range(4):
-        manager.wait(mark, WATCHDOG="1")
-        mark = manager.mark()
-    took = time.monotonic() - begin
-    tap.ok(0.6 < took < 2.5, "WATCHDOG=1 comes twice in 600 ms",
-           "four took %.2f s" % took)
+    took = []
+    while not took or (took[-1] > 2 and len(took) < 10):  # a busy machine
+        mark, begin = manager.mark(), time.monotonic()
+        for _ in range(4):
+            manager.wait(mark, WATCHDOG="1")
+            mark = manager.mark()
+        took.append(time.monotonic() - begin)
+    tap.ok(0.6 < took[-1] <= 2, "WATCHDOG=1 comes twice in 600 ms",
+           "four took, in s: %s" % took)
     os.kill(scene.server.pid, signal.SIGSTOP)
+    harness.until(lambda: stopped(scene.server.pid))
+    manager.catch_up()
     mark = manager.mark()
     try:
         manager.wait(mark, WATCHDOG="1", timeout=1)
@@ -98,13 +108,9 @@ def reloading(tap, scene, manager):
 
 def crash_loop(tap, scene, manager):
     """A role that dies again and again: everybody hears of it."""
-    mark, seen = manager.mark(), set()
+    mark, begun = manager.mark(), time.monotonic()
     for _ in range(3):
-        end = time.monotonic() + 20
-        while not set(scene.pids("relay")) - seen:
-            if time.monotonic() > end:
-                raise TimeoutError("relay was not started again")
-        seen |= set(scene.kill("relay"))
+        scene.kill_again("relay")
     text = r"relay: has died 3 times in a row, last by signal 9 " \
         r"\(Killed\); it is started again in 2 s"
     tap.ok(manager.wait(mark, STATUS="ALARM: " + text),
@@ -112,23 +118,28 @@ def crash_loop(tap, scene, manager):
     alarms = scene.submitctl_json("status")["alarms"]
     tap.equal([(a["what"], a["trouble"]) for a in alarms],
               [("relay", "crash-loop")], "submitctl status says so")
-    tap.ok(scene.log.find(ev="alarm", what="relay", trouble="crash-loop"),
+    tap.ok(scene.log.wait(ev="alarm", what="relay", trouble="crash-loop"),
            "so does the log")
-    begun, mark = time.monotonic(), manager.mark()
-    states = [r["state"] for r in scene.submitctl_json("status")["roles"]
-              if r["role"] == "relay"]
+    # Each further death makes it wait twice as long.
+    for _ in range(4):
+        states = [r["state"] for r in scene.submitctl_json("status")["roles"]
+                  if r["role"] == "relay"]
+        if states == ["waiting"]:
+            break
+        begun = time.monotonic()
+        scene.kill_again("relay")
     tap.equal(states, ["waiting"], "it waits to be started")
-    scene.log.wait(ev="alarm-over", what="relay")
-    tap.ok(time.monotonic() - begun > 9, "10 s of health end the alarm")
+    mark = manager.mark()
+    scene.log.wait(ev="alarm-over", what="relay", timeout=60)
+    tap.ok(time.monotonic() - begun > 12, "10 s of health end the alarm")
     tap.ok(manager.wait(mark, STATUS=r"^Serving on \d+ sockets, set \d+$"),
            "the manager is told that, too")
     tap.equal(scene.submitctl_json("status")["alarms"], [],
               "also in submitctl status")
-    scene.kill("relay")
-    end = time.monotonic() + 20
-    while not scene.pids("relay") and time.monotonic() < end:
-        continue
-    tap.ok(not scene.log.find(ev="alarm", failures="4"),
+    log_mark = scene.log.mark()
+    scene.kill_again("relay")
+    tap.ok(harness.until(lambda: scene.pids("relay")), "it is started again")
+    tap.ok(not scene.log.find(log_mark, ev="alarm"),
            "the next death is the first again")
 
 
@@ -144,7 +155,7 @@ def stopping(tap, scene, manager):
     scene.server.terminate()
     told = manager.wait(mark, STOPPING="1")
     # stop_grace, then 10 s to kill; some more
-    tap.ok(20e6 <= int(told["EXTEND_TIMEOUT_USEC"]) <= 30e6,
+    tap.ok(40e6 < int(told["EXTEND_TIMEOUT_USEC"]) <= 60e6,
            "STOPPING=1 and EXTEND_TIMEOUT_USEC by stop_grace")
     session.sock.sendall(message("at the end") + b"\r\n.\r\n")
     tap.equal(session.getreply()[0], 250, "the message is taken still")
@@ -268,7 +279,7 @@ def refused(tap, scene, manager):
 
 def test(tap):
     """One scene, several servers."""
-    with LoadScene(tap, stop_grace="5s") as scene:
+    with LoadScene(tap, stop_grace="30s") as scene:
         manager = Manager(scene.path("notify"))
         for part in (starting, watchdog, reloading, crash_loop, stopping):
             part(tap, scene, manager)
@@ -279,4 +290,4 @@ def test(tap):
             part(tap, scene, manager)
 
 
-taplib.run(test, deadline=180)
+taplib.run(test, deadline=400)

@@ -9,6 +9,8 @@ import sys
 import threading
 import time
 
+from tap import SLOW
+
 # Puts the passed descriptors from 3 on, says so, and becomes the service.
 PASS = """
 import fcntl, os, sys
@@ -42,10 +44,12 @@ class Manager:
     def __init__(self, path, abstract=False):
         self.address = "@" + path if abstract else path
         self.messages = []  # (sender's pid, {key: value}), in their order
+        self.caught_up = 0  # how often catch_up() was heard
         self.changed = threading.Condition()
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self.socket.bind("\0" + path if abstract else path)
+        self.name = "\0" + path if abstract else path
+        self.socket.bind(self.name)
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
@@ -56,7 +60,10 @@ class Manager:
             fields = dict(line.partition("=")[::2]
                           for line in data.decode().splitlines())
             with self.changed:
-                self.messages.append((pid, fields))
+                if pid == os.getpid():
+                    self.caught_up += 1
+                else:
+                    self.messages.append((pid, fields))
                 self.changed.notify_all()
 
     def command(self, sockets=(), watchdog_us=None):
@@ -78,10 +85,18 @@ class Manager:
         with self.changed:
             return len(self.messages)
 
+    def catch_up(self):
+        """Waits until all that was said before now has been read."""
+        with self.changed:
+            goal = self.caught_up + 1
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as s:
+                s.sendto(b"X_CATCH_UP=1", self.name)
+            self.changed.wait_for(lambda: self.caught_up >= goal)
+
     def wait(self, after=0, timeout=30, **wanted):
         """Waits for a message that has these fields; values are regular
         expressions."""
-        end = time.monotonic() + timeout
+        end = time.monotonic() + timeout * SLOW
 
         def find():
             return next((fields for _, fields in self.messages[after:]
