@@ -214,7 +214,7 @@ class Probe(Scene):
 
     def wait(self, **fields):
         """The next event since the attempt."""
-        return self.log.wait(self.mark, 10, **fields)
+        return self.log.wait(self.mark, **fields)
 
     def again(self, role):
         """Waits until the role is there again."""
@@ -234,10 +234,10 @@ def result_of(play, role, text):
         r"^%s\[\d+\]: ev=probe|ev=sandbox role=%s .*action=killed"
         % (role, role)))
     if done["ev"] == "sandbox":
-        gone = play.log.find(play.mark, ev="role", text=re
-                             .compile("role=%s .*signal=31" % role))
+        gone = play.wait(ev="role", text=re.compile(
+            "role=%s .*state=gone" % role))
         play.again(role)
-        return "K" if gone else "killed, but by what?"
+        return "K" if gone.get("signal") == "31" else "killed, but by what?"
     if done["result"] == "allowed":
         return "A"
     line = play.log.find(play.mark, ev="sandbox", result="EACCES",
@@ -308,24 +308,18 @@ def ipc_result(play, sender, receiver, how, name):
     return "X"
 
 
-def standing(play):
-    """The processes that are not there for a moment only."""
-    return {pid: role for pid, role in play.roles().items()
-            if role != "store"}
-
-
 def taken(tap, play, link, mode):
     """Types that the receiver takes: nobody is the worse for it."""
     sender, receiver = link
     names = [n for n in LINKS[link].split()
              if receiver != "parent" or n not in ANSWERS]
-    before = standing(play)
+    before = play.lasting()
     for name in names:
         play.probe(sender, "ipc %s as-is %s" % (receiver, name))
         tap.equal(play.wait(role=sender, ev="probe")["result"], "sent",
                   "%s: %s to %s: %s is sent" % (mode, sender, receiver, name))
     play.mail()
-    tap.equal(standing(play), before, "%s: %s to %s: what it may say does no "
+    tap.equal(play.lasting(), before, "%s: %s to %s: what it may say does no "
               "harm" % (mode, sender, receiver))
     return "O"
 

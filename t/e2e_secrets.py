@@ -78,7 +78,7 @@ def search(pid, patterns):
 
 def look(tap, scene, secrets, where):
     """Looks for each secret in each process; where: {secret: roles}."""
-    processes = {**scene.roles(), scene.server.pid: "parent"}
+    processes = {**scene.lasting(), scene.server.pid: "parent"}
     for secret, patterns in secrets.items():
         for pid, role in sorted(processes.items(), key=lambda p: p[1]):
             found = search(pid, patterns)

@@ -4,6 +4,7 @@ who waits in a queue of connections is lost, a stop has its deadline, the pid
 file is true; and a container as an ordinary user."""
 
 import os
+import select
 import signal
 import smtplib
 import socket
@@ -18,6 +19,9 @@ import tap as taplib
 from harness import until
 from scene import PASSWORD, Scene, message
 from traffic import FROM, TO, has_peer
+
+SOON = 25  # s: what waits a second or two, on a machine that is busy
+
 
 def reload(scene, result="ok"):
     """SIGHUP; the line that says how it went."""
@@ -141,7 +145,7 @@ def grace(tap, scene):
     for pid in old:
         harness.wait_gone(pid)
     took = time.monotonic() - begin
-    tap.ok(0.9 < took < 6, "an old set leaves after reload_grace",
+    tap.ok(0.9 < took < SOON, "an old set leaves after reload_grace",
            "it took %.1f s" % took)
     tap.equal(session.sock.recv(10), b"", "its session is closed")
     session.close()
@@ -151,12 +155,7 @@ def grace(tap, scene):
 
 def refusals(tap, scene):
     """What queue refuses is refused as a whole."""
-    def lasting():
-        """The processes but those that always come and go."""
-        return {p: r for p, r in scene.roles().items() if r != "store"}
-
-    until(lambda: len(lasting()) == 7)  # those from before have left
-    roles = lasting()
+    roles = scene.one_set()
     spool = scene.keys["spool"]
     os.mkdir(scene.path("spool2"), 0o700)
     scene.configure(spool=scene.path("spool2"), max_errors=3)
@@ -168,7 +167,7 @@ def refusals(tap, scene):
     tap.equal([(a["what"], a["trouble"]) for a in alarms],
               [("configuration", "reload")], "submitctl status has it")
     tap.like(alarms[0]["text"], "by a restart only", "with the reason")
-    tap.equal(lasting(), roles, "no process has changed")
+    tap.equal(scene.one_set(), roles, "no process has changed")
     scene.configure(spool=spool, max_errors=None)
     reload(scene)
     tap.equal(scene.submitctl_json("status")["alarms"], [],
@@ -213,11 +212,12 @@ def stop(tap, scene):
     begin = time.monotonic()
     scene.server.terminate()
     tap.equal(idle.getreply()[0], 421, "an idle session gets 421 at once")
-    tap.ok(time.monotonic() - begin < 1.5, "before the others end")
-    tap.equal(scene.server.wait(30), 0, "the server ends with status 0")
+    tap.ok(not select.select([slow.sock], [], [], 0)[0],
+           "before the others end")
+    tap.equal(scene.server.wait(60), 0, "the server ends with status 0")
     took = time.monotonic() - begin
     scene.stop()
-    tap.ok(1.9 < took < 7, "after stop_grace, though a client still sends",
+    tap.ok(4.9 < took < SOON, "after stop_grace, though a client still sends",
            "it took %.1f s" % took)
     tap.ok(not os.path.exists(scene.path("other.pid")),
            "the pid file is removed")
@@ -238,7 +238,7 @@ def stop_at_once(tap, scene):
     scene.server.terminate()
     scene.log.wait(mark, ev="stop")
     scene.server.terminate()
-    tap.equal(scene.server.wait(10), 0, "a second SIGTERM ends it at once")
+    tap.equal(scene.server.wait(30), 0, "a second SIGTERM ends it at once")
     for pid in roles:
         harness.wait_gone(pid)
     tap.ok(os.path.exists(scene.path("submitd.pid")),
@@ -296,13 +296,14 @@ def container(tap):
         scene.delivered("contained")
         tap.ok(True, "it takes mail and delivers it")
         init = next(iter(harness.children(scene.server.pid)))
-        roles = harness.children(init)
-        tap.equal(sorted(set(c[2] for c in roles.values())),
-                  sorted(harness.ROLES), "with all its roles")
-        victim = next(p for p, c in roles.items() if c[2] == "relay")
+        tap.ok(until(lambda: sorted(harness.roles_of(init).values()) ==
+                     sorted(harness.ROLES)), "with all its roles")
+        victim = next(p for p, role in harness.roles_of(init).items()
+                      if role == "relay")
         os.kill(victim, signal.SIGKILL)
-        tap.ok(until(lambda: "relay" in [c[2] for c in harness.children(
-            init).values()]), "a role that dies is started again")
+        harness.wait_gone(victim)
+        tap.ok(until(lambda: "relay" in harness.roles_of(init).values()),
+               "a role that dies is started again")
         with open("/proc/%d/status" % init, encoding="ascii") as f:
             tap.like(f.read(), r"NSpid:\s+\d+\s+1\n", "it is process 1")
         # As init it must collect what others leave behind.
@@ -335,7 +336,7 @@ def zombies(pid):
 
 def test(tap):
     """All with one server, then one of its own."""
-    with Scene(tap, fronts=2, auth_workers=2, stop_grace="2s",
+    with Scene(tap, fronts=2, auth_workers=2, stop_grace="5s",
                log_level="debug") as scene:
         with open(scene.path("submitd.pid"), "w", encoding="ascii") as f:
             f.write("4194304\n")
@@ -346,4 +347,4 @@ def test(tap):
     container(tap)
 
 
-taplib.run(test, deadline=180)
+taplib.run(test, deadline=300)

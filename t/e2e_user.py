@@ -56,7 +56,7 @@ def as_root(tap):
     with Scene(tap) as scene:
         scene.start()
         through(tap, scene, "root")
-        roles = scene.roles()
+        roles = scene.lasting()
         tap.equal(sorted(roles.values()), sorted(harness.ROLES),
                   "root: the roles are separate processes")
         for pid, role in roles.items():
@@ -90,7 +90,7 @@ def as_user(tap):
         with open(scene.path("submitd.pid"), encoding="ascii") as f:
             tap.equal(f.read(), "%d\n" % scene.server.pid,
                       "the pid file has parent's number")
-        for pid, role in scene.roles().items():
+        for pid, role in scene.lasting().items():
             have = status(pid)
             tap.equal(have["Uid"], "\t".join([str(os.getuid())] * 4),
                       role + ": runs as this user")

@@ -71,7 +71,8 @@ def valgrind(folder):
     if not VALGRIND:
         return ()
     # it lets no process lower its own limit of descriptors
-    return ("prlimit", "--nofile=256:256", shutil.which("valgrind"), "-q", "--trace-children=yes", "--vgdb=no",
+    return ("prlimit", "--nofile=256:256", shutil.which("valgrind"), "-q",
+            "--trace-children=yes", "--vgdb=no",
             "--child-silent-after-fork=yes", "--leak-check=full",
             "--show-leak-kinds=definite", "--num-callers=30",
             "--suppressions=" + os.path.join(TOP, "t/valgrind.supp"),
@@ -180,6 +181,13 @@ def children(pid):
         except (FileNotFoundError, ProcessLookupError):
             continue
     return found
+
+
+def roles_of(pid):
+    """The running roles of a parent: {pid: name}."""
+    return {child: command[command.index("-x") + 1]
+            for child, command in children(pid).items()
+            if "-x" in command[:-1]}
 
 
 def conf_value(value):
@@ -435,12 +443,28 @@ class Playground:
 
     def roles(self):
         """The running roles: {pid: name}."""
-        found = {}
-        for pid, command in children(self.server.pid).items():
-            if "-x" in command[:-1]:
-                found[pid] = command[command.index("-x") + 1]
+        found = roles_of(self.server.pid)
         self.roles_seen.update(found)
         return found
+
+    def lasting(self):
+        """The running roles but store, which comes and goes."""
+        return {p: role for p, role in self.roles().items()
+                if role != "store"}
+
+    def one_set(self):
+        """Waits until the roles from before a reload are gone; {pid: name} of
+        those that are left."""
+        many = {"front": self.keys["fronts"],
+                "auth": self.keys["auth_workers"]}
+
+        def alone():
+            names = list(self.lasting().values())
+            return all(names.count(role) == many.get(role, 1)
+                       for role in set(names) | set(ROLES))
+        if not until(alone):
+            raise TimeoutError("more than one set: %s" % self.lasting())
+        return self.lasting()
 
     def pids(self, role):
         """The process ids of one role."""
@@ -453,17 +477,23 @@ class Playground:
             os.kill(pid, sig)
         for pid in pids:
             if pid == self.server.pid:
-                self.server.wait(30)
+                self.server.wait(30 * SLOW)
             else:
                 wait_gone(pid)
         return pids
+
+    def kill_again(self, role):
+        """The same, once there is one, however long it takes."""
+        if not until(lambda: self.pids(role), 90):
+            raise TimeoutError(role + " was not started again")
+        return self.kill(role)
 
     def reload(self):
         """Asks for the configuration to be read anew."""
         self.old_fronts = self.pids("front")
         os.kill(self.server.pid, signal.SIGHUP)
 
-    def settled(self, timeout=20):
+    def settled(self, timeout=30):
         """Waits, after a reload, until the fronts from before it are gone.
 
         Until they have heard of their end they may take a few connections
