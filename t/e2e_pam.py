@@ -325,6 +325,11 @@ def took(scene, user, password):
         return said, (time.monotonic() - began) * 1000
 
 
+def soonest(scene):
+    """How long a refusal takes at least, in ms; the machine may be busy."""
+    return min(took(scene, "nobody", "x")[1] for _ in range(5))
+
+
 def as_slow_as_any(tap):
     """One user whose judge is slow: all refusals take as long, from every
     worker, also after a restart; without that judge they do no more."""
@@ -338,7 +343,7 @@ def as_slow_as_any(tap):
         scene.route_to(9)
         scene.start()
         others = (("nobody", "x"), ("ann", "x"), ("off", SECRET)) * 4
-        tap.ok(took(scene, "nobody", "x")[1] < 400, "before: soon")
+        tap.ok(soonest(scene) < 400, "before: soon")
         said, ms = took(scene, "tardy", "x")
         tap.ok(ms >= 400, "a slow judge", ms)
         seen = [took(scene, user, password) for user, password in others]
@@ -352,8 +357,7 @@ def as_slow_as_any(tap):
                "after a restart as well", seen)
         scene.submitctl("user", "set", "tardy", "--backend", "default")
         scene.use(pam_service="")
-        tap.ok(took(scene, "nobody", "x")[1] < 400,
-               "without that judge: soon again")
+        tap.ok(soonest(scene) < 400, "without that judge: soon again")
         tap.equal(scene.stop(), 0, "ends with status 0")
 
 

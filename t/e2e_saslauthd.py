@@ -156,6 +156,15 @@ def verdicts(tap, scene, imap):
     tap.ok(True, "a mail after LOGIN goes through")
 
 
+def use(scene, **keys):
+    """Changes keys and waits until they hold."""
+    scene.configure(**keys)
+    mark = scene.log.mark()
+    scene.reload()
+    scene.log.wait(mark, ev="reload", result="ok")
+    scene.settled()
+
+
 def not_blocked(tap, scene, imap):
     """While one waits for an answer others are served."""
     with scene.tls_session() as session:
@@ -168,16 +177,13 @@ def not_blocked(tap, scene, imap):
                  "the slow one ends well")
     imap.release.clear()
     imap.hears.clear()
-    scene.configure(pam_timeout="1s")
-    mark = scene.log.mark()
-    scene.reload()
-    scene.log.wait(mark, ev="reload", result="ok")
-    scene.settled()
+    use(scene, pam_timeout="1s")
     with scene.tls_session() as session:
         session.ehlo()
         tap.like(reply(session.docmd(plain("slow", SECRET))), "^454 4.7.0",
                  "past the deadline: 454")
     imap.release.set()
+    use(scene, pam_timeout=None)
 
 
 def trouble(tap, scene, daemon, imap):
