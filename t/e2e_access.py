@@ -426,7 +426,7 @@ def bad_lines(tap, scene):
         event = change_map(scene, text, "refused")
         tap.like(event["error"], r"^%s:%d: " % (re.escape(path), line),
                  name + ": the log names file and line")
-        tap.ok(scene.log.find(mark, ev="access-map", line=str(line)),
+        tap.ok(scene.log.wait(mark, ev="access-map", line=str(line)),
                name + ": and the line as a field")
         decides(tap, scene, name + ": the entries of before stay",
                 r"503 5\.7\.0")
@@ -533,7 +533,7 @@ def starts(tap, scene):
     os.unlink(scene.path("access"))
     write_map(scene, "TLS_Clt:\tVERYFY\n")
     scene.start()
-    event = scene.log.find(0, ev="access-map", result="refused",
+    event = scene.log.wait(0, ev="access-map", result="refused",
                            error=re.compile("VERYFY"))
     tap.ok(event, "a map that was taken before: the server starts, and warns")
     decides(tap, scene, "and has the entries of before", r"403 4\.7\.0")

@@ -246,4 +246,4 @@ def test(tap):
 for mailer in MAILERS:
     if not mailer.installed():
         taplib.skip_all("%s is not installed" % mailer.name)
-taplib.run(test, deadline=300)
+taplib.run(test, deadline=900)

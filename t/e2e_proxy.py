@@ -85,7 +85,7 @@ def through(tap, scene):
                               address))
                 if pieces:
                     continue
-                login = scene.log.find(after=mark, ev="auth")
+                login = scene.log.wait(after=mark, ev="auth")
                 tap.equal((login["addr"], event["via"]),
                           (address, "-" if address == BALANCER else BALANCER),
                           name + ": also for the login; via the balancer")

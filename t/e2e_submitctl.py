@@ -320,10 +320,12 @@ def at_terminal(ctl, args, answers):
     the exit status (negative: a signal) and all that was on the screen."""
     pid, fd = pty.fork()
     if pid == 0:
+        # It is ignored by who was started in the background.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
         os.execv(SUBMITCTL, (SUBMITCTL, "-f", ctl.conf) + args)
     screen, answers = b"", list(answers)
     prompted = 0
-    while select.select([fd], [], [], 30)[0]:
+    while select.select([fd], [], [], 60)[0]:
         try:
             read = os.read(fd, 4096)
         except OSError:

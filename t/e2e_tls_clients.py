@@ -60,8 +60,10 @@ def chain(scene, pair, name):
             open(scene.ca.cert, encoding="ascii") as ca, \
             open(path + ".pem.new", "w", encoding="ascii") as out:
         out.write(f.read() + ca.read())
-    os.rename(path + ".pem.new", path + ".pem")
-    put(pair.key, path + ".key")
+    shutil.copy(pair.key, path + ".key.new")
+    os.chmod(path + ".key.new", 0o600)
+    for end in (".pem", ".key"):  # the one at once after the other
+        os.rename(path + end + ".new", path + end)
     return Pair(path + ".pem", path + ".key")
 
 
@@ -439,4 +441,4 @@ def test(tap):
         tap.equal(scene.stop(), 0, "the server ends with status 0")
 
 
-taplib.run(test, deadline=240)
+taplib.run(test, deadline=600)

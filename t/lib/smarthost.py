@@ -675,7 +675,7 @@ class Smarthost:
         with self.cond:
             return b"".join(d for _, tls, d in self.heard if not tls)
 
-    def wait(self, condition, timeout=10):
+    def wait(self, condition, timeout=30):
         """Waits until condition(self) is true; False when time is up."""
         end = time.monotonic() + timeout * SLOW
         with self.cond:
@@ -685,7 +685,7 @@ class Smarthost:
                     return bool(condition(self))
         return True
 
-    def wait_messages(self, count, timeout=10):
+    def wait_messages(self, count, timeout=30):
         return self.wait(lambda s: len(s.messages) >= count, timeout)
 
     # ---- life ----
