@@ -1,6 +1,8 @@
 """The log of a running submitd: read line by line, taken apart, waited for."""
 
+import os
 import re
+import select
 import threading
 import time
 
@@ -31,38 +33,58 @@ def parse(line):
 
 
 class Log:
-    """All lines that came out of a pipe, also copied to a file."""
+    """All lines that came out of a pipe, also copied to a file. Who asks for a
+    place or an event sees all that was written before the question."""
 
     def __init__(self, copy):
         self.lines = []
         self.events = []
         self.changed = threading.Condition()
         self.copy = copy
-        self.pipes = 0  # being read
+        self.pipes = {}  # those being read, with the beginning of a line
 
     def follow(self, pipe):
         """Reads a pipe to its end in a thread of its own."""
-        self.pipes += 1
+        os.set_blocking(pipe.fileno(), False)
+        with self.changed:
+            self.pipes[pipe] = b""
         threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
 
     def _read(self, pipe):
-        with open(self.copy, "ab") as out:
-            for raw in pipe:
-                out.write(raw)
-                out.flush()
-                line = raw.decode("utf-8", "replace").rstrip("\n")
-                with self.changed:
-                    self.lines.append(line)
-                    self.events.append(parse(line))
-                    self.changed.notify_all()
+        poll = select.poll()
+        poll.register(pipe, select.POLLIN)
+        while pipe in self.pipes:
+            poll.poll()
+            with self.changed:
+                self._drain()
         pipe.close()
-        with self.changed:
-            self.pipes -= 1
+
+    def _drain(self):
+        """Takes what there is; the caller has the lock."""
+        for pipe in list(self.pipes):
+            try:
+                while data := os.read(pipe.fileno(), 65536):
+                    self._take(pipe, data)
+            except BlockingIOError:
+                continue
+            self._take(pipe, b"\n" if self.pipes[pipe] else b"")
+            del self.pipes[pipe]
             self.changed.notify_all()
+
+    def _take(self, pipe, data):
+        with open(self.copy, "ab") as out:
+            out.write(data)
+        *whole, self.pipes[pipe] = (self.pipes[pipe] + data).split(b"\n")
+        for raw in whole:
+            line = raw.decode("utf-8", "replace")
+            self.lines.append(line)
+            self.events.append(parse(line))
+        self.changed.notify_all()
 
     def mark(self):
         """A place in the log, to be given as after=."""
         with self.changed:
+            self._drain()
             return len(self.events)
 
     def find(self, after=0, **fields):
@@ -71,6 +93,7 @@ class Log:
         A value may be a compiled regular expression.
         """
         with self.changed:
+            self._drain()
             return self._find(after, fields)
 
     def _find(self, after, fields):
@@ -83,6 +106,7 @@ class Log:
     def all(self, after=0, **fields):
         """All events after a mark that have the fields."""
         with self.changed:
+            self._drain()
             return [e for e in self.events[after:]
                     if all(agrees(e.get(k), v) for k, v in fields.items())]
 
@@ -99,14 +123,14 @@ class Log:
                     return event
                 after = len(self.events)
                 left = end - time.monotonic()
-                if left <= 0 or self.pipes == 0:
+                if left <= 0 or not self.pipes:
                     raise TimeoutError("the log has no %s" % fields)
                 self.changed.wait(left)
 
     def end(self, timeout=30):
         """Waits until nobody can write any more."""
         with self.changed:
-            self.changed.wait_for(lambda: self.pipes == 0, timeout * SLOW)
+            self.changed.wait_for(lambda: not self.pipes, timeout * SLOW)
 
     def tail(self, count=60):
         """The last lines, for whoever looks for the reason of a failure."""
