@@ -15,6 +15,7 @@ import subprocess
 import urllib.parse
 
 NODE_MODULES = "/usr/share/nodejs"  # where Debian's node packages are
+HANGS_S = 600  # perl takes its time for 20 MB, on a busy machine even more
 
 NODEMAILER = """
 const mailer = require("nodemailer");
@@ -78,10 +79,13 @@ class Mailer:
 
     def run(self, command, given=b""):
         """Runs the program."""
-        done = subprocess.run(command, input=given, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=120,
-                              check=False, cwd=self.folder,
-                              env=self.environment)
+        try:
+            done = subprocess.run(command, input=given, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=HANGS_S,
+                                  check=False, cwd=self.folder,
+                                  env=self.environment)
+        except subprocess.TimeoutExpired as e:
+            raise Failed("no end within %d s" % HANGS_S) from e
         if done.returncode != 0:
             raise Failed("exit %d: %s" % (
                 done.returncode, done.stdout.decode("utf-8", "replace")[:900]))
@@ -296,7 +300,7 @@ class Smtplib(Mailer):
     def send(self, letter, server):
         """Bytes are sent as they are."""
         context = ssl.create_default_context(cafile=server.ca)
-        options = {"local_hostname": "laptop.example", "timeout": 120}
+        options = {"local_hostname": "laptop.example", "timeout": HANGS_S}
         try:
             if letter.implicit:
                 session = smtplib.SMTP_SSL("localhost", server.tls_port,

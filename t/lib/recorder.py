@@ -204,7 +204,7 @@ class Recorder:
         with self.changed:
             return [m for m in self.messages if token in m["rcpts"][0]]
 
-    def wait(self, token, timeout=120):
+    def wait(self, token, timeout=300):
         """The first of them, as soon as it is there."""
         end = time.monotonic() + timeout
         with self.changed:
