@@ -127,8 +127,8 @@ def thousands(tap):
         for i in range(10):
             scene.delivered("busy-%d" % i)
         lines = scene.log.all(ev="limit")
-        tap.ok(1 <= len(lines) <= 20, "the log has a line now and then",
-               "%d lines" % len(lines))
+        tap.ok(1 <= len(lines) <= now["dropped"] / 50,
+               "the log has a line now and then", "%d lines" % len(lines))
         tap.ok(all(line["what"] == "strangers" and line["action"] == "dropped"
                    for line in lines), "which say what happened")
 

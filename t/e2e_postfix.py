@@ -50,7 +50,7 @@ def test(tap):
             scene.start()
             for name, body in SIZES:
                 scene.send(message(name, body), password=PASSWORD)
-            mails = read_mails(postfix.mails(len(SIZES), 30))
+            mails = read_mails(postfix.mails(len(SIZES), 60))
             for name, body in SIZES:
                 check_mail(tap, name, mails[name], body)
         finally:
