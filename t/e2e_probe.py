@@ -434,4 +434,4 @@ def test(tap):
 
 if harness.is_sanitized():
     taplib.skip_all("the sanitizers need wider filters")
-taplib.run(test, 600)
+taplib.run(test, 1800)
