@@ -212,4 +212,4 @@ def test(tap):
         tap.equal(scene.stop(), 0, "the server ends with status 0")
 
 
-taplib.run(test, deadline=600 if LONG else 180)
+taplib.run(test, deadline=1800 if LONG else 600)

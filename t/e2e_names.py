@@ -45,7 +45,7 @@ def test(tap):
     """One server with a DNS server of its own."""
     with Dns(RECORDS + (SILENT + " DROP",), ttl=0) as dns, \
             Scene(tap, resolver="127.0.0.1@%d" % dns.port, fronts=1,
-                  proxy_networks="127.0.0.1", name_timeout="1s") as scene:
+                  proxy_networks="127.0.0.1", name_timeout="5s") as scene:
         scene.start()
         tap.equal(named(scene, "192.0.2.11"), "laptop.example",
                   "a name that leads back to the address")
