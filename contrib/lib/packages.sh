@@ -72,6 +72,7 @@ build_tree() ( # CONFIGURE-OPTION ...
 # Whether build/ was configured with all these options.
 build_has() { # CONFIGURE-OPTION ...
 	for option in "$@"; do
-		./config.status --config | grep -q -e "'$option'" || return 1
+		./config.status --config | tr -d "'" | tr ' ' '\n' |
+		    grep -qx -e "$option" || return 1
 	done
 }
