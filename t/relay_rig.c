@@ -20,7 +20,7 @@
 #include "submitd/mem.h"
 #include "submitd/role.h"
 
-enum { GUARD_S = 60, ARGS = 24 };
+enum { GUARD_S = 300, ARGS = 24 };
 
 /* ---- the relay in its child ---- */
 
