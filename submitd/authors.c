@@ -13,13 +13,13 @@ struct reading {
 static bool
 has_entry(const struct authors *a, const void *entry, size_t len)
 {
-	const char *p = (const char *)buf_head(&a->list);
-	const char *end = p + a->list.len;
-	size_t n;
+	const char *list = (const char *)buf_head(&a->list);
+	size_t at, n;
 
-	for (; p < end; p += n) {
-		n = 2 + strlen(p + 2) + 1;
-		if (n == len && memcmp(p, entry, n) == 0)
+	/* offsets, for the list of none is NULL */
+	for (at = 0; at < a->list.len; at += n) {
+		n = 2 + strlen(list + at + 2) + 1;
+		if (n == len && memcmp(list + at, entry, n) == 0)
 			return true;
 	}
 	return false;
@@ -103,12 +103,11 @@ authors_end(struct authors *a)
 bool
 authors_are(const struct authors *a, const char *address)
 {
-	const char *p = (const char *)buf_head(&a->list);
-	const char *end = p + a->list.len;
+	const char *p = (const char *)buf_head(&a->list), *end;
 
-	if (address[0] == '\0' || p == end)
+	if (address[0] == '\0' || a->list.len == 0)
 		return false;
-	for (; p < end; p += 2 + strlen(p + 2) + 1)
+	for (end = p + a->list.len; p < end; p += 2 + strlen(p + 2) + 1)
 		if (p[1] != MAILBOX_OK || strcasecmp(p + 2, address) != 0)
 			return false;
 	return true;
