@@ -25,7 +25,10 @@ enum {
 	DOWN_MS = 1000,
 	/* A smarthost that serves some connections but refused one more is
 	 * left alone for so long. */
-	FULL_MS = 10 * 1000
+	FULL_MS = 10 * 1000,
+	/* When a session has ended with a message said behind another, so
+	 * long none is: the smarthost may not bear it. */
+	ALONE_MS = 10 * 60 * 1000
 };
 
 struct relay relay;
@@ -43,7 +46,7 @@ static char good_addr[RELAY_ADDR];
 
 static bool up;
 static struct relay_reason down; /* the last failure */
-static int64_t down_until, full_until;
+static int64_t down_until, full_until, room_from;
 static bool draining;
 
 static void dispatch(void);
@@ -202,6 +205,14 @@ relay_on_rest(struct relay_job *j)
 }
 
 void
+relay_on_unsaid(struct relay_job *j)
+{
+	TAILQ_INSERT_HEAD(&waiting, j, link);
+	waiting_count++;
+	room_from = clock_ms() + ALONE_MS;
+}
+
+void
 relay_on_ready(struct relay_conn *c)
 {
 	attempts--;
@@ -234,6 +245,19 @@ relay_on_idle(struct relay_conn *c)
 	if (draining && TAILQ_EMPTY(&waiting))
 		while ((c = TAILQ_FIRST(&idle)) != NULL)
 			relay_conn_quit(c);
+}
+
+void
+relay_on_room(struct relay_conn *c)
+{
+	struct relay_job *j = TAILQ_FIRST(&waiting);
+
+	/* What will have a connection of its own is sooner sent by that. */
+	if (j == NULL || waiting_count <= attempts || is_stale(c) ||
+	    clock_ms() < room_from || !relay_conn_follow(c, j))
+		return;
+	TAILQ_REMOVE(&waiting, j, link);
+	waiting_count--;
 }
 
 void
@@ -303,6 +327,13 @@ relay_on_closed(struct relay_conn *c)
 	dispatch();
 }
 
+void
+relay_on_orphan(struct relay_conn *c)
+{
+	relay_job_done(c->job);
+	relay_on_closed(c);
+}
+
 const char *
 relay_good_addr(void)
 {
@@ -321,6 +352,8 @@ take_back(const struct ipc *p)
 
 	for (c = TAILQ_FIRST(&busy); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, link);
+		if (c->behind != NULL && c->behind->queue == p)
+			c->behind->queue = NULL;
 		if (c->job == NULL || c->job->queue != p)
 			continue;
 		c->job->queue = NULL;
@@ -458,6 +491,7 @@ relay_start(struct role_setup *s, char *err, size_t errlen)
 	    (struct blob){ .p = buf_head(&password), .len = password.len };
 	relay.client.write = relay_conn_write;
 	relay.client.result = relay_conn_result;
+	relay.client.turn = relay_conn_turn;
 	return 0;
 }
 

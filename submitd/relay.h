@@ -173,6 +173,7 @@ struct relay_conn {
 	struct smtp_client *client;
 	struct event *timer; /* for the resolver's answer */
 	struct relay_job *job;
+	struct relay_job *behind; /* said already, but for its body */
 	struct relay_ask ask;
 	unsigned map; /* relay_rule_map() when it was last asked about */
 
@@ -199,6 +200,7 @@ void relay_conn_free(struct relay_conn *);
 /* For relay.client; arg is the connection. */
 void relay_conn_write(void *arg, const void *, size_t len);
 void relay_conn_result(void *arg, size_t n, const struct smtp_client_result *);
+void relay_conn_turn(void *arg);
 /* The resolver's answer to c->id. */
 void relay_conn_resolved(struct relay_conn *, const struct m_resolved *);
 /* The facts of its question to auth; names and chain live until chain is
@@ -211,6 +213,9 @@ void relay_conn_ruled(struct relay_conn *, const struct m_server_verdict *);
 void relay_conn_rcpts_ruled(struct relay_conn *);
 /* Sends a message; the connection must be idle.  Takes the job. */
 void relay_conn_send(struct relay_conn *, struct relay_job *);
+/* Says a message behind the one whose body has just left, and takes the job;
+ * false if this one has to wait until the connection is idle. */
+bool relay_conn_follow(struct relay_conn *, struct relay_job *);
 /* It may send this message, or a part of it: no limit is reached. */
 bool relay_conn_takes(const struct relay_conn *, const struct relay_job *);
 /* It may send no message any more. */
@@ -249,6 +254,12 @@ const char *relay_good_addr(void);
 /* The session is ready for its first message; relay_on_idle() follows. */
 void relay_on_ready(struct relay_conn *);
 void relay_on_idle(struct relay_conn *);
+/* Its message must not be sent any more.  Frees both. */
+void relay_on_orphan(struct relay_conn *);
+/* All of a message has left; another may be said behind it. */
+void relay_on_room(struct relay_conn *);
+/* The session ended with a message behind another: not a byte of it left. */
+void relay_on_unsaid(struct relay_job *);
 /* An idle connection says QUIT. */
 void relay_on_quit(struct relay_conn *);
 /* By no address did it become ready.  Frees it. */

@@ -146,6 +146,21 @@ let_go(struct relay_conn *c)
 		relay_on_rest(j);
 }
 
+/* The message behind was not sent: another connection takes it. */
+static void
+let_behind_go(struct relay_conn *c)
+{
+	struct relay_job *j = c->behind;
+
+	if (j == NULL)
+		return;
+	c->behind = NULL;
+	if (j->queue == NULL)
+		relay_job_done(j);
+	else
+		relay_on_unsaid(j);
+}
+
 /* It ended before a word of its message was said: another has to take it,
  * once. */
 static void
@@ -184,6 +199,7 @@ session_over(struct relay_conn *c)
 		/* Also those that were to be in a later transaction. */
 		if (f != NULL && c->job != NULL && !c->job->again)
 			relay_job_result_all(c->job, f, c->mta);
+		let_behind_go(c);
 		let_go(c);
 		relay_on_closed(c);
 		return;
@@ -259,6 +275,18 @@ relay_conn_result(void *arg, size_t n, const struct smtp_client_result *r)
 		relay_job_result(j, j->batch[n], r, c->mta, handed(c));
 }
 
+/* The reply to the message before is here. */
+void
+relay_conn_turn(void *arg)
+{
+	struct relay_conn *c = arg;
+
+	let_go(c);
+	c->job = c->behind;
+	c->behind = NULL;
+	c->idle_ms = clock_ms();
+}
+
 /* ---- deadlines ---- */
 
 static int64_t
@@ -289,6 +317,7 @@ send_body(struct relay_conn *c)
 	ssize_t n = 1;
 
 	stream_deadline(c->stream, relay.timeout_ms);
+	stream_cork(c->stream, true); /* the end, and what follows, in one */
 	while (n > 0 && stream_pending(c->stream) < PENDING_MAX) {
 		n = relay_fit_read(c->job, &p, &why);
 		if (n > 0)
@@ -297,7 +326,10 @@ send_body(struct relay_conn *c)
 	if (n == 0) {
 		smtp_client_body_end(c->client);
 		wait_for_reply(c);
+		if (smtp_client_may_follow(c->client))
+			relay_on_room(c);
 	}
+	stream_cork(c->stream, false);
 	if (n != -1)
 		return; /* STREAM_DRAINED comes back here */
 	snprintf(text, sizeof(text), "the message cannot be read: %s", why);
@@ -399,10 +431,26 @@ become_idle(struct relay_conn *c)
 	relay_on_idle(c);
 }
 
+/* Its queue went while it was behind another message: the next queue sends
+ * it. */
+static bool
+is_orphan(const struct relay_conn *c)
+{
+	enum smtp_client_want want = smtp_client_want(c->client);
+
+	return c->job != NULL && c->job->queue == NULL &&
+	    !smtp_client_is_final(c->client) &&
+	    (want == SMTP_CLIENT_REPLY || want == SMTP_CLIENT_BODY);
+}
+
 /* Does what the dialogue wants next; c may be gone afterwards. */
 static void
 follow(struct relay_conn *c)
 {
+	if (is_orphan(c)) {
+		relay_on_orphan(c);
+		return;
+	}
 	if (smtp_client_want(c->client) == SMTP_CLIENT_BODY)
 		send_body(c);
 	switch (smtp_client_want(c->client)) {
@@ -441,11 +489,11 @@ seconds_left(const struct mail_options *o)
 	return ms >= 0 ? ms / 1000 : -((999 - ms) / 1000); /* rounded down */
 }
 
-/* Says one transaction, for the recipients of the batch. */
-static void
-say_batch(struct relay_conn *c)
+/* Says one transaction, for the recipients of the batch, or asks whether it may
+ * be said behind the one that runs. */
+static bool
+say_batch(struct relay_conn *c, struct relay_job *j, bool behind)
 {
-	const struct relay_job *j = c->job;
 	const char **to = xcalloc(j->nbatch, sizeof(*to));
 	struct rcpt_options *opt = xcalloc(j->nbatch, sizeof(*opt));
 	const struct relay_rcpt *r;
@@ -461,6 +509,7 @@ say_batch(struct relay_conn *c)
 		.opt = j->opt,
 		.by_s = seconds_left(&j->opt),
 	};
+	bool said = true;
 	size_t i;
 
 	for (i = 0; i < j->nbatch; i++) {
@@ -470,10 +519,39 @@ say_batch(struct relay_conn *c)
 		if (r->opt.orcpt == NULL)
 			opt[i].orcpt = r->ascii_orcpt;
 	}
-	relay_fit_rewind(c->job);
-	smtp_client_send(c->client, &m);
+	relay_fit_rewind(j);
+	if (behind)
+		said = smtp_client_follow(c->client, &m);
+	else
+		smtp_client_send(c->client, &m);
 	free(to);
 	free(opt);
+	return said;
+}
+
+/* The whole job must fit into one transaction: nothing of it may have to wait
+ * for another. */
+bool
+relay_conn_follow(struct relay_conn *c, struct relay_job *j)
+{
+	const struct smtp_client_limits *max = smtp_client_limits(c->client);
+	const char *esc;
+	char text[400];
+	size_t i;
+
+	if (j->retried || max->domains > 0 || relay_conn_is_used_up(c) ||
+	    (max->rcpts > 0 && j->rcpts > max->rcpts) ||
+	    relay_rule_applies(SERVER_RULE_RCPT) ||
+	    relay_fit(j, smtp_client_offers(c->client), &esc, text,
+		sizeof(text)) != RELAY_FITS)
+		return false;
+	for (i = 0; i < j->rcpts; i++)
+		j->batch[i] = i;
+	j->nbatch = j->rcpts;
+	if (!say_batch(c, j, true))
+		return false;
+	c->behind = j;
+	return true;
 }
 
 /* Commands and a short message leave in one piece. */
@@ -484,7 +562,7 @@ send_rest(struct relay_conn *c)
 
 	stream_cork(c->stream, true);
 	while (!said && next_batch(c)) {
-		say_batch(c);
+		say_batch(c, c->job, false);
 		said = smtp_client_want(c->client) != SMTP_CLIENT_IDLE;
 	}
 	if (said) {

@@ -45,9 +45,9 @@ static const char *const stage_text[] = {
 static void
 give_result(struct smtp_client *c, size_t n, const struct smtp_client_result *r)
 {
-	if (c->rcpt[n] == RCPT_DONE || c->rcpt[n] == RCPT_UNSENT)
+	if (c->now.rcpt[n] == RCPT_DONE || c->now.rcpt[n] == RCPT_UNSENT)
 		return;
-	c->rcpt[n] = RCPT_DONE;
+	c->now.rcpt[n] = RCPT_DONE;
 	c->conf->result(c->arg, n, r);
 }
 
@@ -57,29 +57,32 @@ give_all(struct smtp_client *c, const struct smtp_client_result *r)
 {
 	size_t i;
 
-	for (i = 0; i < c->msg.rcpts; i++)
+	for (i = 0; i < c->now.msg.rcpts; i++)
 		give_result(c, i, r);
 }
 
 static void
-forget_message(struct smtp_client *c)
+forget_message(struct message *m)
 {
-	free(c->to);
-	free(c->options);
-	free(c->rcpt);
-	c->to = NULL;
-	c->options = NULL;
-	c->rcpt = NULL;
-	c->msg = (struct smtp_client_msg){ 0 };
-	c->next = c->accepted = 0;
-	c->sending = c->whole = false;
+	free(m->to);
+	free(m->options);
+	free(m->rcpt);
+	*m = (struct message){ 0 };
 }
 
+/* The next one has its turn, if it is said already. */
 static void
 message_over(struct smtp_client *c)
 {
-	forget_message(c);
+	forget_message(&c->now);
 	c->stage = IDLE;
+	if (!c->has_behind)
+		return;
+	c->now = c->behind;
+	c->behind = (struct message){ 0 };
+	c->has_behind = false;
+	c->stage = MAIL;
+	c->conf->turn(c->arg);
 }
 
 /* The session ends: what is not decided is deferred. */
@@ -99,7 +102,9 @@ end_session(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
 	c->failed = true;
 	c->stage = CLOSED;
 	give_all(c, &c->failure);
-	forget_message(c);
+	forget_message(&c->now);
+	forget_message(&c->behind); /* not a byte of it has left */
+	c->has_behind = false;
 }
 
 /* Without a reply: if the whole message had left, nobody knows. (Who was not
@@ -108,7 +113,7 @@ static void
 fail(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
     const char *text)
 {
-	end_session(c, trouble, esc, text, c->whole && c->answered);
+	end_session(c, trouble, esc, text, c->now.whole && c->now.answered);
 }
 
 /* Over a reply: what it refused, then the reply itself. */
@@ -191,7 +196,7 @@ add(struct buf *b, const char *text)
 static size_t
 next_rcpt(const struct smtp_client *c, size_t n)
 {
-	while (n < c->msg.rcpts && c->rcpt[n] == RCPT_UNSENT)
+	while (n < c->now.msg.rcpts && c->now.rcpt[n] == RCPT_UNSENT)
 		n++;
 	return n;
 }
@@ -202,9 +207,9 @@ add_bdat(struct smtp_client *c, struct buf *b)
 	char text[64];
 
 	snprintf(text, sizeof(text), "BDAT %llu LAST\r\n",
-	    (unsigned long long)c->msg.size);
+	    (unsigned long long)c->now.msg.size);
 	add(b, text);
-	c->bdat_said = c->sending = true;
+	c->now.bdat_said = c->now.sending = true;
 }
 
 /* All that need not wait for a reply. */
@@ -217,11 +222,11 @@ say_group(struct smtp_client *c)
 	if (c->dirty)
 		add(&b, "RSET\r\n");
 	smtp_client_add_mail(c, &b);
-	for (i = next_rcpt(c, 0); i < c->msg.rcpts; i = next_rcpt(c, i + 1))
+	for (i = next_rcpt(c, 0); i < c->now.msg.rcpts; i = next_rcpt(c, i + 1))
 		smtp_client_add_rcpt(c, i, &b);
-	if (!c->by_bdat)
+	if (!c->now.by_bdat)
 		add(&b, "DATA\r\n");
-	else if (c->msg.eager && c->msg.size <= EAGER_MAX)
+	else if (c->now.msg.eager && c->now.msg.size <= EAGER_MAX)
 		add_bdat(c, &b);
 	c->conf->write(c->arg, buf_head(&b), b.len);
 	buf_clear(&b);
@@ -234,14 +239,14 @@ enter(struct smtp_client *c, enum stage s)
 	struct buf b = { 0 };
 
 	c->stage = s;
-	if (c->grouped && (s != BDAT || c->bdat_said))
+	if (c->now.grouped && (s != BDAT || c->now.bdat_said))
 		return;
 	if (s == RSET)
 		add(&b, "RSET\r\n");
 	else if (s == MAIL)
 		smtp_client_add_mail(c, &b);
 	else if (s == RCPT)
-		smtp_client_add_rcpt(c, c->next, &b);
+		smtp_client_add_rcpt(c, c->now.next, &b);
 	else if (s == DATA)
 		add(&b, "DATA\r\n");
 	else if (s == BDAT)
@@ -444,15 +449,15 @@ on_mail(struct smtp_client *c, const struct reply *r)
 	}
 	/* Also after a refusal: a group's RCPT and DATA are on their way. */
 	c->dirty = true;
-	c->mail_ok = r->code < 300;
-	c->next = next_rcpt(c, 0);
-	if (!c->mail_ok && !c->grouped) {
+	c->now.mail_ok = r->code < 300;
+	c->now.next = next_rcpt(c, 0);
+	if (!c->now.mail_ok && !c->now.grouped) {
 		mail_refused(c, r);
 		c->dirty = false;
 		message_over(c);
 	} else {
 		enter(c, RCPT);
-		if (!c->mail_ok)
+		if (!c->now.mail_ok)
 			mail_refused(c, r);
 	}
 }
@@ -462,7 +467,7 @@ on_mail(struct smtp_client *c, const struct reply *r)
 static bool
 is_too_many(const struct smtp_client *c, const struct reply *r)
 {
-	return c->accepted > 0 &&
+	return c->now.accepted > 0 &&
 	    (strcmp(r->esc, "5.5.3") == 0 || strcmp(r->esc, "4.5.3") == 0 ||
 		((r->code == 552 || r->code == 452) && r->esc[0] == '\0'));
 }
@@ -471,9 +476,9 @@ is_too_many(const struct smtp_client *c, const struct reply *r)
 static void
 rcpts_over(struct smtp_client *c)
 {
-	if (c->by_bdat && (c->bdat_said || c->accepted > 0))
+	if (c->now.by_bdat && (c->now.bdat_said || c->now.accepted > 0))
 		enter(c, BDAT);
-	else if (!c->by_bdat && (c->grouped || c->accepted > 0))
+	else if (!c->now.by_bdat && (c->now.grouped || c->now.accepted > 0))
 		enter(c, DATA);
 	else
 		message_over(c);
@@ -484,22 +489,22 @@ on_rcpt(struct smtp_client *c, const struct reply *r)
 {
 	struct smtp_client_result res;
 	char esc[SMTP_ESC_LEN];
-	size_t n = c->next;
+	size_t n = c->now.next;
 
 	if (r->code >= 300 && r->code < 400) {
 		fail_protocol(c, r);
 		return;
 	}
-	if (c->rcpt[n] == RCPT_WAITING && r->code < 300) {
-		c->rcpt[n] = RCPT_ACCEPTED;
-		c->accepted++;
+	if (c->now.rcpt[n] == RCPT_WAITING && r->code < 300) {
+		c->now.rcpt[n] = RCPT_ACCEPTED;
+		c->now.accepted++;
 	} else {
 		judge(r, is_too_many(c, r), &res, esc);
 		res.rest = res.kind == RESULT_DEFERRED && is_too_many(c, r);
 		give_result(c, n, &res);
 	}
-	c->next = next_rcpt(c, n + 1);
-	if (c->next < c->msg.rcpts)
+	c->now.next = next_rcpt(c, n + 1);
+	if (c->now.next < c->now.msg.rcpts)
 		enter(c, RCPT);
 	else
 		rcpts_over(c);
@@ -508,10 +513,10 @@ on_rcpt(struct smtp_client *c, const struct reply *r)
 static void
 on_data(struct smtp_client *c, const struct reply *r)
 {
-	if (r->code == 354 && c->accepted > 0) {
+	if (r->code == 354 && c->now.accepted > 0) {
 		c->stage = BODY;
-		c->sending = true;
-		dotline_out_init(&c->dots);
+		c->now.sending = true;
+		dotline_out_init(&c->now.dots);
 	} else if (r->code == 354) {
 		c->stage = LONE_DOT; /* RFC 2920 section 3.1 */
 		say(c, ".\r\n");
@@ -549,7 +554,7 @@ on_dot(struct smtp_client *c, const struct reply *r)
 static bool
 refuses_bdat(const struct smtp_client *c, const struct reply *r)
 {
-	return c->accepted > 0 && r->code >= 500 && r->code <= 504;
+	return c->now.accepted > 0 && r->code >= 500 && r->code <= 504;
 }
 
 static void
@@ -557,7 +562,7 @@ on_bdat(struct smtp_client *c, const struct reply *r)
 {
 	char what[] = "the smarthost offers CHUNKING, but refuses BDAT";
 
-	if (c->sending) {
+	if (c->now.sending) {
 		on_body(c, r);
 	} else if (refuses_bdat(c, r)) {
 		/* It may have read the message as commands. */
@@ -567,7 +572,7 @@ on_bdat(struct smtp_client *c, const struct reply *r)
 		fail_protocol(c, r);
 	} else {
 		/* After a failure RSET has to follow (RFC 3030 section 2). */
-		c->dirty = c->accepted == 0 || r->code >= 400;
+		c->dirty = c->now.accepted == 0 || r->code >= 400;
 		settle_all(c, r);
 		message_over(c);
 	}
@@ -631,7 +636,7 @@ smtp_client_take_reply(struct smtp_client *c)
 		on_closing(c, &c->reply);
 		return;
 	}
-	c->answered = true;
+	c->now.answered = true;
 	on_reply[c->stage](c, &c->reply);
 }
 
@@ -703,8 +708,10 @@ smtp_client_new(const struct smtp_client_conf *conf, void *arg)
 void
 smtp_client_free(struct smtp_client **cp)
 {
-	if (*cp != NULL)
-		forget_message(*cp);
+	if (*cp != NULL) {
+		forget_message(&(*cp)->now);
+		forget_message(&(*cp)->behind);
+	}
 	free(*cp);
 	*cp = NULL;
 }
@@ -712,7 +719,7 @@ smtp_client_free(struct smtp_client **cp)
 enum smtp_client_want
 smtp_client_want(const struct smtp_client *c)
 {
-	if (c->sending)
+	if (c->now.sending)
 		return SMTP_CLIENT_BODY;
 	switch (c->stage) {
 	case HANDSHAKE:
@@ -788,20 +795,21 @@ smtp_client_mails(const struct smtp_client *c)
 static void
 copy_message(struct smtp_client *c, const struct smtp_client_msg *m)
 {
-	c->msg = *m;
-	c->to = xcalloc(m->rcpts, sizeof(*c->to));
-	memcpy(c->to, m->to, m->rcpts * sizeof(*c->to));
-	c->msg.to = c->to;
+	c->now.msg = *m;
+	c->now.to = xcalloc(m->rcpts, sizeof(*c->now.to));
+	memcpy(c->now.to, m->to, m->rcpts * sizeof(*c->now.to));
+	c->now.msg.to = c->now.to;
 	if (m->rcpt != NULL) {
-		c->options = xcalloc(m->rcpts, sizeof(*c->options));
-		memcpy(c->options, m->rcpt, m->rcpts * sizeof(*c->options));
-		c->msg.rcpt = c->options;
+		c->now.options = xcalloc(m->rcpts, sizeof(*c->now.options));
+		memcpy(c->now.options, m->rcpt,
+		    m->rcpts * sizeof(*c->now.options));
+		c->now.msg.rcpt = c->now.options;
 	}
-	c->rcpt = xcalloc(m->rcpts, 1);
-	c->given = 0;
-	c->mail_ok = c->answered = c->bdat_said = false;
-	c->grouped = (c->offers & SMTP_OFFERS_PIPELINING) != 0;
-	c->by_bdat = (smtp_client_offers(c) & SMTP_OFFERS_CHUNKING) != 0;
+	c->now.rcpt = xcalloc(m->rcpts, 1);
+	c->now.given = 0;
+	c->now.mail_ok = c->now.answered = c->now.bdat_said = false;
+	c->now.grouped = (c->offers & SMTP_OFFERS_PIPELINING) != 0;
+	c->now.by_bdat = (smtp_client_offers(c) & SMTP_OFFERS_CHUNKING) != 0;
 }
 
 /* Gives the results that need no smarthost; false if none is left to ask. */
@@ -816,13 +824,13 @@ sort_out(struct smtp_client *c)
 		give_all(c, &r);
 		return false;
 	}
-	for (i = 0; i < c->msg.rcpts; i++) {
+	for (i = 0; i < c->now.msg.rcpts; i++) {
 		if (!smtp_client_refuses_rcpt(c, i, &r))
 			continue;
 		give_result(c, i, &r);
-		c->rcpt[i] = RCPT_UNSENT;
+		c->now.rcpt[i] = RCPT_UNSENT;
 	}
-	return next_rcpt(c, 0) < c->msg.rcpts;
+	return next_rcpt(c, 0) < c->now.msg.rcpts;
 }
 
 void
@@ -836,9 +844,52 @@ smtp_client_send(struct smtp_client *c, const struct smtp_client_msg *m)
 		return;
 	}
 	c->mails++;
-	if (c->grouped)
+	if (c->now.grouped)
 		say_group(c);
 	enter(c, c->dirty ? RSET : MAIL);
+}
+
+bool
+smtp_client_may_follow(const struct smtp_client *c)
+{
+	return c->stage == DOT && c->now.grouped && !c->has_behind;
+}
+
+/* Nothing is to be said to its owner before its turn. */
+static bool
+is_plain(const struct smtp_client *c)
+{
+	struct smtp_client_result r;
+	char text[200];
+	size_t i;
+
+	if (smtp_client_refuses(c, text, sizeof(text), &r))
+		return false;
+	for (i = 0; i < c->now.msg.rcpts; i++)
+		if (smtp_client_refuses_rcpt(c, i, &r))
+			return false;
+	return true;
+}
+
+bool
+smtp_client_follow(struct smtp_client *c, const struct smtp_client_msg *m)
+{
+	struct message before = c->now;
+
+	assert(smtp_client_may_follow(c));
+	c->now = (struct message){ 0 };
+	copy_message(c, m);
+	c->has_behind = is_plain(c);
+	if (c->has_behind) {
+		c->mails++;
+		c->dirty = false; /* whatever the reply to the dot says */
+		say_group(c);
+		c->behind = c->now;
+	} else {
+		forget_message(&c->now);
+	}
+	c->now = before;
+	return c->has_behind;
 }
 
 static void
@@ -852,34 +903,35 @@ body_sink(void *arg, const void *data, size_t len)
 void
 smtp_client_body(struct smtp_client *c, const void *data, size_t len)
 {
-	if (!c->sending || len == 0)
+	if (!c->now.sending || len == 0)
 		return;
-	if (!c->by_bdat) {
-		dotline_out_feed(&c->dots, data, len, body_sink, c);
+	if (!c->now.by_bdat) {
+		dotline_out_feed(&c->now.dots, data, len, body_sink, c);
 		return;
 	}
-	if (len > c->msg.size - c->given) { /* somebody changed the file */
-		c->whole = false;
+	if (len >
+	    c->now.msg.size - c->now.given) { /* somebody changed the file */
+		c->now.whole = false;
 		fail(c, TROUBLE_LOCAL, "4.3.0",
 		    "the message is longer than it was said to be");
 		return;
 	}
-	c->given += len;
+	c->now.given += len;
 	c->conf->write(c->arg, data, len);
 }
 
 void
 smtp_client_body_end(struct smtp_client *c)
 {
-	if (!c->sending)
+	if (!c->now.sending)
 		return;
-	c->sending = false;
-	c->whole = true;
-	if (!c->by_bdat) {
-		dotline_out_end(&c->dots, body_sink, c);
+	c->now.sending = false;
+	c->now.whole = true;
+	if (!c->now.by_bdat) {
+		dotline_out_end(&c->now.dots, body_sink, c);
 		c->stage = DOT;
-	} else if (c->given != c->msg.size) {
-		c->whole = false; /* it waits for the rest, in vain */
+	} else if (c->now.given != c->now.msg.size) {
+		c->now.whole = false; /* it waits for the rest, in vain */
 		fail(c, TROUBLE_LOCAL, "4.3.0",
 		    "the message is shorter than it was said to be");
 	}
@@ -908,13 +960,13 @@ smtp_client_replies(const struct smtp_client *c)
 bool
 smtp_client_is_final(const struct smtp_client *c)
 {
-	return c->whole;
+	return c->now.whole;
 }
 
 bool
 smtp_client_answered(const struct smtp_client *c)
 {
-	return c->answered;
+	return c->now.answered;
 }
 
 bool

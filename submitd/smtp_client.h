@@ -80,6 +80,9 @@ struct smtp_client_conf {
 	void (*write)(void *arg, const void *, size_t len);
 	/* Once for each recipient of a message: its index in to[]. */
 	void (*result)(void *arg, size_t n, const struct smtp_client_result *);
+	/* The message of smtp_client_follow() has its turn: results are its
+	 * own from now on.  NULL if none is ever said so. */
+	void (*turn)(void *arg);
 };
 
 struct smtp_client *smtp_client_new(const struct smtp_client_conf *, void *arg);
@@ -155,6 +158,16 @@ void smtp_client_send(struct smtp_client *, const struct smtp_client_msg *);
  * when the body is no longer wanted. */
 void smtp_client_body(struct smtp_client *, const void *, size_t len);
 void smtp_client_body_end(struct smtp_client *);
+
+/*
+ * Says the commands of another message right behind the end of the present
+ * one, whose reply is still to come: RFC 2920 section 3.1 has this, which saves
+ * a round trip.  Only when it may follow; false, and nothing was said, if this
+ * one may not.  If the session ends before its turn it gets no result, for it
+ * was not sent.
+ */
+bool smtp_client_may_follow(const struct smtp_client *);
+bool smtp_client_follow(struct smtp_client *, const struct smtp_client_msg *);
 
 /* Says QUIT; when SMTP_CLIENT_IDLE only. */
 void smtp_client_quit(struct smtp_client *);

@@ -60,9 +60,9 @@ is_given(const char *s)
 static void
 add_body(const struct smtp_client *c, struct buf *b)
 {
-	if (c->msg.body == BODY_BINARYMIME)
+	if (c->now.msg.body == BODY_BINARYMIME)
 		add(b, " BODY=BINARYMIME", NULL);
-	else if (c->msg.body == BODY_8BITMIME)
+	else if (c->now.msg.body == BODY_8BITMIME)
 		add(b, " BODY=8BITMIME", NULL);
 }
 
@@ -70,9 +70,9 @@ add_body(const struct smtp_client *c, struct buf *b)
 static void
 add_dsn(const struct smtp_client *c, struct buf *b)
 {
-	const struct mail_options *o = &c->msg.opt;
+	const struct mail_options *o = &c->now.msg.opt;
 
-	if (c->msg.from[0] == '\0')
+	if (c->now.msg.from[0] == '\0')
 		return;
 	if (o->ret != RET_NONE)
 		add(b, " RET=", o->ret == RET_FULL ? "FULL" : "HDRS", NULL);
@@ -83,20 +83,20 @@ add_dsn(const struct smtp_client *c, struct buf *b)
 void
 smtp_client_add_mail(const struct smtp_client *c, struct buf *b)
 {
-	const struct mail_options *o = &c->msg.opt;
+	const struct mail_options *o = &c->now.msg.opt;
 
-	add(b, "MAIL FROM:<", c->msg.from, ">", NULL);
+	add(b, "MAIL FROM:<", c->now.msg.from, ">", NULL);
 	if (has(c, SMTP_OFFERS_SIZE))
-		addf(b, " SIZE=%llu", (unsigned long long)c->msg.size);
+		addf(b, " SIZE=%llu", (unsigned long long)c->now.msg.size);
 	add_body(c, b);
-	if (c->msg.utf8)
+	if (c->now.msg.utf8)
 		add(b, " SMTPUTF8", NULL);
 	if (has(c, SMTP_OFFERS_DSN))
 		add_dsn(c, b);
 	if (o->require_tls && has(c, SMTP_OFFERS_REQUIRETLS))
 		add(b, " REQUIRETLS", NULL);
 	if (o->by_mode != BY_NONE && has(c, SMTP_OFFERS_DELIVERBY))
-		addf(b, " BY=%lld;%s%s", (long long)c->msg.by_s,
+		addf(b, " BY=%lld;%s%s", (long long)c->now.msg.by_s,
 		    o->by_mode == BY_RETURN ? "R" : "N",
 		    o->by_trace ? "T" : "");
 	if (has(c, SMTP_OFFERS_MT_PRIORITY))
@@ -116,7 +116,7 @@ notify_of(const struct smtp_client *c, const struct rcpt_options *r)
 {
 	unsigned notify = r->notify;
 
-	if (c->msg.opt.by_mode != BY_NOTIFY || c->msg.by_s <= 0 ||
+	if (c->now.msg.opt.by_mode != BY_NOTIFY || c->now.msg.by_s <= 0 ||
 	    has(c, SMTP_OFFERS_DELIVERBY))
 		return notify;
 	if (notify == 0)
@@ -161,7 +161,7 @@ add_orcpt(const struct smtp_client *c, const char *orcpt, struct buf *b)
 		n = utf8_next(p, left, &cp);
 		if (n == 0)
 			n = 1, cp = '?';
-		if (n > 1 && !c->msg.utf8)
+		if (n > 1 && !c->now.msg.utf8)
 			addf(b, "\\x{%X}", (unsigned)cp);
 		else
 			buf_add(b, n == 1 && cp == '?' ? "?" : p, n);
@@ -172,9 +172,9 @@ void
 smtp_client_add_rcpt(const struct smtp_client *c, size_t n, struct buf *b)
 {
 	const struct rcpt_options *r =
-	    c->msg.rcpt != NULL ? &c->msg.rcpt[n] : NULL;
+	    c->now.msg.rcpt != NULL ? &c->now.msg.rcpt[n] : NULL;
 
-	add(b, "RCPT TO:<", c->msg.to[n], ">", NULL);
+	add(b, "RCPT TO:<", c->now.msg.to[n], ">", NULL);
 	if (r != NULL && has(c, SMTP_OFFERS_DSN)) {
 		add_notify(b, notify_of(c, r));
 		if (is_given(r->orcpt))
@@ -204,7 +204,7 @@ no_tls(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 {
 	(void)buf, (void)size;
 	*esc = "5.7.30";
-	return c->msg.opt.require_tls && c->msg.from[0] != '\0' &&
+	return c->now.msg.opt.require_tls && c->now.msg.from[0] != '\0' &&
 		!has(c, SMTP_OFFERS_REQUIRETLS)
 	    ? "REQUIRETLS support required: the smarthost does not offer "
 	      "REQUIRETLS, which the sender asked for"
@@ -215,9 +215,9 @@ no_tls(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 static const char *
 no_time(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 {
-	int64_t left = c->msg.by_s;
+	int64_t left = c->now.msg.by_s;
 
-	if (c->msg.opt.by_mode != BY_RETURN)
+	if (c->now.msg.opt.by_mode != BY_RETURN)
 		return NULL;
 	*esc = "5.4.7";
 	if (left < 1)
@@ -239,12 +239,12 @@ no_time(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 static const char *
 too_large(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 {
-	if (c->limits.size == 0 || c->msg.size <= c->limits.size)
+	if (c->limits.size == 0 || c->now.msg.size <= c->limits.size)
 		return NULL;
 	*esc = "5.3.4";
 	snprintf(buf, size,
 	    "the message has %llu bytes, the smarthost takes %llu",
-	    (unsigned long long)c->msg.size,
+	    (unsigned long long)c->now.msg.size,
 	    (unsigned long long)c->limits.size);
 	return buf;
 }
@@ -254,12 +254,12 @@ no_body(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 {
 	(void)buf, (void)size;
 	*esc = "5.6.1";
-	if (c->msg.body == BODY_BINARYMIME &&
+	if (c->now.msg.body == BODY_BINARYMIME &&
 	    !(has(c, SMTP_OFFERS_BINARYMIME) && has(c, SMTP_OFFERS_CHUNKING)))
 		return "the message holds binary data, which the smarthost "
 		       "does not take (it does not offer BINARYMIME)";
 	*esc = "5.6.3";
-	if (c->msg.body == BODY_8BITMIME && !has(c, SMTP_OFFERS_8BITMIME))
+	if (c->now.msg.body == BODY_8BITMIME && !has(c, SMTP_OFFERS_8BITMIME))
 		return "the message holds 8-bit text, the smarthost takes "
 		       "7-bit only (it does not offer 8BITMIME)";
 	return NULL;
@@ -271,11 +271,11 @@ no_utf8(const struct smtp_client *c, char *buf, size_t size, const char **esc)
 {
 	(void)buf, (void)size;
 	*esc = "5.6.9";
-	if (c->msg.utf8 && !has(c, SMTP_OFFERS_SMTPUTF8))
+	if (c->now.msg.utf8 && !has(c, SMTP_OFFERS_SMTPUTF8))
 		return "the header of the message is not ASCII, which the "
 		       "smarthost does not take (it does not offer SMTPUTF8)";
 	*esc = "5.6.7";
-	if (!c->msg.utf8 && !utf8_is_ascii_text(c->msg.from))
+	if (!c->now.msg.utf8 && !utf8_is_ascii_text(c->now.msg.from))
 		return "the sender's address is not ASCII, which the "
 		       "smarthost does not take (it does not offer SMTPUTF8)";
 	return NULL;
@@ -287,7 +287,8 @@ bad_sender(
 {
 	(void)buf, (void)size;
 	*esc = "5.1.7";
-	return is_sendable(c->msg.from) ? NULL : "the sender cannot be sent";
+	return is_sendable(c->now.msg.from) ? NULL
+					    : "the sender cannot be sent";
 }
 
 bool
@@ -317,11 +318,11 @@ smtp_client_refuses_rcpt(
 		.trouble = TROUBLE_LOCAL,
 		.esc = "5.1.3",
 		.text = "the address cannot be sent" };
-	if (!is_sendable(c->msg.to[n]))
+	if (!is_sendable(c->now.msg.to[n]))
 		return true;
 	r->trouble = TROUBLE_REPLY;
 	r->esc = "5.6.7";
 	r->text = "the address is not ASCII, which the smarthost does not take "
 		  "(it does not offer SMTPUTF8)";
-	return !c->msg.utf8 && !utf8_is_ascii_text(c->msg.to[n]);
+	return !c->now.msg.utf8 && !utf8_is_ascii_text(c->now.msg.to[n]);
 }

@@ -42,6 +42,22 @@ enum rcpt_state {
 	RCPT_UNSENT /* likewise, and no RCPT is said for it */
 };
 
+/* One message; msg.to and msg.rcpt are copies. */
+struct message {
+	struct smtp_client_msg msg;
+	const char **to;
+	struct rcpt_options *options;
+	unsigned char *rcpt; /* enum rcpt_state of each */
+	size_t next, accepted;
+	bool grouped, mail_ok, answered;
+	bool by_bdat;   /* BDAT in place of DATA */
+	bool bdat_said; /* and it is said */
+	bool sending;   /* its bytes are being given */
+	bool whole;     /* the message has left, its end included */
+	uint64_t given; /* bytes of it, with BDAT */
+	struct dotline_out dots;
+};
+
 struct smtp_client {
 	const struct smtp_client_conf *conf;
 	void *arg;
@@ -60,19 +76,9 @@ struct smtp_client {
 	size_t line_len;
 	struct reply reply;
 
-	/* the message that is being sent; msg.to and msg.rcpt are copies */
-	struct smtp_client_msg msg;
-	const char **to;
-	struct rcpt_options *options;
-	unsigned char *rcpt; /* enum rcpt_state of each */
-	size_t next, accepted;
-	bool grouped, mail_ok, answered;
-	bool by_bdat;   /* BDAT in place of DATA */
-	bool bdat_said; /* and it is said */
-	bool sending;   /* its bytes are being given */
-	bool whole;     /* the message has left, its end included */
-	uint64_t given; /* bytes of it, with BDAT */
-	struct dotline_out dots;
+	struct message now;    /* that is being sent */
+	struct message behind; /* said ahead of the reply to now's dot */
+	bool has_behind;
 
 	struct smtp_client_result failure;
 	bool failed;

@@ -21,9 +21,9 @@ enum { RCPTS = 3, MESSAGES = 3 };
 
 struct run {
 	struct smtp_client *c;
-	int tls, messages;
+	int tls, messages, behind; /* behind: of them, one waits its turn */
 	int done[RCPTS];
-	size_t results;
+	size_t rcpts, results; /* of the present one */
 };
 
 static void
@@ -43,7 +43,7 @@ on_result(void *arg, size_t n, const struct smtp_client_result *res)
 	struct run *r = arg;
 	const char *p;
 
-	CHECK(n < RCPTS && r->done[n] == 0);
+	CHECK(n < r->rcpts && r->done[n] == 0);
 	r->done[n] = 1;
 	r->results++;
 	CHECK(res->esc[0] == "245"[res->kind]);
@@ -53,21 +53,59 @@ on_result(void *arg, size_t n, const struct smtp_client_result *res)
 	CHECK((res->kind == RESULT_DELIVERED) == (res->trouble == 0));
 }
 
+/* With a recipient that can be said to nobody, or without. */
+static struct smtp_client_msg
+message(unsigned opts, size_t rcpts)
+{
+	static const char *const to[RCPTS] = { "a@x", "d@x", "b\r\nc@x" };
+
+	return (struct smtp_client_msg){ .from = "",
+		.to = to,
+		.rcpts = rcpts,
+		.size = 100000,
+		.body = (opts & 4) != 0 ? BODY_8BITMIME : BODY_7BIT };
+}
+
+static void
+begin(struct run *r, size_t rcpts)
+{
+	CHECK(r->results == r->rcpts);
+	memset(r->done, 0, sizeof(r->done));
+	r->rcpts = rcpts;
+	r->results = 0;
+}
+
+static void
+on_turn(void *arg)
+{
+	struct run *r = arg;
+
+	CHECK(r->behind == 1);
+	begin(r, RCPTS - 1);
+	r->behind = 0;
+}
+
 static void
 send_message(struct run *r, unsigned opts)
 {
-	static const char *const to[RCPTS] = { "a@x", "b\r\nc@x", "d@x" };
-	struct smtp_client_msg m = { .from = "",
-		.to = to,
-		.rcpts = RCPTS,
-		.size = 100000,
-		.body = (opts & 4) != 0 ? BODY_8BITMIME : BODY_7BIT };
+	struct smtp_client_msg m = message(opts, RCPTS);
 
-	CHECK(r->messages == 0 || r->results == RCPTS);
-	memset(r->done, 0, sizeof(r->done));
-	r->results = 0;
+	begin(r, RCPTS);
 	r->messages++;
 	smtp_client_send(r->c, &m);
+}
+
+static void
+follow(struct run *r, unsigned opts)
+{
+	struct smtp_client_msg m = message(opts, RCPTS - 1);
+
+	if ((opts & 8) == 0 || r->messages == MESSAGES ||
+	    !smtp_client_may_follow(r->c))
+		return;
+	CHECK(r->behind == 0);
+	r->behind = smtp_client_follow(r->c, &m);
+	r->messages += r->behind;
 }
 
 static void
@@ -91,6 +129,7 @@ serve(struct run *r, unsigned opts)
 		case SMTP_CLIENT_BODY:
 			smtp_client_body(r->c, "x\r\n.\r\n", 6);
 			smtp_client_body_end(r->c);
+			follow(r, opts);
 			break;
 		default:
 			return;
@@ -104,7 +143,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	struct smtp_client_conf conf = { .helo = "me",
 		.password = { .p = "pw", .len = 2 },
 		.write = on_write,
-		.result = on_result };
+		.result = on_result,
+		.turn = on_turn };
 	struct run r = { 0 };
 	unsigned opts;
 	size_t piece, n;
@@ -128,7 +168,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	}
 	smtp_client_lost(r.c, TROUBLE_CONNECT, "gone");
 	CHECK(smtp_client_want(r.c) == SMTP_CLIENT_CLOSE);
-	CHECK(r.messages == 0 || r.results == RCPTS);
+	CHECK(r.results == r.rcpts);
 	smtp_client_free(&r.c);
 	return 0;
 }

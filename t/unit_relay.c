@@ -651,6 +651,120 @@ queue_goes_before_dot(void **st)
 	rr_stop_host("before the dot");
 }
 
+/* ---- one message behind another ---- */
+
+static void
+await_hung(const char *stage)
+{
+	while (!rr_host_has(stage))
+		assert_int_equal(kill(rr_host_pid, 0), 0);
+}
+
+/* Whether what was heard in one piece holds text. */
+static bool
+was_heard(const char *text)
+{
+	char *path = xasprintf("%s/heard.jsonl", rr_host_dir);
+	struct buf all = { 0 };
+	bool found;
+
+	rr_read_file(path, &all);
+	found = memmem(buf_head(&all), all.len, text, strlen(text)) != NULL;
+	buf_clear(&all);
+	free(path);
+	return found;
+}
+
+#define DOT_AND_MAIL "\\r\\n.\\r\\nMAIL FROM:<s@x.test>"
+
+static const char *const three[] = { "X: 1\r\n\r\n.one\r\n",
+	"X: 2\r\n\r\n.two\r\n", "X: 3\r\n\r\n.three\r\n" };
+
+/* A relay with one connection, whose smarthost has heard MAIL of the first of
+ * three messages: the others wait. */
+static void
+begin_three(const char *const *args)
+{
+	struct rr_options o = { .connections = 1 };
+	unsigned i;
+
+	rr_start_relay(&o, rr_start_host(args));
+	for (i = 0; i < COUNT(three); i++)
+		rr_send_text(i + 1, i == 1 ? 2 : 1, three[i]);
+	await_hung("hung-mail");
+	kill(rr_host_pid, SIGUSR1);
+}
+
+/* The commands of each leave with the end of the one before. */
+static void
+behind_another(void **st)
+{
+	static const char *const args[] = { "--hold", "mail/1", "--refuse",
+		"rcpt:r0@x.test#2/1=550 5.1.1 no", NULL };
+	unsigned i;
+
+	(void)st;
+	begin_three(args);
+	rr_wait_done(rr_queue[0], 3);
+	rr_check_results("behind",
+	    "1/100 delivered none 250\n2/100 failed reply 550 5.1.1\n"
+	    "2/101 delivered none 250\n3/100 delivered none 250\n");
+	rr_stop_relay();
+	for (i = 0; i < COUNT(three); i++)
+		rr_check_message("behind", i + 1, three[i], strlen(three[i]));
+	assert_true(was_heard(DOT_AND_MAIL));
+	assert_false(rr_host_has("raw-2.bin"));
+	rr_stop_host("behind");
+}
+
+/* The smarthost goes before it answers: the one behind was not sent and goes
+ * by another connection, and none is said so for a while. */
+static void
+behind_the_lost(void **st)
+{
+	static const char *const args[] = { "--hold", "mail/1", "--drop",
+		"dot/1", NULL };
+
+	(void)st;
+	begin_three(args);
+	rr_wait_done(rr_queue[0], 3);
+	rr_check_results("lost before",
+	    "1/100 deferred connect 0 4.4.2\n2/100 delivered none 250\n"
+	    "2/101 delivered none 250\n3/100 delivered none 250\n");
+	rr_stop_relay();
+	assert_true(rr_host_has("msg-000003.eml"));
+	assert_false(rr_host_has("msg-000004.eml"));
+	assert_true(rr_host_has("raw-2.bin"));
+	assert_false(rr_host_has("raw-3.bin"));
+	rr_stop_host("lost before");
+}
+
+/* Its queue goes before its turn: the new queue sends it, and it arrives
+ * once. */
+static void
+behind_queue_goes(void **st)
+{
+	static const char *const args[] = { "--hold", "dot/1", NULL };
+	struct rr_options o = { .connections = 1 };
+
+	(void)st;
+	rr_start_relay(&o, rr_start_host(args));
+	rr_send_text(1, 1, BODY);
+	rr_send_text(2, 1, "X: 2\r\n\r\n");
+	await_hung("hung-dot");
+	ipc_free(&rr_queue[0]);
+	rr_tell('q');
+	rr_send(rr_queue[1], &plain);
+	kill(rr_host_pid, SIGUSR1);
+	rr_wait_done(rr_queue[1], 1);
+	rr_check_results("queue goes", "1/100 delivered none 250\n");
+	rr_stop_relay();
+	/* both are the first one */
+	rr_check_message("queue goes", 2, BODY, sizeof(BODY) - 1);
+	assert_false(rr_host_has("msg-000003.eml"));
+	rr_stop_host("queue goes");
+}
+
 /* Nonsense of a broken queue is answered, not obeyed. */
 static void
 broken_jobs(void **st)
@@ -701,6 +815,9 @@ main(void)
 		cmocka_unit_test(drain_finishes_jobs),
 		cmocka_unit_test(queue_comes_back),
 		cmocka_unit_test(queue_goes_before_dot),
+		cmocka_unit_test(behind_another),
+		cmocka_unit_test(behind_the_lost),
+		cmocka_unit_test(behind_queue_goes),
 		cmocka_unit_test(broken_jobs),
 	};
 

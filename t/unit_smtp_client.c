@@ -6,6 +6,9 @@
  *	!tls        a handshake is wanted and succeeds
  *	!send N     a message to r0@x.test ... rN-1@x.test begins
  *	!eager N    the same, said while the smarthost is known to be there
+ *	!follow N   a message is said behind the one that has just left
+ *	!alone      none may be
+ *	!big N      one that is too large is not
  *	!body       the body is wanted and given
  *	!half       the same for its first half
  *	!quit       the owner has had enough
@@ -42,6 +45,7 @@ struct player {
 	struct buf heard;   /* lines of the smarthost not yet fed */
 	char results[4096]; /* one line each */
 	size_t rcpts, done;
+	size_t behind; /* recipients of the message that was said so */
 	bool tls;
 };
 
@@ -87,6 +91,18 @@ on_result(void *arg, size_t n, const struct smtp_client_result *r)
 }
 
 static void
+on_turn(void *arg)
+{
+	struct player *pl = arg;
+	size_t len = strlen(pl->results);
+
+	assert_true(pl->behind > 0 && pl->done == pl->rcpts);
+	snprintf(pl->results + len, sizeof(pl->results) - len, "turn\n");
+	pl->rcpts = pl->behind;
+	pl->behind = pl->done = 0;
+}
+
+static void
 flush_heard(struct player *pl)
 {
 	size_t i;
@@ -121,23 +137,43 @@ expect_want(struct player *pl, enum smtp_client_want w)
 		    (int)smtp_client_want(pl->c), (int)w);
 }
 
-static void
-send_message(struct player *pl, size_t rcpts, unsigned opts, bool eager)
+static struct smtp_client_msg
+message(size_t rcpts, unsigned opts)
 {
 	static const char *const to[] = { "r0@x.test", "r1@x.test", "r2@x.test",
 		"r3@x.test" };
-	struct smtp_client_msg m = { .from = "s@x.test",
+
+	assert_true(rcpts <= COUNT(to));
+	return (struct smtp_client_msg){ .from = "s@x.test",
 		.to = to,
+		.rcpts = rcpts,
 		.size = (opts & BIG) != 0 ? 2000000 : strlen(BODY),
 		.body = (opts & EIGHTBIT) != 0 ? BODY_8BITMIME : BODY_7BIT };
+}
 
-	m.rcpts = rcpts;
+static void
+send_message(struct player *pl, size_t rcpts, unsigned opts, bool eager)
+{
+	struct smtp_client_msg m = message(rcpts, opts);
+
 	m.eager = eager;
 	expect_want(pl, SMTP_CLIENT_IDLE);
-	assert_true(rcpts <= COUNT(to));
 	pl->rcpts = rcpts;
 	pl->done = 0;
 	smtp_client_send(pl->c, &m);
+}
+
+static void
+follow(struct player *pl, size_t rcpts, unsigned opts)
+{
+	struct smtp_client_msg m = message(rcpts, opts);
+	bool fits = (opts & BIG) == 0;
+
+	expect_want(pl, SMTP_CLIENT_REPLY);
+	assert_true(smtp_client_may_follow(pl->c));
+	pl->behind = fits ? rcpts : 0;
+	assert_int_equal(smtp_client_follow(pl->c, &m), fits);
+	assert_int_equal(smtp_client_may_follow(pl->c), !fits);
 }
 
 static void
@@ -176,6 +212,13 @@ step(struct player *pl, const char *line, size_t len, unsigned opts)
 		send_message(pl, (size_t)(line[6] - '0'), opts, false);
 	} else if (strncmp(line, "!eager ", 7) == 0) {
 		send_message(pl, (size_t)(line[7] - '0'), opts, true);
+	} else if (strncmp(line, "!follow ", 8) == 0) {
+		follow(pl, (size_t)(line[8] - '0'), opts);
+	} else if (strncmp(line, "!big ", 5) == 0) {
+		follow(pl, (size_t)(line[5] - '0'), opts | BIG);
+	} else if (strncmp(line, "!alone", 6) == 0) {
+		flush_heard(pl);
+		assert_false(smtp_client_may_follow(pl->c));
 	} else if (strncmp(line, "!body", 5) == 0) {
 		body(pl, strlen(BODY));
 	} else if (strncmp(line, "!half", 5) == 0) {
@@ -199,7 +242,8 @@ config(unsigned opts)
 	struct smtp_client_conf conf = { .helo = "me.test",
 		.implicit_tls = (opts & IMPLICIT) != 0,
 		.write = on_write,
-		.result = on_result };
+		.result = on_result,
+		.turn = on_turn };
 
 	memset(long_name, 'u', 400);
 	if ((opts & LOGIN) != 0)
@@ -250,6 +294,7 @@ finish(struct player *pl)
 #define SAID_MAIL "> MAIL FROM:<s@x.test> SIZE=20\n"
 #define SAID_2                                                                 \
 	SAID_MAIL "> RCPT TO:<r0@x.test>\n> RCPT TO:<r1@x.test>\n> DATA\n"
+#define SAID_1    SAID_MAIL "> RCPT TO:<r0@x.test>\n> DATA\n"
 #define SAID_BODY "> Subject: t\n> \n> ..dot\n> .\n"
 
 static const struct dialogue {
@@ -283,6 +328,73 @@ static const struct dialogue {
 	    "< 250 2.6.0 two\n",
 	    "0 delivered none 250 2.6.0 250 2.6.0 one\n"
 	    "0 delivered none 250 2.6.0 250 2.6.0 two\n",
+	    SMTP_CLIENT_IDLE, "" },
+	{ "one behind another: its commands leave with the dot", 0,
+	    GROUPED "!alone\n!send 1\n" SAID_1 "!alone\n< 250 ok\n< 250 ok\n"
+	    "< 354 go\n!body\n!big 1\n!follow 2\n!alone\n" SAID_BODY SAID_2
+	    "< 250 2.6.0 one\n< 250 ok\n< 550 5.1.1 no\n< 250 ok\n"
+	    "< 354 go\n!body\n!follow 1\n" SAID_BODY SAID_1
+	    "< 250 2.6.0 two\n< 250 ok\n< 250 ok\n< 354 go\n!body\n"
+	    SAID_BODY "< 250 2.6.0 three\n!quit\n> QUIT\n< 221 bye\n",
+	    "0 delivered none 250 2.6.0 250 2.6.0 one\nturn\n"
+	    "0 failed reply 550 5.1.1 550 5.1.1 no\n"
+	    "1 delivered none 250 2.6.0 250 2.6.0 two\nturn\n"
+	    "0 delivered none 250 2.6.0 250 2.6.0 three\n",
+	    SMTP_CLIENT_CLOSE, "" },
+	{ "one behind another that is refused after the dot", 0,
+	    GROUPED "!send 1\n" SAID_1 "< 250 ok\n< 250 ok\n< 354 go\n!body\n"
+	    "!follow 1\n" SAID_BODY SAID_1 "< 554 5.6.0 bad\n< 250 ok\n"
+	    "< 250 ok\n< 354 go\n!body\n" SAID_BODY "< 250 2.6.0 two\n",
+	    "0 failed reply 554 5.6.0 554 5.6.0 bad\nturn\n"
+	    "0 delivered none 250 2.6.0 250 2.6.0 two\n",
+	    SMTP_CLIENT_IDLE, "" },
+	{ "the one behind is refused: RSET before the next", 0,
+	    GROUPED "!send 1\n" SAID_1 "< 250 ok\n< 250 ok\n< 354 go\n!body\n"
+	    "!follow 1\n" SAID_BODY SAID_1 "< 250 2.6.0 one\n< 250 ok\n"
+	    "< 550 5.1.1 no\n< 554 5.5.1 none\n!alone\n!send 1\n> RSET\n"
+	    SAID_1 "< 250 ok\n< 250 ok\n< 250 ok\n< 354 go\n!body\n" SAID_BODY
+	    "< 250 2.6.0 three\n",
+	    "0 delivered none 250 2.6.0 250 2.6.0 one\nturn\n"
+	    "0 failed reply 550 5.1.1 550 5.1.1 no\n"
+	    "0 delivered none 250 2.6.0 250 2.6.0 three\n",
+	    SMTP_CLIENT_IDLE, "" },
+	{ "lost before its turn: the one behind was not sent", 0,
+	    GROUPED "!send 1\n" SAID_1 "< 250 ok\n< 250 ok\n< 354 go\n!body\n"
+	    "!follow 2\n" SAID_BODY SAID_2 "!lost connection lost\n",
+	    "0 deferred connect 0 4.4.2 connection lost while waiting for the "
+	    "reply to the message (unsure)\n",
+	    SMTP_CLIENT_CLOSE,
+	    "deferred connect 0 4.4.2 connection lost while waiting for the "
+	    "reply to the message (unsure)\n" },
+	{ "421 for the dot: the one behind was not sent", 0,
+	    GROUPED "!send 1\n" SAID_1 "< 250 ok\n< 250 ok\n< 354 go\n!body\n"
+	    "!follow 1\n" SAID_BODY SAID_1 "< 421 4.3.2 bye\n",
+	    "0 deferred reply 0 4.3.2 the smarthost closes the connection: "
+	    "421 4.3.2 bye\n",
+	    SMTP_CLIENT_CLOSE,
+	    "deferred reply 0 4.3.2 the smarthost closes the connection: "
+	    "421 4.3.2 bye\n" },
+	{ "421 when its turn has come", 0,
+	    GROUPED "!send 1\n" SAID_1 "< 250 ok\n< 250 ok\n< 354 go\n!body\n"
+	    "!follow 1\n" SAID_BODY SAID_1 "< 250 2.6.0 one\n"
+	    "< 421 4.7.0 enough\n",
+	    "0 delivered none 250 2.6.0 250 2.6.0 one\nturn\n"
+	    "0 deferred reply 0 4.7.0 the smarthost closes the connection: "
+	    "421 4.7.0 enough\n",
+	    SMTP_CLIENT_CLOSE,
+	    "deferred reply 0 4.7.0 the smarthost closes the connection: "
+	    "421 4.7.0 enough\n" },
+	{ "none behind another without PIPELINING", 0,
+	    SERIAL "!send 1\n> MAIL FROM:<s@x.test>\n< 250 ok\n"
+	    "> RCPT TO:<r0@x.test>\n< 250 ok\n> DATA\n< 354 go\n!body\n"
+	    SAID_BODY "!alone\n< 250 2.6.0 one\n",
+	    "0 delivered none 250 2.6.0 250 2.6.0 one\n",
+	    SMTP_CLIENT_IDLE, "" },
+	{ "nor behind BDAT, whose failure wants RSET", 0,
+	    CHUNKING "!eager 1\n" SAID_MAIL "> RCPT TO:<r0@x.test>\n" SAID_BDAT
+	    "!body\n" SAID_CHUNK "!alone\n< 250 ok\n!alone\n< 250 ok\n"
+	    "!alone\n< 250 2.6.0 one\n",
+	    "0 delivered none 250 2.6.0 250 2.6.0 one\n",
 	    SMTP_CLIENT_IDLE, "" },
 	{ "implicit TLS: the handshake comes first", IMPLICIT,
 	    "!tls\n< 220 hi\n> EHLO me.test\n< 250 sh.test\n", "",

@@ -32,7 +32,7 @@ What is kept, in the object and (the same) in DIR:
     raw         {conn: bytes} as they came from the socket, ciphertext too
                 DIR/raw-N.bin
     commands    [(conn, under_tls, line)] the lines taken as commands
-    (hang)      DIR/hung-STAGE once somebody is left waiting
+    (hang)      DIR/hung-STAGE once somebody is left waiting, by --hold too
     violations  what the client did wrong: a bare LF, commands in a group
                 where PIPELINING was not offered, bytes behind STARTTLS,
                 a command in clear other than EHLO, STARTTLS, QUIT, a parameter
@@ -60,6 +60,7 @@ Options (class: keyword of the same name with "_"):
     --drop STAGE[#K][/N]  close instead of answering; at dot the message is
                           kept first, as if only the reply had been lost
     --hang STAGE[#K][/N]  never answer; wait until the client leaves
+    --hold STAGE[#K][/N]  answer when SIGUSR1 comes (class: go.set())
     --inject TEXT         send TEXT right behind the 220 of STARTTLS
     --trickle             send replies one byte at a time
 
@@ -285,6 +286,9 @@ class Session:
                 self.host.note_hang(stage)
                 while True:
                     self.wire.read()
+            if self.host.take("hold", stage) is not None:
+                self.host.note_hang(stage)
+                self.host.go.wait()
             text = self.host.take("refuse", stage)
             if text is not None:
                 self.wire.write(text)
@@ -530,7 +534,7 @@ class Smarthost:
                  require_client_cert=False, tls_max=None, pipelining=True,
                  eightbitmime=True, enhanced=True, chunking=False, size=None,
                  ehlo=(), name="smarthost.test", refuse=None, drop=(),
-                 hang=(), inject="", trickle=False, data_without_rcpt=False):
+                 hang=(), hold=(), inject="", trickle=False, data_without_rcpt=False):
         self.folder = folder
         os.makedirs(folder, exist_ok=True)
         self.implicit, self.starttls, self.auth = implicit, starttls, auth
@@ -540,7 +544,8 @@ class Smarthost:
         self.trickle, self.data_without_rcpt = trickle, data_without_rcpt
         self.cond = threading.Condition()
         self.script = {}
-        self.set(refuse=refuse or {}, drop=drop, hang=hang)
+        self.set(refuse=refuse or {}, drop=drop, hang=hang, hold=hold)
+        self.go = threading.Event()
         self.messages, self.heard, self.commands = [], [], []
         self.violations, self.tls_errors, self.raw = [], [], {}
         self.connections = self.handshakes = 0
@@ -576,10 +581,10 @@ class Smarthost:
 
     # ---- the script ----
 
-    def set(self, refuse=None, drop=None, hang=None):
+    def set(self, refuse=None, drop=None, hang=None, hold=None):
         """Replaces the parts of the script that are given."""
         for kind, given in (("refuse", refuse), ("drop", drop),
-                            ("hang", hang)):
+                            ("hang", hang), ("hold", hold)):
             if given is None:
                 continue
             items = given.items() if isinstance(given, dict) else [
@@ -780,6 +785,7 @@ def _parser():
     p.add_argument("--refuse", action="append", default=[])
     p.add_argument("--drop", action="append", default=[])
     p.add_argument("--hang", action="append", default=[])
+    p.add_argument("--hold", action="append", default=[])
     p.add_argument("--inject", default="")
     p.add_argument("--trickle", action="store_true")
     p.add_argument("--data-without-rcpt", action="store_true",
@@ -804,10 +810,12 @@ def main():
     pair = make_certs(certs, name)[kind] if certs else (cert, key)
     rows = [r.partition("=") for r in given["refuse"]]
     given["refuse"] = {r[0]: r[2].replace("\\n", "\n") for r in rows}
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM, signal.SIGINT])
+    awaited = [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1]
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     with Smarthost(folder, pair, **given) as host:
         print("LISTENING %s %d" % (host.addr, host.port), flush=True)
-        signal.sigwait([signal.SIGTERM, signal.SIGINT])
+        while signal.sigwait(awaited) == signal.SIGUSR1:
+            host.go.set()
     return 0
 
 
