@@ -548,7 +548,7 @@ rr_make_dir(void **st)
 	int rc;
 
 	(void)st;
-	alarm(4 * GUARD_S);
+	alarm(10 * GUARD_S);
 	rr_dir = strdup(mkdtemp(template));
 	cmd = xasprintf("python3 %s/t/lib/smarthost.py --make-certs %s/certs "
 			"--cert-name sh.test",
