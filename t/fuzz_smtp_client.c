@@ -58,12 +58,28 @@ static struct smtp_client_msg
 message(unsigned opts, size_t rcpts)
 {
 	static const char *const to[RCPTS] = { "a@x", "d@x", "b\r\nc@x" };
-
-	return (struct smtp_client_msg){ .from = "",
+	static const struct rcpt_options rcpt[RCPTS] = {
+		{ .notify = NOTIFY_NEVER },
+		{ .notify = NOTIFY_SUCCESS | NOTIFY_DELAY,
+		    .orcpt = "rfc822;d+2B=\xc3\xa9@x" },
+	};
+	struct smtp_client_msg m = { .from = "",
 		.to = to,
 		.rcpts = rcpts,
 		.size = 100000,
 		.body = (opts & 4) != 0 ? BODY_8BITMIME : BODY_7BIT };
+
+	if ((opts & 16) != 0) { /* all that a sender can ask for */
+		m.rcpt = rcpt;
+		m.opt = (struct mail_options){ .envid = "id",
+			.ret = RET_HDRS,
+			.by_mode = (opts & 32) != 0 ? BY_RETURN : BY_NOTIFY,
+			.priority = PRIORITY_NORMAL + 1 };
+		m.by_s = 90;
+		m.opt.require_tls = (opts & 64) != 0;
+		m.utf8 = (opts & 128) != 0;
+	}
+	return m;
 }
 
 static void
