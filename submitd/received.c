@@ -104,9 +104,10 @@ received_make(const struct received *r, char *buf, size_t size)
 		: r->utf8 ? "UTF8SMTP"
 			  : "ESMTP",
 	    r->esmtp && r->tls ? "S" : "", r->esmtp && r->auth ? "A" : "");
-	put(&f, "Received:", 9);
-	unit(&f, "from ", r->trace_client ? r->ehlo : "unknown", NAME_MAX_LEN,
-	    "");
+	/* Apart from its word, so that there is one on the first line: some
+	 * readers take a field for empty that begins with a fold. */
+	put(&f, "Received: from", 14);
+	unit(&f, "", r->trace_client ? r->ehlo : "unknown", NAME_MAX_LEN, "");
 	if (r->trace_client)
 		trace(&f, r);
 	unit(&f, "by ", r->host, NAME_MAX_LEN, "");

@@ -39,10 +39,11 @@ struct received {
 
 /*
  * Writes the whole field with its final CRLF and a NUL, folded so that lines
- * stay below 78 bytes where words allow. Whatever in the strings could end a
- * word, a comment or the line becomes '?'. Unless trace_client the field
- * begins "from unknown": what programs say in EHLO is the name that somebody
- * gave to his computer, or its address. RFC 5321 wants a from clause.
+ * stay below 78 bytes where words allow: no word is cut, and none has over 260.
+ * The first line is more than the name of the field. Whatever in the strings
+ * could end a word, a comment or the line becomes '?'. Unless trace_client the
+ * field begins "from unknown": what programs say in EHLO is the name that
+ * somebody gave to his computer, or its address. RFC 5321 wants a from clause.
  * Returns the length, or 0 if size is too small (RECEIVED_MAX never is).
  */
 size_t received_make(const struct received *, char *buf, size_t size);
