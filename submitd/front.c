@@ -270,15 +270,16 @@ op_random(void *arg, void *out, size_t n)
 }
 
 static int64_t
-op_now(void *arg, int *tz_minutes)
+op_now_ms(void *arg, int *tz_minutes)
 {
-	time_t t = time(NULL);
+	struct timespec ts;
 	struct tm tm;
 
 	(void)arg;
+	clock_gettime(CLOCK_REALTIME, &ts);
 	*tz_minutes =
-	    localtime_r(&t, &tm) != NULL ? (int)(tm.tm_gmtoff / 60) : 0;
-	return t;
+	    localtime_r(&ts.tv_sec, &tm) != NULL ? (int)(tm.tm_gmtoff / 60) : 0;
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
 static int
@@ -352,7 +353,7 @@ static const struct session_ops ops = {
 	.body_sync = op_body_sync,
 	.body_close = op_body_close,
 	.random = op_random,
-	.now = op_now,
+	.now_ms = op_now_ms,
 };
 
 /* ---- streams ---- */

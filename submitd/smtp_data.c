@@ -67,9 +67,9 @@ static size_t
 date_text(const struct session *s, char *out, size_t size)
 {
 	int tz;
-	int64_t now = s->ops->now(s->arg, &tz);
+	int64_t now = s->ops->now_ms(s->arg, &tz);
 
-	return received_date((time_t)now, tz, out, size);
+	return received_date((time_t)(now / 1000), tz, out, size);
 }
 
 static void

@@ -61,7 +61,7 @@ hold_param(const struct session *s, char *out, size_t size)
 	char date[40];
 	int tz;
 
-	latest = (time_t)(s->ops->now(s->arg, &tz) + longest);
+	latest = (time_t)(s->ops->now_ms(s->arg, &tz) / 1000 + longest);
 	if (gmtime_r(&latest, &tm) != NULL &&
 	    strftime(date, sizeof(date), "%Y-%m-%dT%H:%M:%SZ", &tm) > 0)
 		snprintf(out, size, " %lld %s", (long long)longest, date);

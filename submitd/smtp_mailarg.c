@@ -20,11 +20,11 @@ struct param {
 };
 
 static int64_t
-now_s(const struct mail_args *m)
+now_ms(const struct mail_args *m)
 {
 	int tz;
 
-	return m->session->ops->now(m->session->arg, &tz);
+	return m->session->ops->now_ms(m->session->arg, &tz);
 }
 
 static enum smtp_reply
@@ -110,26 +110,26 @@ take_by(struct mail_args *m, const struct smtp_param *p)
 		return with_number(m, R_PARAM_BY_SHORT, least);
 	m->opt.by_mode = by.mode;
 	m->opt.by_trace = by.trace;
-	m->opt.by_ms = (now_s(m) + by.seconds) * 1000;
+	m->opt.by_ms = now_ms(m) + by.seconds * 1000;
 	return R_MAIL_OK;
 }
 
 static enum smtp_reply
-hold_until(struct mail_args *m, int64_t when)
+hold_until(struct mail_args *m, int64_t when_ms)
 {
 	int64_t longest = m->session->conf->max_hold / 1000;
-	int64_t now = now_s(m);
+	int64_t now = now_ms(m);
 
 	if (m->opt.hold_ms != 0) {
 		m->arg = "HOLDFOR";
 		m->arg2 = "HOLDUNTIL";
 		return R_PARAM_CONFLICT;
 	}
-	if (when <= now)
+	if (when_ms <= now)
 		return R_PARAM_HOLD_PAST;
-	if (when - now > longest)
+	if (when_ms - now > longest * 1000)
 		return with_number(m, R_PARAM_HOLD_LONG, longest);
-	m->opt.hold_ms = when * 1000;
+	m->opt.hold_ms = when_ms;
 	return R_MAIL_OK;
 }
 
@@ -139,7 +139,7 @@ take_holdfor(struct mail_args *m, const struct smtp_param *p)
 	int64_t seconds;
 
 	return smtp_holdfor_parse(p->value, p->value_len, &seconds) == 0
-	    ? hold_until(m, now_s(m) + seconds)
+	    ? hold_until(m, now_ms(m) + seconds * 1000)
 	    : R_PARAM_VALUE;
 }
 
@@ -149,7 +149,7 @@ take_holduntil(struct mail_args *m, const struct smtp_param *p)
 	int64_t when;
 
 	return smtp_holduntil_parse(p->value, p->value_len, &when) == 0
-	    ? hold_until(m, when)
+	    ? hold_until(m, when * 1000)
 	    : R_PARAM_VALUE;
 }
 

@@ -73,7 +73,7 @@ struct session_ops {
 	void (*body_close)(void *arg);
 
 	void (*random)(void *arg, void *, size_t);
-	int64_t (*now)(void *arg, int *tz_minutes); /* seconds since 1970 */
+	int64_t (*now_ms)(void *arg, int *tz_minutes); /* since 1970 */
 };
 
 /* What of the client is written into Received or the log. */

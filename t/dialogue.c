@@ -179,13 +179,25 @@ note(const char *fmt, ...)
 	buf_add(&P.asked, text, strlen(text));
 }
 
+/* Seconds from now, with milliseconds if they are not whole. */
+static const char *
+from_now(int64_t when_ms)
+{
+	static char text[32];
+	int tz;
+	int64_t ms = when_ms - ops.now_ms(NULL, &tz);
+
+	snprintf(text, sizeof(text), ms % 1000 == 0 ? "%.0f" : "%.3f",
+	    (double)ms / 1000);
+	return text;
+}
+
 /* "MAIL <sender>" and what else was said, "RCPT <recipient>" likewise, "SUBMIT"
  * and what the message holds. Times are seconds from now. */
 static void
 note_mail(const struct m_mail *m)
 {
 	const struct mail_options *o = &m->opt;
-	int tz;
 
 	note("MAIL <%s>", m->from);
 	if (m->size > 0)
@@ -196,13 +208,11 @@ note_mail(const struct m_mail *m)
 	if (o->ret != RET_NONE)
 		note(" ret=%s", o->ret == RET_FULL ? "FULL" : "HDRS");
 	if (o->by_mode != BY_NONE)
-		note(" by=%lld%s%s",
-		    (long long)(o->by_ms / 1000 - ops.now(NULL, &tz)),
+		note(" by=%s%s%s", from_now(o->by_ms),
 		    o->by_mode == BY_RETURN ? "R" : "N",
 		    o->by_trace ? "T" : "");
 	if (o->hold_ms != 0)
-		note(" hold=%lld",
-		    (long long)(o->hold_ms / 1000 - ops.now(NULL, &tz)));
+		note(" hold=%s", from_now(o->hold_ms));
 	if (o->priority != PRIORITY_NORMAL)
 		note(" priority=%d", o->priority - PRIORITY_NORMAL);
 	if (o->envid[0] != '\0')
@@ -495,17 +505,17 @@ op_random(void *arg, void *out, size_t n)
 }
 
 static int64_t
-op_now(void *arg, int *tz)
+op_now_ms(void *arg, int *tz)
 {
 	(void)arg;
 	*tz = 60;
-	return 1762160701;
+	return 1762160701750;
 }
 
 static const struct session_ops ops = { op_send, op_starttls, op_hangup,
 	op_deadline, op_clock, op_stuck, op_no_space, op_announce, op_to_auth,
 	op_to_queue, op_body_write, op_body_sync, op_body_close, op_random,
-	op_now };
+	op_now_ms };
 
 static void
 tls_up(void)

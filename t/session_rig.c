@@ -226,17 +226,17 @@ op_random(void *arg, void *out, size_t n)
 }
 
 static int64_t
-op_now(void *arg, int *tz)
+op_now_ms(void *arg, int *tz)
 {
 	(void)arg;
 	*tz = -90;
-	return 1762160701;
+	return 1762160701999;
 }
 
 static const struct session_ops ops = { op_send, op_starttls, op_hangup,
 	op_deadline, op_clock, op_never, op_never, op_announce, op_to_auth,
 	op_to_queue, op_body_write, op_body_sync, op_body_close, op_random,
-	op_now };
+	op_now_ms };
 
 /* ---- and what they answer ---- */
 
