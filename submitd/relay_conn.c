@@ -229,13 +229,12 @@ relay_conn_write(void *arg, const void *p, size_t len)
 }
 
 /* A connection that stood idle may have been closed by the smarthost before it
- * heard us: the message is then as good as never sent. */
+ * heard us: the message is then as good as never sent, unless all of it was. */
 static bool
 was_dead_before(const struct relay_conn *c, const struct smtp_client_result *r)
 {
-	return c->sent > 0 && !c->timed_out &&
-	    !smtp_client_answered(c->client) &&
-	    r->kind == RESULT_DEFERRED;
+	return c->sent > 0 && !c->timed_out && !r->unsure &&
+	    !smtp_client_answered(c->client) && r->kind == RESULT_DEFERRED;
 }
 
 /* From now on it is not asked for what it refused. */

@@ -107,13 +107,13 @@ end_session(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
 	c->has_behind = false;
 }
 
-/* Without a reply: if the whole message had left, nobody knows. (Who was not
- * heard at all since has closed the connection before.) */
+/* Without a reply: if the whole message had left, nobody knows. With BDAT that
+ * may be so before a reply to MAIL: replies to a group come at its end. */
 static void
 fail(struct smtp_client *c, enum trouble_kind trouble, const char *esc,
     const char *text)
 {
-	end_session(c, trouble, esc, text, c->now.whole && c->now.answered);
+	end_session(c, trouble, esc, text, c->now.whole);
 }
 
 /* Over a reply: what it refused, then the reply itself. */

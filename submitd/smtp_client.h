@@ -183,7 +183,8 @@ unsigned long smtp_client_replies(const struct smtp_client *);
  * 4.5.3.2.6: ten minutes). */
 bool smtp_client_is_final(const struct smtp_client *);
 /* A reply other than 421 came since smtp_client_send(): if not, the
- * connection was dead before and the message can be tried on another. */
+ * connection was dead before and the message can be tried on another; but not
+ * at once if the result is unsure. */
 bool smtp_client_answered(const struct smtp_client *);
 /* MAIL may follow: the session was never ready before this is true. */
 bool smtp_client_was_ready(const struct smtp_client *);

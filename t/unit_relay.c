@@ -535,6 +535,39 @@ idle_connection_was_dead(void **st)
 	}
 }
 
+/* But where all of a message had left, it may have been taken: it is tried
+ * again later, as after a dot that was not answered. */
+static void
+lost_with_the_message(void **st)
+{
+	static const char *const args[][4] = {
+		{ "--chunking", "--drop", "mail#2/1", NULL },
+		{ "--chunking", "--hang", "mail#2/1", NULL },
+	};
+	static const char *const why[] = { "", /* closed, or a reset */
+		"no answer in time" };
+	struct rr_options o = { .connections = 1, .timeout_ms = 1000 };
+	char want[200];
+	size_t i;
+
+	(void)st;
+	for (i = 0; i < COUNT(args); i++) {
+		rr_start_relay(&o, rr_start_host(args[i]));
+		/* One behind the other: the second leaves all at once. */
+		rr_send_text(1, 1, BODY);
+		rr_send_text(2, 1, BODY);
+		rr_wait_done(rr_queue[0], 2);
+		snprintf(want, sizeof(want),
+		    "1/100 delivered none 250\n"
+		    "2/100 deferred connect 0 4.4.2 %s\n",
+		    why[i]);
+		rr_check_results(args[i][1], want);
+		rr_stop_relay();
+		assert_false(rr_host_has("raw-2.bin"));
+		rr_stop_host(args[i][1]);
+	}
+}
+
 /* After a refused recipient the next message begins with RSET. */
 static void
 next_after_refusal(void **st)
@@ -810,6 +843,7 @@ main(void)
 		cmocka_unit_test(host_goes),
 		cmocka_unit_test(body_by_descriptor),
 		cmocka_unit_test(idle_connection_was_dead),
+		cmocka_unit_test(lost_with_the_message),
 		cmocka_unit_test(next_after_refusal),
 		cmocka_unit_test(nobody_there),
 		cmocka_unit_test(drain_finishes_jobs),

@@ -712,13 +712,20 @@ static const struct dialogue {
 	    "RCPT (unsure)\n", SMTP_CLIENT_CLOSE,
 	    "deferred connect 0 4.4.2 gone while waiting for the reply to "
 	    "RCPT (unsure)\n" },
-	{ "lost after BDAT, never heard: it was closed before", 0,
+	{ "lost after BDAT, never heard: all the same", 0,
 	    CHUNKING "!eager 1\n" SAID_MAIL "> RCPT TO:<r0@x.test>\n"
 	    SAID_BDAT "!body\n" SAID_CHUNK "!lost gone\n",
 	    "0 deferred connect 0 4.4.2 gone while waiting for the reply to "
-	    "MAIL\n", SMTP_CLIENT_CLOSE,
+	    "MAIL (unsure)\n", SMTP_CLIENT_CLOSE,
 	    "deferred connect 0 4.4.2 gone while waiting for the reply to "
-	    "MAIL\n" },
+	    "MAIL (unsure)\n" },
+	{ "421 in place of all replies: it was not taken", 0,
+	    CHUNKING "!eager 1\n" SAID_MAIL "> RCPT TO:<r0@x.test>\n"
+	    SAID_BDAT "!body\n" SAID_CHUNK "< 421 4.3.2 bye\n",
+	    "0 deferred reply 0 4.3.2 the smarthost closes the connection: "
+	    "421 4.3.2 bye\n", SMTP_CLIENT_CLOSE,
+	    "deferred reply 0 4.3.2 the smarthost closes the connection: "
+	    "421 4.3.2 bye\n" },
 	{ "lost inside of BDAT", 0,
 	    CHUNKING "!send 1\n" SAID_MAIL "> RCPT TO:<r0@x.test>\n"
 	    "< 250 ok\n< 250 ok\n" SAID_BDAT "!half\n"
