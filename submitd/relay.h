@@ -68,6 +68,7 @@ struct relay_rcpt {
 
 /* How the message goes to a smarthost: relay_fit.c. */
 struct relay_fit {
+	unsigned offers;    /* what it was made fit for */
 	struct mime7 *mime; /* scanned, if it had to be */
 	char *from;         /* as relay_rcpt.ascii */
 	uint8_t body;       /* enum body_kind, as it is sent */

@@ -42,6 +42,7 @@ static const char *const troubles[] = { "none", "reply", "connect", "dns",
 static void try_next(struct relay_conn *);
 static void follow(struct relay_conn *);
 static void send_rest(struct relay_conn *);
+static void send_message(struct relay_conn *);
 
 /* ---- reasons ---- */
 
@@ -462,10 +463,12 @@ follow(struct relay_conn *c)
 			wait_for_reply(c);
 		break;
 	case SMTP_CLIENT_IDLE:
-		if (c->job != NULL)
-			send_rest(c);
-		else
+		if (c->job == NULL)
 			become_idle(c);
+		else if (c->job->fit.offers != smtp_client_offers(c->client))
+			send_message(c); /* another one met a refusal of BDAT */
+		else
+			send_rest(c);
 		break;
 	case SMTP_CLIENT_BODY:
 		break;

@@ -230,6 +230,7 @@ relay_fit(struct relay_job *j, unsigned offers, const char **esc, char *text,
 	enum body_kind kind = kind_of(j);
 	const char *why = "";
 
+	j->fit.offers = offers;
 	j->fit.body = kind;
 	j->fit.size = j->size;
 	j->fit.convert = j->fit.utf8 = false;

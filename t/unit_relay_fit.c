@@ -299,6 +299,79 @@ one_message(void **state)
 		one_row(&rows[i]);
 }
 
+/* ---- BDAT is refused on another connection ---- */
+
+static void
+wait_for_file(const char *file)
+{
+	struct timespec step = { .tv_nsec = 10 * 1000 * 1000 };
+	unsigned i;
+
+	for (i = 0; !rr_host_has(file); i++) {
+		if (i == 6000)
+			fail_msg("no %s", file);
+		nanosleep(&step, NULL);
+	}
+}
+
+static void
+make_host_file(const char *file)
+{
+	char *path = xasprintf("%s/%s", rr_host_dir, file);
+	int fd = open(path, O_CREAT | O_WRONLY, 0600);
+
+	assert_int_not_equal(fd, -1);
+	close(fd);
+	free(path);
+}
+
+/* Binary data for two recipients, who each need a transaction.  While the
+ * first runs, another message learns that BDAT is refused. */
+static void
+bdat_is_avoided_meanwhile(void **state)
+{
+	static const char *const args[] = { "--chunking", "--ehlo",
+		"BINARYMIME", "--ehlo", "LIMITS RCPTMAX=1", "--wait",
+		"rcpt:a@x.test", "--refuse", "bdat-unknown/1=502 5.5.1 what?",
+		NULL };
+	static const char *const ab[] = { "a@x.test", "b@x.test" };
+	static const char *const c[] = { "c@x.test" };
+	struct rr_options o = { 0 };
+	struct rr_job j = { .qid = 1,
+		.to = ab,
+		.rcpts = 2,
+		.opt = { .body = BODY_BINARYMIME },
+		.body = BINARY,
+		.len = strlen(BINARY),
+		.size = strlen(BINARY),
+		.fd = -1 };
+
+	(void)state;
+	rr_start_relay(&o, rr_start_host(args));
+	rr_send(rr_queue[0], &j);
+	wait_for_file("hung-rcpt:a@x.test");
+	j = (struct rr_job){ .qid = 2,
+		.to = c,
+		.rcpts = 1,
+		.body = BODY,
+		.len = strlen(BODY),
+		.size = strlen(BODY),
+		.fd = -1 };
+	rr_send(rr_queue[0], &j);
+	rr_wait_done(rr_queue[0], 1);
+	make_host_file("go-rcpt:a@x.test");
+	rr_wait_done(rr_queue[0], 2);
+	rr_check_results("avoided meanwhile",
+	    "2/100 " TAKEN "\n"
+	    "1/100 delivered none 250 2.0.0 250 2.0.0 taken as 2\n"
+	    "1/101 delivered none 250 2.0.0 250 2.0.0 taken as 3\n");
+	rr_stop_relay();
+	rr_check_message("by DATA", 1, BODY, strlen(BODY));
+	rr_check_message("by BDAT", 2, BINARY, strlen(BINARY));
+	rr_check_message("converted", 3, BINARY7, strlen(BINARY7));
+	rr_stop_host("avoided meanwhile");
+}
+
 /* ---- limits ---- */
 
 static unsigned
@@ -501,6 +574,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(one_message),
+		cmocka_unit_test(bdat_is_avoided_meanwhile),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(mailmax),
 		cmocka_unit_test(lost_between),
