@@ -26,6 +26,7 @@ enum {
 	PRIORITY_NORMAL = 9, /* 0 is -9, 18 is 9 (RFC 6710) */
 	PRIORITY_MAX = 18,
 	ENVID_MAX = 300, /* bytes as xtext; 100 as text */
+	MAIL_AUTH_MAX = 500, /* likewise (RFC 4954 section 5) */
 	ORCPT_MAX = 500  /* type;xtext (RFC 3461 section 4.2) */
 };
 
@@ -40,6 +41,9 @@ struct mail_options {
 	int64_t by_ms;   /* by this time, ms since 1970; 0: none */
 	int64_t hold_ms; /* not before (RFC 4865), ms since 1970; 0: at once */
 	const char *envid; /* as it came, in xtext */
+	/* AUTH, likewise: who submitted it, by an address of his own.  None if
+	 * that was not said, or nobody vouches for it: then it is "<>". */
+	const char *auth;
 };
 
 enum { /* bits of rcpt_options.notify (RFC 3461 section 4.1) */

@@ -114,11 +114,11 @@ insert_message(struct mailq *mq, const struct mailq_msg *m, int64_t due)
 	    "INSERT INTO message (qid, sid, user_id, user, how, client_addr,"
 	    " sender, body_kind, in_file, size, arrived_ms, since_ms, due_ms,"
 	    " again, binary, utf8, require_tls, ret, envid, hold_until_ms,"
-	    " deliver_by_ms, deliver_by_mode, by_trace, priority)"
+	    " deliver_by_ms, deliver_by_mode, by_trace, priority, auth)"
 	    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ?),"
 	    " nullif(?, x''), ?, ?, ?, ?, ?, nullif(?, 0), nullif(?, 0),"
-	    " ?, ?, ?)",
-	    "iiittttiiiiiiibiiittiitii", (int64_t)m->qid, (int64_t)m->sid,
+	    " ?, ?, ?, ?)",
+	    "iiittttiiiiiiibiiittiitiit", (int64_t)m->qid, (int64_t)m->sid,
 	    m->user_id, m->user, m->how, m->client_addr, m->from,
 	    (int64_t)(o->body != BODY_7BIT), (int64_t)m->in_file,
 	    (int64_t)m->size, m->arrived_ms, m->since_ms, due, INT64_MAX,
@@ -127,7 +127,7 @@ insert_message(struct mailq *mq, const struct mailq_msg *m, int64_t due)
 	    (int64_t)o->require_tls, word_of(rets, o->ret),
 	    null_if_empty(o->envid), o->hold_ms, o->by_ms,
 	    word_of(by_modes, o->by_mode), (int64_t)o->by_trace,
-	    (int64_t)o->priority - PRIORITY_NORMAL);
+	    (int64_t)o->priority - PRIORITY_NORMAL, null_if_empty(o->auth));
 }
 
 static enum mailq_rc
@@ -397,6 +397,7 @@ options_of(sqlite3_stmt *st, int kind, int rest)
 		.by_trace = sqlite3_column_int(st, rest + 8) != 0,
 		.priority = (uint8_t)(sqlite3_column_int(st, rest + 9) +
 		    PRIORITY_NORMAL),
+		.auth = text_of(st, rest + 10),
 	};
 }
 
@@ -410,7 +411,7 @@ load_message(struct mailq *mq, uint64_t qid, struct mailq_msg *m)
 	    "SELECT sid, user_id, user, how, client_addr, sender, body_kind,"
 	    " in_file, size, arrived_ms, since_ms, tried, delay_sent,"
 	    " binary, utf8, require_tls, ret, envid, hold_until_ms,"
-	    " deliver_by_ms, deliver_by_mode, by_trace, priority"
+	    " deliver_by_ms, deliver_by_mode, by_trace, priority, auth"
 	    " FROM message WHERE qid = ?",
 	    "i", (int64_t)qid);
 	if (rc == MAILQ_OK && (rc = mailq_step(mq, st)) == MAILQ_OK)
@@ -521,6 +522,7 @@ mailq_mail_new(
 	mail->msg.client_addr = copy_of(msg->client_addr);
 	mail->msg.from = copy_of(msg->from);
 	mail->msg.opt.envid = copy_of(msg->opt.envid);
+	mail->msg.opt.auth = copy_of(msg->opt.auth);
 	mail->rcpt = r = calloc(nrcpt, sizeof(*r));
 	mailq_no_memory(r);
 	mail->nrcpt = nrcpt;
@@ -559,6 +561,7 @@ mailq_mail_free(struct mailq_mail **mp)
 	drop(m->msg.client_addr);
 	drop(m->msg.from);
 	drop(m->msg.opt.envid);
+	drop(m->msg.opt.auth);
 	for (size_t i = 0; i < m->nrcpt; i++) {
 		drop(m->rcpt[i].address);
 		drop(m->rcpt[i].esc);

@@ -160,8 +160,11 @@ static const char step_5[] =
 "ALTER TABLE sent ADD COLUMN user_id INTEGER NOT NULL DEFAULT 0;"
 "ALTER TABLE suspended ADD COLUMN user_id INTEGER NOT NULL DEFAULT 0;";
 
+/* xtext, RFC 4954 section 5 */
+static const char step_6[] = "ALTER TABLE message ADD COLUMN auth TEXT;";
+
 static const char *const steps[] = { step_0, step_1, step_2, step_3, step_4,
-	step_5 };
+	step_5, step_6 };
 /* clang-format on */
 
 enum { LATEST = sizeof(steps) / sizeof(steps[0]) };

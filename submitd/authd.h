@@ -65,7 +65,7 @@ struct authd_txn {
 	char *from;
 	uint64_t size;
 	struct mail_options opt;
-	char *envid; /* in opt */
+	char *envid, *auth; /* in opt */
 	uint8_t flags; /* enum envelope_flag, of every recipient */
 	char *note;    /* reason of a hold */
 	int64_t rcpts;

@@ -11,6 +11,7 @@
 #include "authors.h"
 #include "facts.h"
 #include "log.h"
+#include "smtp_param.h"
 
 /* Who the session is, from its login or its certificate. */
 struct who {
@@ -42,6 +43,24 @@ clamp_priority(struct authd_session *s, const struct who *w)
 
 	if (s->txn.opt.priority > PRIORITY_NORMAL + most)
 		s->txn.opt.priority = (uint8_t)(PRIORITY_NORMAL + most);
+}
+
+/* RFC 4954 section 5: a user is believed about addresses of his own; whatever
+ * else AUTH of MAIL says is as if "<>" stood there, but for the log. */
+static void
+believe_auth(struct authd_session *s, const struct who *w)
+{
+	char *auth = s->txn.auth, text[MAIL_AUTH_MAX + 1];
+
+	if (auth[0] == '\0')
+		return;
+	if (w->name != NULL &&
+	    smtp_xtext_decode(auth, strlen(auth), text, sizeof(text)) == 0 &&
+	    authd_policy_store.owns(NULL, w->name, text) == 1)
+		return;
+	log_event(LOG_INFO, s->sid, 0, "mail-auth", "user=%s from=%s auth=%s",
+	    w->name, s->txn.from, auth);
+	auth[0] = '\0';
 }
 
 /* False: the store can't say now. */
@@ -434,6 +453,7 @@ authd_txn_clear(struct authd_txn *t)
 	free(t->from);
 	free(t->note);
 	free(t->envid);
+	free(t->auth);
 	memset(t, 0, sizeof(*t));
 }
 
@@ -446,6 +466,8 @@ begin_txn(struct authd_session *s, const struct m_mail *m)
 	s->txn.envid = xstrdup(str_of(m->opt.envid));
 	s->txn.opt = m->opt;
 	s->txn.opt.envid = s->txn.envid;
+	s->txn.auth = xstrdup(str_of(m->opt.auth));
+	s->txn.opt.auth = s->txn.auth;
 	s->txn.size = m->size;
 	s->txn.flags = s->flags;
 	if (s->note != NULL)
@@ -575,6 +597,7 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 		return;
 	keep_flags(&v, &s->txn.flags, &s->txn.note);
 	clamp_priority(s, &w);
+	believe_auth(s, &w);
 	s->txn.open = true;
 	headers = facts_from_header(&options, w.name);
 	ipc_hold(A.queue);

@@ -52,7 +52,8 @@ enum {
 	F(U8, type, opt.priority, PRIORITY_MAX), \
 	F(I64, type, opt.by_ms, 0), \
 	F(I64, type, opt.hold_ms, 0), \
-	F(STR, type, opt.envid, ENVID_MAX)
+	F(STR, type, opt.envid, ENVID_MAX), \
+	F(STR, type, opt.auth, MAIL_AUTH_MAX)
 #define RCPT_OPTIONS(type) \
 	F(U8, type, opt.notify, 15), \
 	F(STR, type, opt.orcpt, ORCPT_MAX)

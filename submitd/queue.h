@@ -89,7 +89,7 @@ struct queue_envelope {
 	uint32_t txn;
 	char *from;
 	struct mail_options opt;
-	char *envid; /* in opt */
+	char *envid, *auth; /* in opt */
 	bool check_headers; /* auth must approve of the authors ... */
 	bool headers_ok;    /* ... and has, or they are all `from` */
 	struct queue_rcpt *rcpt;

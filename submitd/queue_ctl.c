@@ -151,6 +151,13 @@ message_state(const struct queue_job *j, const struct mailq_mail *mail)
 	return "done";
 }
 
+static json_t *
+text_or_null(const char *text)
+{
+	return text != NULL && text[0] != '\0' ? queue_json_text(text)
+					       : json_null();
+}
+
 /* What the client asked for with MAIL. */
 static void
 set_options(json_t *o, const struct mail_options *m)
@@ -168,9 +175,8 @@ set_options(json_t *o, const struct mail_options *m)
 	    m->by_mode != BY_NONE ? json_string(by[m->by_mode]) : json_null());
 	set(o, "ret",
 	    m->ret != RET_NONE ? json_string(ret[m->ret]) : json_null());
-	set(o, "envid",
-	    m->envid != NULL && m->envid[0] != '\0' ? queue_json_text(m->envid)
-						    : json_null());
+	set(o, "envid", text_or_null(m->envid));
+	set(o, "auth", text_or_null(m->auth));
 }
 
 static json_t *

@@ -93,6 +93,7 @@ envelope_free(struct queue_envelope **ep)
 	free(e->rcpt);
 	free(e->from);
 	free(e->envid);
+	free(e->auth);
 	free(e);
 }
 
@@ -289,6 +290,8 @@ on_envelope(struct ipc *ipc, const struct ipc_in *in)
 	s->next->envid = xstrdup(m->opt.envid);
 	s->next->opt = m->opt;
 	s->next->opt.envid = s->next->envid;
+	s->next->auth = xstrdup(m->opt.auth);
+	s->next->opt.auth = s->next->auth;
 	s->next->check_headers = m->headers != 0;
 	TAILQ_INIT(&s->next->decisions);
 }

@@ -84,7 +84,7 @@ struct relay_job {
 	TAILQ_ENTRY(relay_job) link;
 	struct ipc *queue; /* NULL: gone, results reach nobody */
 	uint64_t qid, sid;
-	char *from, *envid;
+	char *from, *envid, *auth;
 	struct mail_options opt;
 	struct relay_rcpt *rcpt;
 	size_t rcpts, have;

@@ -46,6 +46,7 @@ job_free(struct relay_job *j)
 	free(j->batch);
 	free(j->from);
 	free(j->envid);
+	free(j->auth);
 	buf_clear(&j->body);
 	if (j->fd != -1)
 		close(j->fd);
@@ -106,6 +107,8 @@ on_job(struct ipc *p, const struct ipc_in *in)
 	j->envid = xstrdup(m->opt.envid);
 	j->opt = m->opt;
 	j->opt.envid = j->envid;
+	j->auth = xstrdup(m->opt.auth);
+	j->opt.auth = j->auth;
 	j->rcpts = m->rcpts;
 	j->rcpt = xcalloc(j->rcpts, sizeof(*j->rcpt));
 	j->batch = xcalloc(j->rcpts, sizeof(*j->batch));

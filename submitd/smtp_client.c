@@ -424,7 +424,7 @@ give_avoid(struct smtp_client *c, const struct reply *r, unsigned what)
 static bool
 refuses_parameter(const struct smtp_client *c, const struct reply *r)
 {
-	if (!c->auth_said || (c->conf->avoid & SMTP_AVOID_MAIL_AUTH) != 0)
+	if (smtp_client_mail_auth(c) == NULL)
 		return false;
 	return r->code == 555 ||
 	    ((r->code == 501 || r->code == 504) &&

@@ -63,7 +63,7 @@ struct smtp_client_result {
 /* What may be left out, though the smarthost offers it. */
 enum {
 	SMTP_AVOID_BDAT = 1 << 0,      /* it refuses the command */
-	SMTP_AVOID_MAIL_AUTH = 1 << 1, /* it refuses AUTH=<> of MAIL */
+	SMTP_AVOID_MAIL_AUTH = 1 << 1, /* it refuses AUTH= of MAIL */
 };
 
 /* Shared by all connections; everything in it outlives them. */
@@ -116,7 +116,8 @@ enum {
 	SMTP_OFFERS_SMTPUTF8 = 1 << 8,
 	SMTP_OFFERS_REQUIRETLS = 1 << 9,
 	SMTP_OFFERS_DELIVERBY = 1 << 10,
-	SMTP_OFFERS_MT_PRIORITY = 1 << 11
+	SMTP_OFFERS_MT_PRIORITY = 1 << 11,
+	SMTP_OFFERS_AUTH = 1 << 12 /* with any mechanism */
 };
 /* Without what the configuration ignores or avoids. */
 unsigned smtp_client_offers(const struct smtp_client *);

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "smtp_client_int.h"
+#include "smtp_param.h"
 #include "utf8.h"
 
 static bool
@@ -80,6 +81,28 @@ add_dsn(const struct smtp_client *c, struct buf *b)
 		add(b, " ENVID=", o->envid, NULL);
 }
 
+/* It is an address that this smarthost can take. */
+static bool
+is_sayable(const struct smtp_client *c, const char *auth)
+{
+	char text[MAIL_AUTH_MAX + 1];
+
+	return is_given(auth) &&
+	    smtp_xtext_decode(auth, strlen(auth), text, sizeof(text)) == 0 &&
+	    (has(c, SMTP_OFFERS_SMTPUTF8) || utf8_is_ascii_text(text));
+}
+
+const char *
+smtp_client_mail_auth(const struct smtp_client *c)
+{
+	if ((c->conf->avoid & SMTP_AVOID_MAIL_AUTH) != 0)
+		return NULL;
+	if (has(c, SMTP_OFFERS_AUTH) && is_sayable(c, c->msg.opt.auth))
+		return c->msg.opt.auth;
+	/* Where we are logged in it must not be taken for our own. */
+	return c->auth_said ? "<>" : NULL;
+}
+
 void
 smtp_client_add_mail(const struct smtp_client *c, struct buf *b)
 {
@@ -101,9 +124,8 @@ smtp_client_add_mail(const struct smtp_client *c, struct buf *b)
 		    o->by_trace ? "T" : "");
 	if (has(c, SMTP_OFFERS_MT_PRIORITY))
 		addf(b, " MT-PRIORITY=%d", (int)o->priority - PRIORITY_NORMAL);
-	/* RFC 4954 section 5: who it was is nothing that we vouch for. */
-	if (c->auth_said && (c->conf->avoid & SMTP_AVOID_MAIL_AUTH) == 0)
-		add(b, " AUTH=<>", NULL);
+	if (smtp_client_mail_auth(c) != NULL)
+		add(b, " AUTH=", smtp_client_mail_auth(c), NULL);
 	add(b, "\r\n", NULL);
 }
 

@@ -96,6 +96,8 @@ void smtp_client_fail_garbage(struct smtp_client *, const char *what);
 
 void smtp_client_add_mail(const struct smtp_client *, struct buf *);
 void smtp_client_add_rcpt(const struct smtp_client *, size_t n, struct buf *);
+/* What MAIL says as AUTH (RFC 4954 section 5); NULL: nothing. */
+const char *smtp_client_mail_auth(const struct smtp_client *);
 /*
  * What keeps the message from being said to this smarthost at all: fills
  * *result with text in buf; false if nothing does.  The second one is about a

@@ -149,7 +149,7 @@ take_keyword(struct smtp_client *c, const char *p, size_t len)
 		{ "DELIVERBY", SMTP_OFFERS_DELIVERBY, take_deliverby },
 		{ "MT-PRIORITY", SMTP_OFFERS_MT_PRIORITY, NULL },
 		{ "LIMITS", 0, take_limits },
-		{ "AUTH", 0, take_auth },
+		{ "AUTH", SMTP_OFFERS_AUTH, take_auth },
 	};
 	struct word w = next_word(&p, &len);
 	size_t i;

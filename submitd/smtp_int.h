@@ -227,6 +227,7 @@ struct mail_args {
 	struct rcpt_options rcpt;
 	bool has_priority;        /* MT-PRIORITY was given */
 	char text[ORCPT_MAX + 1];   /* of ENVID or ORCPT; opt points here */
+	char auth[MAIL_AUTH_MAX + 1]; /* and here, of AUTH */
 	struct smtp_param param;    /* the one that is looked at */
 	/* for a reply */
 	const char *arg, *arg2;

@@ -53,16 +53,21 @@ take_body(struct mail_args *m, const struct smtp_param *p)
 	    : R_PARAM_BODY;
 }
 
-/* RFC 4954 section 5: taken, not trusted. */
+/* RFC 4954 section 5.  Whether it may be believed is for auth to say. */
 static enum smtp_reply
 take_auth(struct mail_args *m, const struct smtp_param *p)
 {
-	char who[SMTP_PARAM_VALUE_MAX + 1];
+	char who[MAIL_AUTH_MAX + 1];
 
-	(void)m;
-	return smtp_xtext_decode(p->value, p->value_len, who, sizeof(who)) == 0
-	    ? R_MAIL_OK
-	    : R_PARAM_VALUE;
+	if (p->value_len > MAIL_AUTH_MAX ||
+	    smtp_xtext_decode(p->value, p->value_len, who, sizeof(who)) == -1)
+		return R_PARAM_VALUE;
+	if (strcmp(who, "<>") == 0)
+		return R_MAIL_OK; /* as if nothing was said */
+	memcpy(m->auth, p->value, p->value_len);
+	m->auth[p->value_len] = '\0';
+	m->opt.auth = m->auth;
+	return R_MAIL_OK;
 }
 
 static enum smtp_reply

@@ -217,6 +217,8 @@ note_mail(const struct m_mail *m)
 		note(" priority=%d", o->priority - PRIORITY_NORMAL);
 	if (o->envid[0] != '\0')
 		note(" envid=%s", o->envid);
+	if (o->auth[0] != '\0')
+		note(" auth=%s", o->auth);
 	note("\n");
 }
 

@@ -110,7 +110,7 @@ def passed_on(tap, scene):
 
 
 def waits(tap, scene):
-    """FUTURERELEASE; the clock of a session has whole seconds."""
+    """FUTURERELEASE."""
     submit(scene, message("much later", ASCII), "HOLDFOR=7200")
     listed = scene.submitctl_json("queue", "list")
     shown = scene.submitctl("queue", "show", listed[0]["qid"]).stdout
@@ -119,7 +119,7 @@ def waits(tap, scene):
     begin = time.time()
     submit(scene, message("later", ASCII), "HOLDFOR=2")
     scene.delivered("later")
-    tap.ok(time.time() - begin >= 1, "it leaves when its time has come")
+    tap.ok(time.time() - begin >= 2, "it leaves when its time has come")
     submit(scene, message("sooner", ASCII), "HOLDFOR=3600")
     qid = scene.submitctl_json("queue", "list")[0]["qid"]
     for verb in ("retry", "release"):
@@ -192,6 +192,41 @@ def in_time(tap, scene):
     scene.delivered("deadline")
 
 
+def who_it_was(tap, scene):
+    """AUTH of MAIL, to a smarthost that wants a login of ours."""
+    with open(scene.path("certs", "smarthost-password"), "w",
+              encoding="ascii") as f:
+        os.chmod(f.name, 0o600)
+        f.write("ours\n")
+    mark = scene.log.mark()
+    scene.new_smarthost(auth="relay:ours", ehlo=ALL,
+                        refuse={"rcpt": "450 4.2.0 busy"})
+    scene.configure(smarthost={"user": "relay",
+                               "password_file": "smarthost-password"})
+    scene.reload()
+    scene.log.wait(after=mark, ev="reload", result="ok")
+    submit(scene, message("own", ASCII), "AUTH=ann@play.example")
+    scene.log.wait(after=mark, ev="deferred")
+    item = scene.submitctl_json("queue", "list")[0]
+    tap.equal(scene.submitctl_json("queue", "show", item["qid"])["auth"],
+              "ann@play.example", "submitctl shows who it was")
+    scene.smarthost.set(refuse={})
+    scene.submitctl("queue", "retry", "--all")
+    rows = (("own", "", "AUTH=ann@play.example", "her own address"),
+            ("foreign", "AUTH=bo@play.example", "AUTH=<>", "another's"),
+            ("unknown", "AUTH=<>", "AUTH=<>", "nobody's"),
+            ("unsaid", "", "AUTH=<>", "nothing said"))
+    for token, given, want, name in rows:
+        if token != "own":
+            submit(scene, message(token, ASCII), given)
+        words = scene.delivered(token)["mail_params"].split()
+        tap.equal([w for w in words if w.startswith("AUTH")], [want],
+                  "AUTH, %s" % name)
+    line = scene.log.wait(after=mark, ev="mail-auth")
+    tap.equal((line["user"], line["auth"]), ("ann", "bo@play.example"),
+              "the log says whom she named")
+
+
 def test(tap):
     """One with everything, one with nothing."""
     everything = {"chunking": True, "size": 10000000, "ehlo": ALL}
@@ -200,6 +235,7 @@ def test(tap):
         passed_on(tap, scene)
         waits(tap, scene)
         in_time(tap, scene)
+        who_it_was(tap, scene)
     with Scene(tap, smarthost={"eightbitmime": False,
                                "pipelining": False}) as scene:
         scene.start()

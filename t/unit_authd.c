@@ -2255,6 +2255,36 @@ options_go_to_queue(void **state)
 	}
 }
 
+/* RFC 4954 section 5: who it was is for a user to say of himself only. */
+static void
+auth_of_mail(void **state)
+{
+	static const struct {
+		const char *said, *believed;
+	} rows[] = { { "", "" }, { "ann@example.org", "ann@example.org" },
+		{ "ANN@example.org", "ANN@example.org" },
+		{ "+61nn@example.org", "+61nn@example.org" },
+		{ "bob@example.org", "" }, { "ann", "" }, { "+zz", "" } };
+	struct m_mail m = { .from = "ann@example.org" };
+	const struct m_verdict *v;
+	size_t i;
+
+	(void)state;
+	come(SID(1));
+	assert_int_equal(plain(SID(1), "ann", "pencil"), R_AUTH_OK);
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		m.txn = (uint32_t)i + 1;
+		m.opt.auth = rows[i].said;
+		ipc_send(R.front, M_MAIL, SID(1), &m);
+		v = &next(R.front, M_VERDICT, SID(1))->verdict;
+		assert_true(v->allow);
+		queued_grant(SID(1), R.ann, "ann", "PLAIN");
+		assert_string_equal(
+		    queued(M_ENVELOPE, SID(1))->envelope.opt.auth,
+		    rows[i].believed);
+	}
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, up, down)
 
 int
@@ -2265,6 +2295,7 @@ main(void)
 		TEST(mechanisms_by_port),
 		TEST(login_and_mail),
 		TEST(options_go_to_queue),
+		TEST(auth_of_mail),
 		TEST(nobody_is_refused),
 		TEST(replies_to_auth),
 		TEST(steps_of_auth),

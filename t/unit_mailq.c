@@ -119,7 +119,8 @@ message(uint64_t qid, const char *body)
 			.priority = PRIORITY_NORMAL + 3,
 			.by_ms = 77000,
 			.hold_ms = 500,
-			.envid = "QQ+3D1" },
+			.envid = "QQ+3D1",
+			.auth = "ann+2Bx@example.org" },
 		.size = strlen(body),
 		.arrived_ms = 1000,
 		.since_ms = 1000,
@@ -304,6 +305,7 @@ test_early(void **state)
 			     "DROP TABLE suspended; DROP INDEX message_by;"
 			     "DROP INDEX message_priority;"
 			     "CREATE TABLE counter (user TEXT);"
+			     "ALTER TABLE message DROP COLUMN auth;"
 			     "PRAGMA user_version = 3;",
 			     NULL, NULL, NULL),
 	    SQLITE_OK);
@@ -313,7 +315,8 @@ test_early(void **state)
 	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(db,
 			     "SELECT user_id FROM sent; SELECT * FROM known;"
-			     "SELECT user_id FROM suspended;",
+			     "SELECT user_id FROM suspended;"
+			     "SELECT auth FROM message;",
 			     NULL, NULL, NULL),
 	    SQLITE_OK);
 	assert_int_not_equal(
@@ -352,6 +355,7 @@ test_add_and_load(void **state)
 	assert_int_equal(m->msg.opt.by_ms, 77000);
 	assert_int_equal(m->msg.opt.hold_ms, 500);
 	assert_string_equal(m->msg.opt.envid, "QQ+3D1");
+	assert_string_equal(m->msg.opt.auth, "ann+2Bx@example.org");
 	assert_int_equal(m->rcpt[0].opt.notify, 0);
 	assert_string_equal(m->rcpt[0].opt.orcpt, "");
 	assert_int_equal(
@@ -752,6 +756,7 @@ test_mail_new(void **state)
 	    a->msg.opt.by_ms == b->msg.opt.by_ms &&
 	    a->msg.opt.hold_ms == b->msg.opt.hold_ms);
 	assert_string_equal(a->msg.opt.envid, b->msg.opt.envid);
+	assert_string_equal(a->msg.opt.auth, b->msg.opt.auth);
 	assert_true(a->msg.in_file == b->msg.in_file);
 	assert_true(a->msg.arrived_ms == b->msg.arrived_ms);
 	assert_true(a->msg.since_ms == b->msg.since_ms);

@@ -213,6 +213,14 @@ static const struct row {
 	{ .name = "AUTH=<>", .o = { .user = "u", .password = "p" },
 	  .args = { "--auth", "u:p" }, .results = "1/100 " TAKEN "\n",
 	  .has = { "\"mail_params\": \"AUTH=<>\"" } },
+	{ .name = "AUTH: who it was", .o = { .user = "u", .password = "p" },
+	  .opt = { .auth = "ann+2Bx@x.test" },
+	  .args = { "--auth", "u:p" }, .results = "1/100 " TAKEN "\n",
+	  .has = { "\"mail_params\": \"AUTH=ann+2Bx@x.test\"" } },
+	{ .name = "AUTH: who it was, refused", .o = { .user = "u", .password = "p" },
+	  .opt = { .auth = "ann@x.test" },
+	  .args = { "--auth", "u:p", "--refuse", "mail/1=555 5.5.4 what?" },
+	  .results = "1/100 " TAKEN "\n", .has = { "\"mail_params\": \"\"" } },
 	{ .name = "AUTH=<> is refused", .o = { .user = "u", .password = "p" },
 	  .args = { "--auth", "u:p", "--refuse", "mail/1=555 5.5.4 what?" },
 	  .results = "1/100 " TAKEN "\n", .has = { "\"mail_params\": \"\"" } },
@@ -314,24 +322,13 @@ wait_for_file(const char *file)
 	}
 }
 
-static void
-make_host_file(const char *file)
-{
-	char *path = xasprintf("%s/%s", rr_host_dir, file);
-	int fd = open(path, O_CREAT | O_WRONLY, 0600);
-
-	assert_int_not_equal(fd, -1);
-	close(fd);
-	free(path);
-}
-
 /* Binary data for two recipients, who each need a transaction.  While the
  * first runs, another message learns that BDAT is refused. */
 static void
 bdat_is_avoided_meanwhile(void **state)
 {
 	static const char *const args[] = { "--chunking", "--ehlo",
-		"BINARYMIME", "--ehlo", "LIMITS RCPTMAX=1", "--wait",
+		"BINARYMIME", "--ehlo", "LIMITS RCPTMAX=1", "--hold",
 		"rcpt:a@x.test", "--refuse", "bdat-unknown/1=502 5.5.1 what?",
 		NULL };
 	static const char *const ab[] = { "a@x.test", "b@x.test" };
@@ -359,7 +356,7 @@ bdat_is_avoided_meanwhile(void **state)
 		.fd = -1 };
 	rr_send(rr_queue[0], &j);
 	rr_wait_done(rr_queue[0], 1);
-	make_host_file("go-rcpt:a@x.test");
+	kill(rr_host_pid, SIGUSR1);
 	rr_wait_done(rr_queue[0], 2);
 	rr_check_results("avoided meanwhile",
 	    "2/100 " TAKEN "\n"

@@ -950,6 +950,27 @@ static const struct asked {
 	    "RCPT TO:<r0@x.test> ORCPT=utf-8;" UE "@b\n"
 	    "RCPT TO:<r1@x.test>\n", "" },
 
+	{ "AUTH: who is known goes wherever it is offered",
+	    "AUTH PLAIN;DSN", { .opt = { .auth = "a+2Bb@c", .envid = "e" } },
+	    { { 0 }, { 0 } },
+	    "MAIL FROM:<s@x.test> ENVID=e AUTH=a+2Bb@c\n"
+	    "RCPT TO:<r0@x.test>\nRCPT TO:<r1@x.test>\n", "" },
+	{ "AUTH not offered", "DSN", { .opt = { .auth = "a@c" } },
+	    { { 0 }, { 0 } }, "MAIL FROM:<s@x.test>\nRCPT TO:<r0@x.test>\n"
+	    "RCPT TO:<r1@x.test>\n", "" },
+	{ "AUTH: not ASCII, and no SMTPUTF8", "AUTH GSSAPI",
+	    { .opt = { .auth = "+C3+BC@c" } },
+	    { { 0 }, { 0 } }, "MAIL FROM:<s@x.test>\nRCPT TO:<r0@x.test>\n"
+	    "RCPT TO:<r1@x.test>\n", "" },
+	{ "AUTH: not ASCII, with SMTPUTF8", "AUTH GSSAPI;SMTPUTF8",
+	    { .opt = { .auth = "+C3+BC@c" } }, { { 0 }, { 0 } },
+	    "MAIL FROM:<s@x.test> AUTH=+C3+BC@c\nRCPT TO:<r0@x.test>\n"
+	    "RCPT TO:<r1@x.test>\n", "" },
+	{ "AUTH: it carries no command", "AUTH PLAIN",
+	    { .opt = { .auth = "a@c\r\nRSET" } },
+	    { { 0 }, { 0 } }, "MAIL FROM:<s@x.test>\nRCPT TO:<r0@x.test>\n"
+	    "RCPT TO:<r1@x.test>\n", "" },
+
 	{ "REQUIRETLS", "REQUIRETLS", { .opt = { .require_tls = 1 } },
 	    { { 0 }, { 0 } },
 	    "MAIL FROM:<s@x.test> REQUIRETLS\nRCPT TO:<r0@x.test>\n"
