@@ -25,9 +25,9 @@ enum mail_by { /* RFC 2852 section 4 */
 enum {
 	PRIORITY_NORMAL = 9, /* 0 is -9, 18 is 9 (RFC 6710) */
 	PRIORITY_MAX = 18,
-	ENVID_MAX = 300, /* bytes as xtext; 100 as text */
+	ENVID_MAX = 300,     /* bytes as xtext; 100 as text */
 	MAIL_AUTH_MAX = 500, /* likewise (RFC 4954 section 5) */
-	ORCPT_MAX = 500  /* type;xtext (RFC 3461 section 4.2) */
+	ORCPT_MAX = 500      /* type;xtext (RFC 3461 section 4.2) */
 };
 
 struct mail_options {

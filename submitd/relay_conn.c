@@ -242,7 +242,8 @@ was_dead_before(const struct relay_conn *c, const struct smtp_client_result *r)
 static void
 note_avoid(const struct relay_conn *c, const struct smtp_client_result *r)
 {
-	static const char *const what[] = { "", "BDAT", "AUTH=", "BDAT, AUTH=" };
+	static const char *const what[] = { "", "BDAT",
+		"AUTH=", "BDAT, AUTH=" };
 
 	if ((r->avoid & ~relay.client.avoid) == 0)
 		return;
