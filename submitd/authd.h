@@ -63,6 +63,7 @@ struct authd_txn {
 	bool lost;    /* queue went away and forgot it */
 	bool granted; /* queue knows who sends */
 	char *from;
+	char *map_from; /* as the access map is asked for it */
 	uint64_t size;
 	struct mail_options opt;
 	char *envid, *auth; /* in opt */

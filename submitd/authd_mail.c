@@ -148,7 +148,7 @@ facts_of(const struct authd_session *s, const struct who *w)
 		.how = w->how,
 		.auth_mech =
 		    s->user[0] != '\0' ? sasl_mech_name(s->mech) : NULL,
-		.sender = s->txn.from,
+		.sender = s->txn.map_from,
 		.map_relays = A.map_relays,
 	};
 
@@ -451,6 +451,7 @@ void
 authd_txn_clear(struct authd_txn *t)
 {
 	free(t->from);
+	free(t->map_from);
 	free(t->note);
 	free(t->envid);
 	free(t->auth);
@@ -460,9 +461,12 @@ authd_txn_clear(struct authd_txn *t)
 static void
 begin_txn(struct authd_session *s, const struct m_mail *m)
 {
+	char address[FACTS_ADDRESS_MAX];
+
 	authd_txn_clear(&s->txn);
 	s->txn.number = m->txn;
 	s->txn.from = xstrdup(m->from);
+	s->txn.map_from = xstrdup(facts_map_address(m->from, address));
 	s->txn.envid = xstrdup(str_of(m->opt.envid));
 	s->txn.opt = m->opt;
 	s->txn.opt.envid = s->txn.envid;

@@ -11,6 +11,7 @@
 #include <sysexits.h>
 
 #include "ctl_facts.h"
+#include "mapkey.h"
 #include "mem.h"
 #include "store/access.h"
 #include "store/accesscheck.h"
@@ -171,9 +172,10 @@ set_entry(struct ctl *ctl, const char *key, const char *value)
 static int
 set_run(struct ctl *ctl)
 {
-	char *value = join_value(ctl);
-	int status = set_entry(ctl, ctl->word[0], value);
+	char *value = join_value(ctl), *key = mapkey(ctl->word[0]);
+	int status = set_entry(ctl, key, value);
 
+	free(key);
 	free(value);
 	return status;
 }
@@ -181,16 +183,16 @@ set_run(struct ctl *ctl)
 static int
 get_run(struct ctl *ctl)
 {
-	char value[STORE_ACCESS_VALUE_MAX + 1];
+	char value[STORE_ACCESS_VALUE_MAX + 1], *key = mapkey(ctl->word[0]);
 	enum store_rc rc;
 
-	rc = store_access_lookup(ctl->st, ctl->word[0], value, sizeof(value));
-	if (rc != STORE_OK)
-		return ctl_store_fail(ctl, rc);
-	ctl_done(ctl,
-	    json_pack("{s:s, s:s}", "key", ctl->word[0], "value", value), "%s",
-	    value);
-	return 0;
+	rc = store_access_lookup(ctl->st, key, value, sizeof(value));
+	if (rc == STORE_OK)
+		ctl_done(ctl,
+		    json_pack("{s:s, s:s}", "key", key, "value", value), "%s",
+		    value);
+	free(key);
+	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);
 }
 
 struct listing {
@@ -239,15 +241,17 @@ static int
 list_run(struct ctl *ctl)
 {
 	struct listing l = { .source = ctl_opt(ctl, "--source") };
-	const char *key = ctl->words > 0 ? ctl->word[0] : NULL;
 	enum store_rc rc;
+	char *key;
 
 	if (l.source != NULL && strcmp(l.source, "cli") != 0 &&
 	    strcmp(l.source, "file") != 0)
 		return ctl_usage(
 		    ctl, "\"%s\" is no source, expected cli or file", l.source);
 	l.rows = json_array();
+	key = ctl->words > 0 ? mapkey(ctl->word[0]) : NULL;
 	rc = store_access_list(ctl->st, key, list_one, &l);
+	free(key);
 	json_decref(l.cli);
 	free(l.key);
 	if (rc != STORE_OK) {
@@ -261,17 +265,18 @@ list_run(struct ctl *ctl)
 static int
 del_run(struct ctl *ctl)
 {
-	const char *key = ctl->word[0];
 	enum store_rc rc;
 	int status;
+	char *key;
 
 	if ((status = ctl_begin(ctl)) != 0)
 		return status;
-	if ((rc = store_access_del(ctl->st, key)) != STORE_OK)
-		return ctl_store_fail(ctl, rc);
-	ctl_done(ctl, json_pack("{s:s, s:b}", "key", key, "deleted", 1),
-	    "%s is deleted", key);
-	return 0;
+	key = mapkey(ctl->word[0]);
+	if ((rc = store_access_del(ctl->st, key)) == STORE_OK)
+		ctl_done(ctl, json_pack("{s:s, s:b}", "key", key, "deleted", 1),
+		    "%s is deleted", key);
+	free(key);
+	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);
 }
 
 static int

@@ -417,7 +417,8 @@ note_relay(const struct store_access *row, void *arg)
 int
 ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 {
-	static char address[FACTS_ADDRESS_MAX]; /* c points into it */
+	/* c points into these */
+	static char from[FACTS_ADDRESS_MAX], rcpt[FACTS_ADDRESS_MAX];
 	enum store_rc rc;
 	int status;
 
@@ -433,8 +434,10 @@ ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 		return status;
 	c->f.sender = c->sender;
 	c->f.rcpt = c->rcpt;
+	if (c->sender != NULL)
+		c->f.sender = facts_map_address(c->sender, from);
 	if (c->rcpt != NULL)
-		c->f.rcpt = facts_map_address(c->rcpt, address);
+		c->f.rcpt = facts_map_address(c->rcpt, rcpt);
 	take_authors(ctl, c);
 	rc = store_access_list(ctl->st, NULL, note_relay, &c->f.map_relays);
 	return rc == STORE_OK ? 0 : ctl_store_fail(ctl, rc);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "mapkey.h"
 #include "mem.h"
 #include "store/access.h"
 
@@ -89,6 +90,7 @@ mapfile_read(const char *path, bool strict, char *err, size_t errlen)
 	}
 	if ((!strict || check_owner(fd, path, err, errlen) == 0) &&
 	    slurp(fd, &text, err, errlen) == 0) {
+		mapkey_text(&text);
 		map = accessmap_parse((char *)buf_head(&text), text.len);
 		blank_tabs(map);
 	}

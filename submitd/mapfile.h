@@ -13,7 +13,8 @@
 #include "store/db.h"
 
 /*
- * Reads a map file.  Tabs in values become blanks, which mean the same.  A
+ * Reads a map file.  Tabs in values become blanks, which mean the same, and
+ * domains in keys get A-labels (mapkey.h).  A
  * map that was read may still have errors: see nerrors.  NULL: it can't be
  * read, with a sentence in err that does not name it.
  *

@@ -158,6 +158,25 @@ def commands(tap, scene):
     tap.equal(scene.submitctl("access", "get", "tls_clt:A.B").stdout,
               "VERIFY\n", "set: blanks at the ends do not count")
     scene.submitctl("access", "del", "TLS_Clt:a.b")
+
+    letters, ascii_form = "From:x@B\u00dccher.example", \
+        "From:x@xn--bcher-kva.example"
+    done = scene.submitctl("access", "set", letters, "REJECT")
+    tap.equal(done.stdout, ascii_form + " is REJECT now\n",
+              "a domain in letters: kept in its xn-- form")
+    for key in (letters, ascii_form):
+        tap.equal(scene.submitctl("access", "get", key).stdout, "REJECT\n",
+                  "get " + key)
+        tap.equal([r["key"] for r in scene.submitctl_json(
+            "access", "list", key)], [ascii_form], "list " + key)
+        got = scene.submitctl_json("access", "test", "--phase", "mail",
+                                   "--client-addr", "192.0.2.1",
+                                   "--from", key[5:])
+        tap.equal((got["decision"], got["key"]),
+                  ("refuse", ascii_form.lower()), "test " + key)
+    scene.submitctl("access", "del", letters)
+    tap.equal(scene.submitctl("access", "list").stdout.count("xn--"), 0,
+              "del " + letters)
     scene.submitctl("access", "import", "/dev/null")
     exports(tap, scene)
 

@@ -1128,6 +1128,16 @@ relay_by_the_map(void **state)
 	assert_true(rcpt(SID(1), 1, "x@example.net")->allow);
 	queued(M_ENVELOPE_RCPT, SID(1));
 
+	print_message("# by sender, whose domain is asked for as A-label\n");
+	store_access_set(
+	    writer(), "From:xn--bcher-kva.example", "550 no books");
+	v = mail(SID(1), 2,
+	    "x@b\xc3\xbc"
+	    "cher.example");
+	assert_false(v->allow);
+	assert_string_equal(v->text, "no books");
+	store_access_del(writer(), "From:xn--bcher-kva.example");
+
 	print_message("# by recipient: known at RCPT only\n");
 	store_access_del(writer(), "Connect:192.0.2.7");
 	store_access_set(writer(), "To:example.net", "RELAY");
