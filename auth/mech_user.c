@@ -13,6 +13,7 @@
 
 #include "mech.h"
 #include "secret.h"
+#include "store/utf8.h"
 
 struct mech_global mech_global;
 
@@ -31,24 +32,6 @@ mech_detail(struct sasl_conv *conv, const char *fmt, ...)
 
 /* ---- names ---- */
 
-/* Length of the UTF-8 character at p (RFC 3629), 0 if it is none. */
-static size_t
-utf8_len(const unsigned char *p, size_t left)
-{
-	size_t n = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	size_t i;
-
-	if ((p[0] >= 0x80 && p[0] < 0xc2) || p[0] > 0xf4 || n > left)
-		return 0;
-	for (i = 1; i < n; i++)
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return n;
-}
-
 /*
  * Cyrus trims blanks at both ends of a name, which would make two spellings
  * of one login, and leaks memory with names of 1024 octets and more.
@@ -56,16 +39,14 @@ utf8_len(const unsigned char *p, size_t left)
 static bool
 is_user_name(const char *name, size_t len)
 {
-	const unsigned char *p = (const unsigned char *)name;
-	size_t i, n;
+	uint32_t cp;
+	size_t n;
 
 	if (len == 0 || len > SASL_USER_MAX)
 		return false;
-	for (i = 0; i < len; i += n) {
-		if ((n = utf8_len(p + i, len - i)) == 0)
-			return false;
-		if (p[i] <= ' ' || p[i] == 0x7f ||
-		    (p[i] == 0xc2 && p[i + 1] <= 0xa0))
+	for (; len > 0; name += n, len -= n) {
+		n = utf8_next(name, len, &cp);
+		if (n == 0 || cp <= ' ' || (cp >= 0x7f && cp <= 0xa0))
 			return false; /* blank, no-break space, control */
 	}
 	return true;

@@ -14,7 +14,7 @@
 
 #include "ctl.h"
 #include "mem.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 #define ISO_8601 "%Y-%m-%dT%H:%M:%SZ"
 

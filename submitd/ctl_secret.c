@@ -15,7 +15,7 @@
 
 #include "auth/sasl.h"
 #include "ctl.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 enum { PASSWORD_MAX = 512 }; /* bytes */
 

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "utf8.h"
+#include "store/utf8.h"
 
 enum {
 	WRAP = 72,         /* where lines are folded at a blank */

@@ -9,7 +9,7 @@
 #include "mem.h"
 #include "store/accessmap.h"
 #include "store/accessval.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 char *
 facts_addr(const char *addr)

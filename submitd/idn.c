@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "smtp_addr.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 /* Letters, digits and hyphens in labels that are not empty; the library lets
  * others pass, and an underscore is common enough. */

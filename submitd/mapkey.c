@@ -7,7 +7,7 @@
 
 #include "idn.h"
 #include "store/accessmap.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 /* What follows the colon is, or ends with, the name of a domain or a host. */
 static bool

@@ -10,7 +10,7 @@
 
 #include "base64.h"
 #include "mimewalk.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 enum {
 	ENTITIES_MAX = 10000,

@@ -15,7 +15,7 @@
 #include "idn.h"
 #include "mime7bit.h"
 #include "relay.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 static void
 set_text(char **p, char *text)

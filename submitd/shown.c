@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "utf8.h"
+#include "store/utf8.h"
 
 /* Readers differ in what they make of quotes and encoded words. */
 enum way {

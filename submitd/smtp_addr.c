@@ -4,7 +4,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "utf8.h"
+#include "store/utf8.h"
 
 enum {
 	LABEL_MAX = 63,

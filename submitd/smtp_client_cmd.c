@@ -8,7 +8,7 @@
 
 #include "smtp_client_int.h"
 #include "smtp_param.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 static bool
 has(const struct smtp_client *c, unsigned offer)

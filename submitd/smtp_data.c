@@ -16,7 +16,7 @@
 
 #include "received.h"
 #include "smtp_int.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 enum {
 	FEED = 64 * 1024, /* bytes decoded in one go: bounds the overshoot */

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "smtp_int.h"
-#include "utf8.h"
+#include "store/utf8.h"
 
 bool
 smtp_headers_field(void *arg, const struct header_field *f)

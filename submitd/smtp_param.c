@@ -5,7 +5,7 @@
 #include <strings.h>
 #include <time.h>
 
-#include "utf8.h"
+#include "store/utf8.h"
 
 enum {
 	ENVID_TEXT_MAX = 100, /* RFC 3461 4.4 */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "utf8.h"
+#include "store/utf8.h"
 
 enum {
 	MAX_LINES = 16,

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "submitd/smtp_addr.h"
-#include "submitd/utf8.h"
+#include "store/utf8.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 

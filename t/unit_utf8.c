@@ -1,4 +1,4 @@
-/* submitd/utf8.c */
+/* store/utf8.c, and store/text.c, which asks it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,7 +7,8 @@
 
 #include <cmocka.h>
 
-#include "submitd/utf8.h"
+#include "store/text.h"
+#include "store/utf8.h"
 
 /* clang-format off */
 static const struct {
@@ -78,6 +79,33 @@ is_ascii(void **state)
 	assert_true(utf8_is_ascii("a\x80", 1));
 }
 
+static void
+clean_text(void **state)
+{
+	static const struct {
+		const char *name, *text;
+		bool clean;
+	} texts[] = {
+		{ "nothing", "", true },
+		{ "letters of all lengths",
+		    "a\xc3\xbc\xe4\xbd\xa0\xf0\x9f\x98\x80", true },
+		{ "a line end", "a\nb", false },
+		{ "DEL", "a\x7f", false },
+		{ "a C1 control", "a\xc2\x9f", false },
+		{ "no-break space", "a\xc2\xa0", true },
+		{ "Latin-1", "\xfc", false },
+		{ "cut", "a\xe4\xbd", false },
+		{ "overlong", "\xc0\x80", false },
+		{ "a surrogate", "\xed\xa0\x80", false },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+		if (text_is_clean(texts[i].text) != texts[i].clean)
+			fail_msg("%s", texts[i].name);
+}
+
 int
 main(void)
 {
@@ -85,6 +113,7 @@ main(void)
 		cmocka_unit_test(next),
 		cmocka_unit_test(put_is_the_inverse),
 		cmocka_unit_test(is_ascii),
+		cmocka_unit_test(clean_text),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

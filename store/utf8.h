@@ -1,8 +1,8 @@
 /*
  * UTF-8 (RFC 3629) as it is met in addresses and shown in replies and reports.
  */
-#ifndef SUBMITD_UTF8_H
-#define SUBMITD_UTF8_H
+#ifndef STORE_UTF8_H
+#define STORE_UTF8_H
 
 #include <stdbool.h>
 #include <stddef.h>
