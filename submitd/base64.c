@@ -10,9 +10,8 @@ static const char alphabet[64] = { 'A', 'B', 'C', 'D', 'E', 'F', 'G', 'H', 'I',
 	'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y',
 	'z', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', '+', '/' };
 
-/* 0 to 63, or -1. */
-static int
-digit(unsigned char c)
+int
+base64_digit(char c)
 {
 	int v = -1;
 
@@ -63,7 +62,7 @@ group(const char *in, size_t n, unsigned char v[3])
 	int d;
 
 	for (i = 0; i < 4; i++) {
-		d = i < n ? digit((unsigned char)in[i]) : 0;
+		d = i < n ? base64_digit(in[i]) : 0;
 		if (d == -1)
 			return -1;
 		bits = bits << 6 | (uint32_t)d;

@@ -11,6 +11,9 @@
 /* Bytes of text that n bytes become, without the NUL. */
 #define BASE64_LEN(n) (((n) + 2) / 3 * 4)
 
+/* The value of a digit, 0 to 63, or -1. It takes the same time for all. */
+int base64_digit(char c);
+
 /*
  * Writes the text and a NUL to out. Returns 0, or -1 when size is less than
  * BASE64_LEN(len) + 1; out is then untouched.

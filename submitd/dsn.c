@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "smtp_reply.h"
 #include "store/utf8.h"
 
 enum {
@@ -162,31 +163,10 @@ original_field(struct buf *out, const char *orcpt)
 	freezero_str(t);
 }
 
-/* Whether s is a status, "5.1.1" (RFC 3463 2). */
-static bool
-is_status(const char *s)
-{
-	size_t n;
-	int dots;
-
-	if (s == NULL || (*s != '2' && *s != '4' && *s != '5'))
-		return false;
-	s++;
-	for (dots = 0; dots < 2; dots++) {
-		if (*s++ != '.')
-			return false;
-		n = strspn(s, "0123456789");
-		if (n < 1 || n > 3)
-			return false;
-		s += n;
-	}
-	return *s == '\0';
-}
-
 static const char *
 status_of(const struct dsn_rcpt *r)
 {
-	if (is_status(r->status))
+	if (smtp_reply_is_status(r->status))
 		return r->status;
 	if (r->action == DSN_FAILED)
 		return "5.0.0";

@@ -9,6 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base64.h"
 #include "store/utf8.h"
 
 /* Readers differ in what they make of quotes and encoded words. */
@@ -356,18 +357,6 @@ decode_q(const char *in, size_t in_len, char *out)
 		n++;
 	}
 	return n;
-}
-
-static int
-base64_digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 static size_t

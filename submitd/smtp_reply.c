@@ -194,9 +194,8 @@ smtp_reply_format(
 	return out_end(&o);
 }
 
-/* Whether s is "D.D.D" with up to three digits behind each dot. */
-static bool
-is_status(const char *s)
+bool
+smtp_reply_is_status(const char *s)
 {
 	size_t n;
 	int i;
@@ -226,7 +225,7 @@ smtp_reply_custom(
 		return 0;
 	put_clean(&t, text, MAX_TEXT, true);
 	snprintf(st, sizeof(st), "%d%s", code / 100,
-	    is_status(status) ? status + 1 : ".0.0");
+	    smtp_reply_is_status(status) ? status + 1 : ".0.0");
 	put_lines(&o, code, st, clean);
 	return out_end(&o);
 }
@@ -251,7 +250,7 @@ prefix_len(const char *line)
 		return 4;
 	memcpy(st, line + 4, n);
 	st[n] = '\0';
-	return is_status(st) ? 4 + n + 1 : 4;
+	return smtp_reply_is_status(st) ? 4 + n + 1 : 4;
 }
 
 size_t

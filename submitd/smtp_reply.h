@@ -18,6 +18,7 @@
 #ifndef SUBMITD_SMTP_REPLY_H
 #define SUBMITD_SMTP_REPLY_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -186,6 +187,9 @@ int smtp_reply_code(enum smtp_reply id);
 
 /* The enhanced code as text, "" for rows without. */
 const char *smtp_reply_status(enum smtp_reply id);
+
+/* Whether s, which may be NULL, is an enhanced code: "5.1.1" (RFC 3463 2). */
+bool smtp_reply_is_status(const char *s);
 
 /*
  * Writes the whole reply with CRLFs and a final NUL into buf. Slots take a
