@@ -1,13 +1,14 @@
 """A part of a test that runs as an ordinary user, though the test is root."""
 
-import encodings.idna  # while its file can be read: socket needs it later
+import encodings.ascii  # while their files can be read: open and socket need
+import encodings.idna   # them later
 import os
 import shutil
 import tempfile
 
 import harness
 
-assert encodings.idna
+assert encodings.ascii and encodings.idna
 ORDINARY = 64920  # a user that nobody is
 PROGRAMS = ("submitd/submitd", "submitd/submitctl", "t/probed")
 
