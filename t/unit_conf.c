@@ -282,6 +282,49 @@ test_too_many_certificates(void **state)
 	buf_clear(&text);
 }
 
+static void
+test_resolver(void **state)
+{
+	static const struct {
+		const char *text, *host;
+		int port; /* -1: refused */
+	} rows[] = {
+		{ "192.0.2.53", "192.0.2.53", 53 },
+		{ "192.0.2.53@5353", "192.0.2.53", 5353 },
+		{ "2001:db8::53", "2001:db8::53", 53 },
+		{ "2001:db8::53@65535", "2001:db8::53", 65535 },
+		{ "fe80::1%eth0@53", "fe80::1%eth0", 53 },
+		{ "fe80::1%", "", -1 },
+		{ "192.0.2.53%eth0", "", -1 },
+		{ "192.0.2.53:53", "", -1 },
+		{ "[2001:db8::53]", "", -1 },
+		{ "192.0.2.53@", "", -1 },
+		{ "192.0.2.53@0", "", -1 },
+		{ "192.0.2.53@65536", "", -1 },
+		{ "192.0.2.53@53 ", "", -1 },
+		{ "192.0.2.53 192.0.2.54", "", -1 },
+		{ "localhost", "", -1 },
+		{ "@53", "", -1 },
+		{ "", "", -1 },
+	};
+	char host[CONF_RESOLVER_HOST];
+	uint16_t port;
+	size_t i;
+	int rc;
+
+	(void)state;
+	for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		rc = conf_split_resolver(
+		    rows[i].text, host, sizeof(host), &port);
+		if (rows[i].port == -1
+			? rc != -1
+			: rc == -1 || port != rows[i].port ||
+			    strcmp(host, rows[i].host) != 0)
+			fail_msg("\"%s\": %d", rows[i].text, rc);
+	}
+	assert_int_equal(conf_split_resolver("192.0.2.53", host, 4, &port), -1);
+}
+
 int
 main(void)
 {
@@ -293,6 +336,7 @@ main(void)
 		cmocka_unit_test(test_pairs),
 		cmocka_unit_test(test_missing_file),
 		cmocka_unit_test(test_cert_path),
+		cmocka_unit_test(test_resolver),
 	};
 	int rc;
 
