@@ -81,10 +81,10 @@ def test(tap):
         taplib.skip_all("only root can see the memory of the roles")
     if harness.is_sanitized():
         taplib.skip_all("sanitizers keep memory that was freed")
-    # Few decisions are remembered, else SQLite's cache of 16 MiB for the spool
-    # fills with them bit by bit.
+    # Few decisions are remembered, and no mail for its duplicates: else
+    # SQLite's cache of 16 MiB for the spool fills with them bit by bit.
     with LoadScene(tap, fronts=2, auth_workers=2, log_level="warning",
-                   history_rows=1000) as scene:
+                   history_rows=1000, duplicate_window="0") as scene:
         scene.spawn(stderr=subprocess.PIPE, preexec_fn=harness.with_parent)
         scene.log.follow(scene.server.stderr)
         scene.ready()
