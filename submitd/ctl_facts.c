@@ -432,8 +432,6 @@ ctl_facts_take(const struct ctl *ctl, bool under_tls, struct ctl_facts *c)
 	    (status = take_address(ctl, "--from", false, &c->sender)) != 0 ||
 	    (status = take_address(ctl, "--rcpt", true, &c->rcpt)) != 0)
 		return status;
-	c->f.sender = c->sender;
-	c->f.rcpt = c->rcpt;
 	if (c->sender != NULL)
 		c->f.sender = facts_map_address(c->sender, from);
 	if (c->rcpt != NULL)

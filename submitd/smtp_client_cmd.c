@@ -97,8 +97,8 @@ smtp_client_mail_auth(const struct smtp_client *c)
 {
 	if ((c->conf->avoid & SMTP_AVOID_MAIL_AUTH) != 0)
 		return NULL;
-	if (has(c, SMTP_OFFERS_AUTH) && is_sayable(c, c->msg.opt.auth))
-		return c->msg.opt.auth;
+	if (has(c, SMTP_OFFERS_AUTH) && is_sayable(c, c->now.msg.opt.auth))
+		return c->now.msg.opt.auth;
 	/* Where we are logged in it must not be taken for our own. */
 	return c->auth_said ? "<>" : NULL;
 }
