@@ -61,6 +61,21 @@ cert_key_word(enum cert_key key)
 	return "none";
 }
 
+const char *
+cert_map_word(enum cert_map map, const struct cert_owner *o)
+{
+	switch (map) {
+	case CERT_MAP_FOUND:
+		return cert_key_word(o->by);
+	case CERT_MAP_UNUSABLE:
+		return "unusable";
+	case CERT_MAP_AMBIGUOUS:
+		return "ambiguous";
+	default:
+		return "none";
+	}
+}
+
 /* ---- trust ---- */
 
 /* True if reading PEM stopped because there was no more. */

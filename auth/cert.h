@@ -112,6 +112,9 @@ enum cert_map {
 			     * too many to tell */
 	CERT_MAP_TEMP       /* the store can't say now */
 };
+/* By what a certificate was found, or why it was not; owner is looked at for
+ * CERT_MAP_FOUND only. */
+const char *cert_map_word(enum cert_map, const struct cert_owner *owner);
 
 /*
  * Asks the store for the owner of one key: CERT_MAP_FOUND (user and device

@@ -82,21 +82,6 @@ no_certificate(
 	str_set(&f->reason, reason);
 }
 
-static const char *
-map_word(enum cert_map map, const struct cert_owner *o)
-{
-	switch (map) {
-	case CERT_MAP_FOUND:
-		return cert_key_word(o->by);
-	case CERT_MAP_UNUSABLE:
-		return "unusable";
-	case CERT_MAP_AMBIGUOUS:
-		return "ambiguous";
-	default:
-		return "none";
-	}
-}
-
 static void
 log_cert(const struct authd_session *s, enum cert_map map)
 {
@@ -107,7 +92,8 @@ log_cert(const struct authd_session *s, enum cert_map map)
 	    "user=%s by=%s",
 	    f->client_addr, cert_verify_word(f->verify), f->reason,
 	    f->fingerprint, f->subject, f->issuer,
-	    f->owner != NULL ? f->owner->user : NULL, map_word(map, f->owner));
+	    f->owner != NULL ? f->owner->user : NULL,
+	    cert_map_word(map, f->owner));
 }
 
 /* False: whose certificate it is can't be said now. */

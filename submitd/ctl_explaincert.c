@@ -118,21 +118,6 @@ text_or_null(const char *text)
 }
 
 static const char *
-found_by(const struct look *l)
-{
-	switch (l->map) {
-	case CERT_MAP_FOUND:
-		return cert_key_word(l->owner.by);
-	case CERT_MAP_UNUSABLE:
-		return "unusable";
-	case CERT_MAP_AMBIGUOUS:
-		return "ambiguous";
-	default:
-		return "none";
-	}
-}
-
-static const char *
 advice(const struct look *l)
 {
 	switch (l->map) {
@@ -214,7 +199,8 @@ as_json(const struct look *l, const char *file)
 	    o, "user", found ? json_string(l->owner.user) : json_null());
 	json_object_set_new(o, "device",
 	    ctl_explain_device(l->ctl, found ? l->owner.device : 0));
-	json_object_set_new(o, "found_by", json_string(found_by(l)));
+	json_object_set_new(o, "found_by",
+	    json_string(cert_map_word(l->map, &l->owner)));
 	json_object_set_new(o, "cn", text_or_null(c->cn_subject));
 	json_object_set_new(o, "subject", text_or_null(c->subject));
 	json_object_set_new(o, "issuer", text_or_null(c->issuer));
