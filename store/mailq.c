@@ -18,7 +18,11 @@
 #include "engine.h"
 #include "mailq_private.h"
 
-enum { CHECKPOINT_BYTES = 16 * 1024 * 1024 }; /* MAILQ_LOG_ROOM has more */
+/* MAILQ_LOG_ROOM has more. What a commit adds behind the mark is kept too. */
+enum {
+	CHECKPOINT_BYTES = 16 * 1024 * 1024,
+	LOG_BYTES = CHECKPOINT_BYTES + 1024 * 1024
+};
 
 void
 mailq_ids_add(struct mailq_ids *ids, uint64_t qid)
@@ -292,13 +296,13 @@ take_lock(struct mailq *mq)
 static enum mailq_rc
 set_pragmas(struct mailq *mq)
 {
+	char limit[64];
 	int64_t page = 0;
 	enum mailq_rc rc;
 	static const char sql[] = "PRAGMA locking_mode = EXCLUSIVE;"
 				  "PRAGMA page_size = 4096;"
 				  "PRAGMA journal_mode = WAL;"
 				  "PRAGMA synchronous = FULL;"
-				  "PRAGMA journal_size_limit = 4194304;"
 				  "PRAGMA cache_size = -16384;"
 				  "PRAGMA secure_delete = FAST;"
 				  "PRAGMA foreign_keys = ON;"
@@ -315,6 +319,10 @@ set_pragmas(struct mailq *mq)
 	if ((rc = mailq_int(mq, &page, "PRAGMA page_size", "")) != MAILQ_OK)
 		return rc;
 	sqlite3_wal_autocheckpoint(mq->db, (int)(CHECKPOINT_BYTES / page));
+	snprintf(limit, sizeof(limit), "PRAGMA journal_size_limit = %d",
+	    LOG_BYTES);
+	if (sqlite3_exec(mq->db, limit, NULL, NULL, NULL) != SQLITE_OK)
+		return mailq_sql_error(mq);
 	return MAILQ_OK;
 }
 
@@ -353,6 +361,8 @@ open_db(struct mailq *mq)
 		rc = set_pragmas(mq);
 	if (rc == MAILQ_OK)
 		rc = mailq_schema(mq);
+	if (rc == MAILQ_OK)
+		rc = mailq_log_extend(mq, LOG_BYTES);
 	return rc;
 }
 

@@ -75,6 +75,10 @@ mailq_no_memory(const void *p)
  * each step is a transaction of its own. */
 enum mailq_rc mailq_schema(struct mailq *mq);
 
+/* mailq_log.c: makes the log `size` bytes long, if it is shorter and there is
+ * room; with an open database, outside of transactions. */
+enum mailq_rc mailq_log_extend(struct mailq *mq, off_t size);
+
 /* mailq_body.c: renames tmp.<qid>, if it is a regular file of `size` bytes. */
 enum mailq_rc mailq_body_place(struct mailq *mq, uint64_t qid, uint64_t size);
 /* Syncs the directory. */
