@@ -373,6 +373,7 @@ add_front(struct role_setup *s, uint32_t instance, int fd)
 
 	f->instance = instance;
 	f->ipc = ipc_new(s->base, fd, front_rules, on_front_gone, f);
+	ipc_collect(f->ipc, s->base, IPC_BEHIND);
 	LIST_INSERT_HEAD(&A.fronts, f, link);
 }
 
@@ -386,6 +387,7 @@ set_queue(struct role_setup *s, int fd)
 		ipc_free(&old);
 	}
 	A.queue = ipc_new(s->base, fd, queue_rules, on_queue_gone, NULL);
+	ipc_collect(A.queue, s->base, IPC_AHEAD); /* grants: see proto.h */
 }
 
 static void

@@ -604,11 +604,9 @@ authd_on_mail(struct authd_session *s, const struct m_mail *m)
 	believe_auth(s, &w);
 	s->txn.open = true;
 	headers = facts_from_header(&options, w.name);
-	ipc_hold(A.queue);
 	grant(s, &w, v.relay_as, limits);
 	send_envelope(s, headers);
 	remember(s, DECISION_MAIL, &w, "", &v);
-	ipc_flush(A.queue);
 	answer_yes(s, VERDICT_MAIL, R_MAIL_OK, v.relay_as,
 	    (struct m_verdict){ .headers = (uint8_t)headers });
 }
@@ -623,11 +621,9 @@ accept_rcpt(struct authd_session *s, const struct who *w,
 
 	keep_flags(v, &flags, &note);
 	s->txn.rcpts++;
-	ipc_hold(A.queue);
 	remember(s, DECISION_RCPT, w, m->to, v);
 	grant(s, w, v->relay_as, limits);
 	send_rcpt(s, m, flags, note);
-	ipc_flush(A.queue);
 	free(note);
 	answer_yes(s, VERDICT_RCPT, R_RCPT_OK, v->relay_as,
 	    (struct m_verdict){ .more = "" });
@@ -690,10 +686,8 @@ accept_headers(
 		m.more = facts_new_sender(from, own);
 		facts_sender_text(from, own, v->text, sizeof(v->text));
 	}
-	ipc_hold(A.queue);
 	authd_remember(s, DECISION_HEADERS, v, NULL, "");
 	ipc_send(A.queue, M_HEADERS_OK, s->sid, &ok);
-	ipc_flush(A.queue);
 	answer_yes(s, VERDICT_HEADERS, R_DATA_GO, "", m);
 }
 

@@ -638,6 +638,7 @@ front_replace_peer(
 		ipc_free(&old);
 	}
 	*slot = ipc_new(F.setup->base, fd, rules, gone, NULL);
+	ipc_collect(*slot, F.setup->base, IPC_AHEAD);
 }
 
 static void

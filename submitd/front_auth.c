@@ -320,6 +320,7 @@ front_auth_peer(int fd)
 			continue;
 		F.workers[i].ipc = ipc_new(
 		    F.setup->base, fd, auth_rules, on_auth_gone, &F.workers[i]);
+		ipc_collect(F.workers[i].ipc, F.setup->base, IPC_BEHIND);
 		return;
 	}
 	close(fd);

@@ -20,6 +20,7 @@ enum {
 	SEND_BUFFER = 1024 * 1024, /* asked of the kernel; it may give less */
 	HIGH_WATER = 256 * 1024,
 	BURST = 64, /* packets handled before other events get a turn */
+	COLLECT_MAX = 16 * 1024,
 	IPC_SEVERAL = 0xffff /* in the place of a message's type */
 };
 
@@ -48,6 +49,13 @@ struct arrived {
 	bool several;
 };
 
+/* What is collected for a peer; `first` is where the first message is. */
+struct collected {
+	unsigned char *data; /* COLLECT_MAX bytes, or NULL */
+	size_t len, first;
+	unsigned n;
+};
+
 struct ipc {
 	int fd;
 	struct event *ev_read, *ev_write;
@@ -60,6 +68,11 @@ struct ipc {
 	size_t waiting_bytes;
 	bool was_congested;
 
+	enum ipc_order order; /* of what is collected, with ev_leave only */
+	struct event *ev_leave;
+	struct collected held;
+	TAILQ_ENTRY(ipc) link; /* in `collecting` while held has something */
+
 	struct arrived wait; /* of ipc_recv_wait(), in a buffer of its own */
 	unsigned char *wait_data;
 	size_t wait_most; /* bytes of it that ever had something */
@@ -69,13 +82,12 @@ struct ipc {
 	const char *why_dead;
 };
 
-/* What is collected for one peer; `first` is where the first message is. */
-static struct {
-	struct ipc *to;
-	size_t len, first;
-	unsigned n;
-	unsigned char data[PROTO_MAX];
-} held;
+/* The ends that have collected something, by when it leaves. */
+TAILQ_HEAD(ends, ipc);
+static struct ends collecting[2] = {
+	[IPC_AHEAD] = TAILQ_HEAD_INITIALIZER(collecting[IPC_AHEAD]),
+	[IPC_BEHIND] = TAILQ_HEAD_INITIALIZER(collecting[IPC_BEHIND]),
+};
 
 /* One receive buffer for the process: roles have one thread, and a handler
  * that receives again (ipc_drain) gets a buffer of the next depth. */
@@ -128,17 +140,16 @@ drop_wait_data(struct ipc *p)
 	p->wait_most = 0;
 }
 
+static void send_held(struct ipc *);
+
 static void
 destroy(struct ipc *p)
 {
 	struct packet *k;
 
-	if (held.to == p) {
-		explicit_bzero(held.data, held.len);
-		held.len = 0;
-		held.n = 0;
-		held.to = NULL;
-	}
+	send_held(p); /* what was said before the end counts */
+	if (p->ev_leave != NULL)
+		event_free(p->ev_leave);
 	while ((k = TAILQ_FIRST(&p->waiting)) != NULL)
 		unlink_packet(p, k);
 	if (p->ev_read != NULL)
@@ -283,32 +294,42 @@ send_packet(struct ipc *p, const void *data, size_t n, int fd)
 }
 
 static void
-send_held(int fd)
+send_held(struct ipc *p)
 {
+	struct collected *h = &p->held;
 	/* a message alone needs no frame */
-	size_t skip = held.n == 1 ? held.first : 0;
+	size_t skip = h->n == 1 ? h->first : 0;
 
-	if (held.n > 0)
-		send_packet(held.to, held.data + skip, held.len - skip, fd);
-	explicit_bzero(held.data, held.len);
-	held.len = 0;
-	held.n = 0;
-}
-
-void
-ipc_hold(struct ipc *p)
-{
-	assert(held.to == NULL);
-	held.to = p;
-}
-
-void
-ipc_flush(struct ipc *p)
-{
-	if (held.to != p)
+	if (h->n == 0)
 		return;
-	send_held(-1);
-	held.to = NULL;
+	TAILQ_REMOVE(&collecting[p->order], p, link);
+	send_packet(p, h->data + skip, h->len - skip, -1);
+	freezero(h->data, h->len);
+	*h = (struct collected){ .data = NULL };
+}
+
+void
+ipc_leave(void)
+{
+	int i;
+
+	for (i = IPC_AHEAD; i <= IPC_BEHIND; i++)
+		while (!TAILQ_EMPTY(&collecting[i]))
+			send_held(TAILQ_FIRST(&collecting[i]));
+}
+
+static void
+on_leave(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd, (void)what, (void)arg;
+	ipc_leave();
+}
+
+void
+ipc_collect(struct ipc *p, struct event_base *base, enum ipc_order order)
+{
+	p->ev_leave = event_new(base, -1, 0, on_leave, NULL);
+	p->order = order;
 }
 
 static size_t
@@ -317,31 +338,37 @@ padded(size_t n)
 	return (n + 7) & ~(size_t)7;
 }
 
-/* Adds a message to those that are held; 0, or -1 when it doesn't fit. */
-static int
-hold_message(enum msg_type type, uint64_t sid, const void *msg)
+/* Adds a message to those that are held, if it is so small that it pays. */
+static bool
+hold_message(struct ipc *p, const void *msg, size_t n)
 {
 	static const struct several frame = { .mark = IPC_SEVERAL };
-	struct one_of_several one = { 0 };
-	size_t at = held.n == 0 ? sizeof(frame) : padded(held.len);
-	size_t n;
+	struct one_of_several one = { .len = (uint32_t)n };
+	struct collected *h = &p->held;
+	size_t at = h->n == 0 ? sizeof(frame) : padded(h->len);
 
-	if (at + sizeof(one) >= sizeof(held.data))
-		return -1;
-	n = proto_pack(type, sid, msg, held.data + at + sizeof(one),
-	    sizeof(held.data) - at - sizeof(one));
-	if (n == 0)
-		return -1;
-	if (held.n == 0) {
-		memcpy(held.data, &frame, sizeof(frame));
-		held.first = at + sizeof(one);
+	if (at + sizeof(one) + n > COLLECT_MAX)
+		return false;
+	if (h->n == 0) {
+		h->data = xmalloc(COLLECT_MAX);
+		memcpy(h->data, &frame, sizeof(frame));
+		h->first = at + sizeof(one);
+		TAILQ_INSERT_TAIL(&collecting[p->order], p, link);
+		event_active(p->ev_leave, 0, 0);
 	} else
-		memset(held.data + held.len, 0, at - held.len);
-	one.len = (uint32_t)n;
-	memcpy(held.data + at, &one, sizeof(one));
-	held.len = at + sizeof(one) + n;
-	held.n++;
-	return 0;
+		memset(h->data + h->len, 0, at - h->len);
+	memcpy(h->data + at, &one, sizeof(one));
+	memcpy(h->data + at + sizeof(one), msg, n);
+	h->len = at + sizeof(one) + n;
+	h->n++;
+	return true;
+}
+
+static bool
+collects(const struct ipc *p, size_t n, int fd)
+{
+	return p->ev_leave != NULL && fd == -1 && n < COLLECT_MAX / 2 &&
+	    !p->dead;
 }
 
 int
@@ -352,22 +379,20 @@ ipc_send_fd(
 	static const struct m_empty empty = { 0 };
 	size_t n;
 
-	if (msg == NULL)
-		msg = &empty;
-	if (p == held.to) {
-		if (hold_message(type, sid, msg) == -1) {
-			send_held(-1); /* the packet is full, or msg no good */
-			if (hold_message(type, sid, msg) == -1)
-				return -1;
-		}
-		if (fd != -1)
-			send_held(fd);
-		return 0;
-	}
-	n = proto_pack(type, sid, msg, out, sizeof(out));
+	n = proto_pack(
+	    type, sid, msg != NULL ? msg : &empty, out, sizeof(out));
 	if (n == 0)
 		return -1;
-	send_packet(p, out, n, fd);
+	if (collects(p, n, fd)) {
+		if (!hold_message(p, out, n)) {
+			ipc_leave();
+			hold_message(p, out, n);
+		}
+	} else {
+		if (p->ev_leave != NULL)
+			ipc_leave(); /* it must not overtake */
+		send_packet(p, out, n, fd);
+	}
 	explicit_bzero(out, n);
 	return 0;
 }
@@ -718,6 +743,7 @@ ipc_flush_wait(struct ipc *p)
 {
 	struct packet *k;
 
+	ipc_leave();
 	while ((k = TAILQ_FIRST(&p->waiting)) != NULL) {
 		if (send_now(p, k->data, k->len, k->fd) == 0)
 			unlink_packet(p, k);

@@ -67,12 +67,19 @@ int ipc_send_fd(struct ipc *, enum msg_type, uint64_t sid, const void *msg,
     int fd);
 
 /*
- * Until ipc_flush() what is sent to this peer is collected, to leave in as few
- * packets as it fits: a packet costs more than a message.  One ipc of a process
- * at a time; a message with a descriptor leaves at once, with those before it.
+ * From now on what is sent to this peer is collected while the events at hand
+ * are handled, to leave then in as few packets as it fits: a packet costs more
+ * than a message.  What is for peers ahead leaves first, so that they know what
+ * the others are told; a large message, or one with a descriptor, takes all
+ * that is collected with it.  ipc_leave() is for whoever is about to be long
+ * in a handler.
  */
-void ipc_hold(struct ipc *);
-void ipc_flush(struct ipc *);
+enum ipc_order {
+	IPC_AHEAD,
+	IPC_BEHIND
+};
+void ipc_collect(struct ipc *, struct event_base *, enum ipc_order);
+void ipc_leave(void);
 
 /* More than 256 KiB wait to be sent: make no more until resumed() is called. */
 bool ipc_congested(const struct ipc *);

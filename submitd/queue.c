@@ -92,6 +92,7 @@ run_group(struct queue *q, struct queue_ops_list *group)
 	struct queue_op *op;
 	enum mailq_rc rc;
 
+	ipc_leave(); /* what doesn't wait for the disk */
 	if ((rc = mailq_begin(q->mq)) != MAILQ_OK)
 		return rc;
 	TAILQ_FOREACH(op, group, link) {
@@ -299,6 +300,7 @@ queue_peer_new(struct role_setup *s, enum role role, uint32_t instance, int fd)
 	p->instance = instance;
 	p->ipc = ipc_new(s->base, fd, rules, on_gone, p);
 	ipc_set_resumed(p->ipc, on_resumed);
+	ipc_collect(p->ipc, s->base, IPC_BEHIND);
 	TAILQ_INSERT_TAIL(&q->peers, p, link);
 	if (role == ROLE_RELAY) /* it may be configured otherwise */
 		queue_dest_probe_now(q);

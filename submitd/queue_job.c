@@ -194,7 +194,6 @@ send_job(const struct queue_job *j, const void *body, size_t len, int fd)
 	struct m_job_rcpt r = { .qid = j->qid };
 	size_t i;
 
-	ipc_hold(j->relay->ipc);
 	ipc_send(j->relay->ipc, M_JOB, msg->sid, &m);
 	for (i = 0; i < j->nrcpt; i++) {
 		r.n = j->mail->rcpt[j->rcpt[i].i].n;
@@ -203,7 +202,6 @@ send_job(const struct queue_job *j, const void *body, size_t len, int fd)
 		ipc_send(j->relay->ipc, M_JOB_RCPT, msg->sid, &r);
 	}
 	ipc_send_fd(j->relay->ipc, M_JOB_BODY, msg->sid, &b, fd);
-	ipc_flush(j->relay->ipc);
 }
 
 /* The body can't be had: never guess, somebody must look. */

@@ -438,6 +438,7 @@ relay_peer(struct role_setup *s, enum role role, uint32_t instance, int fd)
 	if (role == ROLE_QUEUE) {
 		queue =
 		    ipc_new(s->base, fd, relay_job_rules, on_queue_gone, NULL);
+		ipc_collect(queue, s->base, IPC_AHEAD);
 		tell_state();
 		return;
 	}

@@ -710,20 +710,14 @@ on_connected(struct relay_conn *c)
 	follow(c); /* implicit TLS begins at once */
 }
 
-/* What comes of it, results and the end of the job, goes in one packet. */
 static void
 on_input(struct relay_conn *c)
 {
 	struct buf *in = stream_input(c->stream);
-	struct ipc *queue = c->job != NULL ? c->job->queue : NULL;
 
-	if (queue != NULL)
-		ipc_hold(queue);
 	smtp_client_input(c->client, buf_head(in), in->len);
 	buf_drop(in, in->len);
 	follow(c);
-	if (queue != NULL)
-		ipc_flush(queue);
 }
 
 /* No dialogue yet: the address does not answer. */

@@ -446,5 +446,6 @@ role_main(const struct role_ops *o)
 	ipc_drain(setup.parent);
 	if (!leaving) /* it may have said so by now */
 		event_base_dispatch(setup.base);
+	ipc_leave();
 	return 0;
 }
