@@ -54,6 +54,7 @@ struct collected {
 	unsigned char *data; /* COLLECT_MAX bytes, or NULL */
 	size_t len, first;
 	unsigned n;
+	int fd; /* or -1; leaves with the last, the caller has it */
 };
 
 struct ipc {
@@ -303,7 +304,7 @@ send_held(struct ipc *p)
 	if (h->n == 0)
 		return;
 	TAILQ_REMOVE(&collecting[p->order], p, link);
-	send_packet(p, h->data + skip, h->len - skip, -1);
+	send_packet(p, h->data + skip, h->len - skip, h->fd);
 	freezero(h->data, h->len);
 	*h = (struct collected){ .data = NULL };
 }
@@ -353,6 +354,7 @@ hold_message(struct ipc *p, const void *msg, size_t n)
 		h->data = xmalloc(COLLECT_MAX);
 		memcpy(h->data, &frame, sizeof(frame));
 		h->first = at + sizeof(one);
+		h->fd = -1;
 		TAILQ_INSERT_TAIL(&collecting[p->order], p, link);
 		event_active(p->ev_leave, 0, 0);
 	} else
@@ -365,10 +367,9 @@ hold_message(struct ipc *p, const void *msg, size_t n)
 }
 
 static bool
-collects(const struct ipc *p, size_t n, int fd)
+collects(const struct ipc *p, size_t n)
 {
-	return p->ev_leave != NULL && fd == -1 && n < COLLECT_MAX / 2 &&
-	    !p->dead;
+	return p->ev_leave != NULL && n < COLLECT_MAX / 2 && !p->dead;
 }
 
 int
@@ -383,11 +384,14 @@ ipc_send_fd(
 	    type, sid, msg != NULL ? msg : &empty, out, sizeof(out));
 	if (n == 0)
 		return -1;
-	if (collects(p, n, fd)) {
+	if (collects(p, n)) {
 		if (!hold_message(p, out, n)) {
 			ipc_leave();
 			hold_message(p, out, n);
 		}
+		p->held.fd = fd;
+		if (fd != -1)
+			ipc_leave();
 	} else {
 		if (p->ev_leave != NULL)
 			ipc_leave(); /* it must not overtake */

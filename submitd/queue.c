@@ -123,6 +123,11 @@ end_group(struct queue *q, struct queue_ops_list *group)
 	struct queue_op *op;
 
 	queue_quota_saved(q);
+	/* the log and the smarthost can wait for the clients, not they for them */
+	TAILQ_FOREACH(op, group, link)
+		if (op->sub != NULL)
+			queue_submission_answer(q, op->sub, op->rc);
+	ipc_leave();
 	while ((op = TAILQ_FIRST(group)) != NULL) {
 		TAILQ_REMOVE(group, op, link);
 		if (op->sub != NULL)

@@ -147,6 +147,7 @@ struct queue_submission {
 	struct queue_envelope *env;
 	struct queue_grant grant;
 	int64_t arrived_ms;
+	bool answered;
 };
 
 /* One recipient of a job, and what became of it. */
@@ -284,7 +285,10 @@ struct queue_envelope *queue_envelope_of(
 /* A part of the group's transaction. */
 enum mailq_rc queue_submission_apply(
     struct queue *, struct queue_submission *);
-/* After COMMIT (MAILQ_OK), or its failure: answers, logs, frees. */
+/* After COMMIT (MAILQ_OK), or its failure: tells front. */
+void queue_submission_answer(
+    struct queue *, struct queue_submission *, enum mailq_rc);
+/* Then: answers if that's still to be done, logs, sends, frees. */
 void queue_submission_end(
     struct queue *, struct queue_submission **, enum mailq_rc);
 

@@ -799,6 +799,18 @@ log_accepted(const struct queue_submission *s)
 }
 
 void
+queue_submission_answer(
+    struct queue *q, struct queue_submission *s, enum mailq_rc rc)
+{
+	s->answered = true;
+	if (rc != MAILQ_OK)
+		answer(q, s->sid, s->txn, reply_of(rc), 0);
+	else
+		answer(q, s->sid, s->txn, R_QUEUED,
+		    s->first_qid != 0 ? s->first_qid : s->qid);
+}
+
+void
 queue_submission_end(
     struct queue *q, struct queue_submission **sp, enum mailq_rc rc)
 {
@@ -809,13 +821,8 @@ queue_submission_end(
 		queue_quota_undo(q, s);
 	if (s->in_file && (rc != MAILQ_OK || s->first_qid != 0))
 		mailq_body_discard(q->mq, s->qid); /* if it has its old name */
-	if (rc != MAILQ_OK)
-		answer(q, s->sid, s->txn, reply_of(rc), 0);
-	else if (s->first_qid != 0)
-		answer(q, s->sid, s->txn, R_QUEUED, s->first_qid);
-	else
-		answer(q, s->sid, s->txn, R_QUEUED, s->qid);
-	/* the log can wait for the client, not he for it */
+	if (!s->answered)
+		queue_submission_answer(q, s, rc);
 	if (rc == MAILQ_OK && s->first_qid != 0)
 		queue_again_log(s);
 	else if (rc == MAILQ_OK) {

@@ -499,10 +499,10 @@ test_reject(void **state)
 
 	memset(&ended, 0, sizeof(ended));
 	ipc_watch_ends(on_end);
-	ipc_hold(f->a.ipc); /* in one packet */
+	ipc_collect(f->a.ipc, f->base, IPC_BEHIND); /* in one packet */
 	ipc_send(f->a.ipc, M_REPAIR, 1, NULL);
 	say(&f->a, 1, "too late");
-	ipc_flush(f->a.ipc);
+	ipc_leave();
 	event_base_loop(f->base, EVLOOP_ONCE);
 	assert_int_equal(f->b.got, 1);
 	assert_int_equal(f->b.gone, 1);
@@ -753,98 +753,128 @@ packets_at(const struct end *e)
 	return n;
 }
 
+/* They leave after what is being handled, those of others at once. */
 static void
-test_held(void **state)
+test_collected(void **state)
 {
 	struct fixture *f = *state;
 
-	ipc_hold(f->a.ipc);
+	ipc_collect(f->a.ipc, f->base, IPC_BEHIND);
 	say(&f->a, 1, "one");
 	say(&f->a, 2, "twenty-two");
+	say(&f->b, 9, "another peer's do not wait");
+	assert_int_equal(packets_at(&f->a), 1);
+	assert_int_equal(packets_at(&f->b), 0);
 	turn(f);
-	assert_int_equal(f->b.got, 0);
-	say(&f->b, 9, "another peer's are not held");
-	ipc_flush(f->a.ipc);
-	ipc_flush(f->a.ipc); /* nothing is left */
 	turn(f);
-	assert_int_equal(f->a.got, 1);
 	assert_int_equal(f->b.got, 2);
 	assert_true(f->b.sid == 2);
 	assert_string_equal(f->b.text, "twenty-two");
 
-	ipc_hold(f->a.ipc);
 	say(&f->a, 3, "three");
 	say(&f->a, 4, "four");
-	ipc_flush(f->a.ipc);
+	ipc_leave();
+	ipc_leave(); /* nothing is left */
 	say(&f->a, 5, "five");
+	ipc_leave();
 	assert_int_equal(packets_at(&f->b), 2);
 }
 
 static void
-test_held_descriptor(void **state)
+test_collected_descriptor(void **state)
 {
 	struct fixture *f = *state;
 	struct m_listen m = { .name = "x" };
 	unsigned before = open_descriptors();
 
-	ipc_hold(f->a.ipc);
+	ipc_collect(f->a.ipc, f->base, IPC_BEHIND);
 	say(&f->a, 1, "before");
 	assert_int_equal(ipc_send_fd(f->a.ipc, M_LISTEN, 0, &m, 0), 0);
-	turn(f); /* it does not wait for the flush */
+	say(&f->a, 2, "after");
+	ipc_drain(f->b.ipc); /* the descriptor does not wait */
 	assert_int_equal(f->b.got, 2);
 	assert_string_equal(f->b.text, "before");
 	assert_int_not_equal(f->b.fd, -1);
 	close(f->b.fd);
-	say(&f->a, 2, "after");
-	ipc_flush(f->a.ipc);
+	ipc_leave();
 	turn(f);
+	assert_int_equal(f->b.got, 3);
 	assert_string_equal(f->b.text, "after");
 	/* It is the last message's, which must be one that may bring it. */
-	ipc_hold(f->a.ipc);
 	assert_int_equal(ipc_send(f->a.ipc, M_LISTEN, 0, &m), 0);
 	assert_int_equal(
 	    ipc_send_fd(f->a.ipc, M_SESSION_KILL, 0,
 		&(struct m_text){ .text = "" }, 0),
 	    0);
-	ipc_flush(f->a.ipc);
 	turn(f);
 	assert_int_equal(f->b.gone, 1);
 	assert_int_equal(open_descriptors(), before - 2);
 }
 
-/* More than a packet takes leaves in several, in order. */
+/* More than a packet takes leaves in several, a large message alone, in order. */
 static void
-test_held_too_much(void **state)
+test_collected_too_much(void **state)
 {
-	static char big[1000];
+	static char big[1000], large[32768];
 	struct fixture *f = *state;
+	struct m_submit m = { .txn = 1, .body = { large, sizeof(large) } };
 	unsigned i;
 
 	memset(big, 'x', sizeof(big) - 1);
-	ipc_hold(f->a.ipc);
-	for (i = 0; i < 300; i++)
+	ipc_collect(f->a.ipc, f->base, IPC_BEHIND);
+	for (i = 0; i < 40; i++)
 		say(&f->a, i, big);
-	ipc_flush(f->a.ipc);
+	ipc_leave();
 	assert_int_equal(packets_at(&f->b), 3);
-	ipc_hold(f->a.ipc);
+	say(&f->a, 1, "small");
+	assert_int_equal(ipc_send(f->a.ipc, M_SUBMIT, 2, &m), 0);
+	assert_int_equal(packets_at(&f->b), 2);
 	for (i = 0; i < 300; i++)
 		say(&f->a, i, big);
-	ipc_flush(f->a.ipc);
+	ipc_leave();
 	turn(f);
 	assert_int_equal(f->b.got, 300);
 	assert_true(f->b.sid == 299);
 }
 
+/* Who is ahead has his before the others have theirs, whoever causes it. */
 static void
-test_freed_while_held(void **state)
+test_collected_ahead(void **state)
+{
+	static const char large[9000];
+	struct m_submit m = { .txn = 1, .body = { large, sizeof(large) } };
+	struct fixture *f = *state;
+	struct end c = { .fd = -1 }, d = { .fd = -1, .other = &f->b };
+	int fd[2];
+
+	assert_int_equal(ipc_pair(fd), 0);
+	c.ipc = ipc_new(f->base, fd[0], rules, on_gone, &c);
+	d.ipc = ipc_new(f->base, fd[1], rules, on_gone, &d);
+	ipc_collect(c.ipc, f->base, IPC_BEHIND);
+	ipc_collect(f->a.ipc, f->base, IPC_AHEAD);
+	ipc_send(c.ipc, M_READY, 1, NULL); /* d looks at b then */
+	say(&f->a, 1, "first");
+	turn(f);
+	assert_true(d.sid == 1);
+
+	say(&f->a, 2, "first again");
+	assert_int_equal(ipc_send(c.ipc, M_SUBMIT, 1, &m), 0);
+	assert_int_equal(packets_at(&f->b), 1);
+	ipc_free(&c.ipc);
+	ipc_free(&d.ipc);
+}
+
+/* What was said before the end arrives, as if it had left at once. */
+static void
+test_freed_while_collecting(void **state)
 {
 	struct fixture *f = *state;
 
-	ipc_hold(f->a.ipc);
-	say(&f->a, 1, "never sent");
+	ipc_collect(f->a.ipc, f->base, IPC_BEHIND);
+	say(&f->a, 1, "the last word");
 	ipc_free(&f->a.ipc);
 	turn(f);
-	assert_int_equal(f->b.got, 0);
+	assert_int_equal(f->b.got, 1);
 	assert_int_equal(f->b.gone, 1);
 }
 
@@ -853,10 +883,10 @@ test_freed_by_the_first(void **state)
 {
 	struct fixture *f = *state;
 
-	ipc_hold(f->a.ipc);
+	ipc_collect(f->a.ipc, f->base, IPC_BEHIND);
 	assert_int_equal(ipc_send(f->a.ipc, M_AUTH_CANCEL, 0, NULL), 0);
 	say(&f->a, 1, "to nobody");
-	ipc_flush(f->a.ipc);
+	turn(f);
 	turn(f);
 	assert_int_equal(f->b.got, 1);
 	assert_null(f->b.ipc);
@@ -932,15 +962,13 @@ test_blocking_several(void **state)
 	const char *why = NULL;
 	int fd[2];
 
-	(void)f;
 	assert_int_equal(ipc_pair(fd), 0);
 	p = ipc_new(NULL, fd[0], rules, on_gone, NULL);
 	o = ipc_new(NULL, fd[1], rules, on_gone, NULL);
+	ipc_collect(p, f->base, IPC_BEHIND);
 	assert_false(ipc_readable(o));
-	ipc_hold(p);
 	assert_int_equal(ipc_send(p, M_SESSION_KILL, 7, &m), 0);
 	assert_int_equal(ipc_send_fd(p, M_LISTEN, 8, &l, 0), 0);
-	ipc_flush(p);
 	assert_true(ipc_readable(o));
 	assert_int_equal(ipc_recv_wait(o, &in, &why), 0);
 	assert_true(in.sid == 7);
@@ -953,10 +981,8 @@ test_blocking_several(void **state)
 	close(in.fd);
 	assert_false(ipc_readable(o));
 	/* and one that nobody takes */
-	ipc_hold(p);
 	assert_int_equal(ipc_send(p, M_SESSION_KILL, 7, &m), 0);
 	assert_int_equal(ipc_send_fd(p, M_LISTEN, 8, &l, 0), 0);
-	ipc_flush(p);
 	assert_int_equal(ipc_recv_wait(o, &in, &why), 0);
 	ipc_free(&p);
 	ipc_free(&o);
@@ -994,10 +1020,11 @@ main(void)
 		T(test_drain_in_handler),
 		T(test_drain_to_the_end),
 		T(test_blocking),
-		T(test_held),
-		T(test_held_descriptor),
-		T(test_held_too_much),
-		T(test_freed_while_held),
+		T(test_collected),
+		T(test_collected_descriptor),
+		T(test_collected_too_much),
+		T(test_collected_ahead),
+		T(test_freed_while_collecting),
 		T(test_freed_by_the_first),
 		cmocka_unit_test(test_bad_frames),
 		T(test_blocking_several),
