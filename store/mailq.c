@@ -303,7 +303,7 @@ set_pragmas(struct mailq *mq)
 				  "PRAGMA page_size = 4096;"
 				  "PRAGMA journal_mode = WAL;"
 				  "PRAGMA synchronous = FULL;"
-				  "PRAGMA cache_size = -16384;"
+				  "PRAGMA cache_size = -4096;"
 				  "PRAGMA secure_delete = FAST;"
 				  "PRAGMA foreign_keys = ON;"
 				  "PRAGMA trusted_schema = OFF;"
