@@ -5,13 +5,17 @@
  * mail: without the map nobody knows what it demands.
  */
 #include <event2/event.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "log.h"
 #include "relay.h"
 
-enum { ANSWER_MS = 10 * 1000 }; /* from one answer to the next, at most */
+enum {
+	ANSWER_MS = 10 * 1000, /* from one answer to the next, at most */
+	LOOK_MAX = 16
+};
 
 struct relay_worker {
 	TAILQ_ENTRY(relay_worker) link;
@@ -48,11 +52,30 @@ relay_rule_map(void)
 	return map;
 }
 
+/* One look at all of them: hardly ever has one said anything. */
+static bool
+all_are_silent(void)
+{
+	struct pollfd pf[LOOK_MAX];
+	const struct relay_worker *w;
+	nfds_t n = 0;
+
+	TAILQ_FOREACH(w, &workers, link) {
+		if (n == LOOK_MAX)
+			return false;
+		pf[n++] =
+		    (struct pollfd){ .fd = ipc_fd(w->ipc), .events = POLLIN };
+	}
+	return poll(pf, n, 0) == 0;
+}
+
 void
 relay_rule_refresh(void)
 {
 	struct relay_worker *w, *next;
 
+	if (all_are_silent())
+		return;
 	for (w = TAILQ_FIRST(&workers); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, link);
 		ipc_drain(w->ipc);
