@@ -38,7 +38,7 @@
 #define THROTTLE_DELAY_MS     1000  /* the first; then 2, 4, 8 times as long */
 #define THROTTLE_DELAY_MAX_MS 10000
 #define THROTTLE_ASKED_MS     60000 /* a login takes no longer */
-#define THROTTLE_WAIT_MS      100   /* until others have their verdict */
+#define THROTTLE_WAIT_MS      500   /* until others have their verdict */
 
 struct throttle_conf {
 	unsigned user;     /* wrong passwords for one user; 0: not counted */

@@ -6,7 +6,8 @@
  *	before the client hears the verdict		M_AUTH_SEEN
  *
  * The first saves the work where a login is refused anyhow, and slows it down
- * where that is due. The second makes guesses side by side count one after the
+ * where that is due; one that has to wait for others is answered twice, if its
+ * turn comes soon. The second makes guesses side by side count one after the
  * other: a right one behind too many wrong ones is refused like them. Without
  * queue, or when its answer is late, logins go on without it.
  *
@@ -24,7 +25,7 @@
 
 enum {
 	ANSWER_MS = 1000, /* queue is near: it answers at once or is ill */
-	ASKS_MAX = 100,   /* of one login, while others are under way */
+	ASKS_MAX = 20,    /* of one login, while others are under way */
 	WARN_EVERY_MS = 60 * 1000
 };
 
@@ -260,8 +261,11 @@ authd_guard_answer(struct ipc *p, const struct ipc_in *in)
 	(void)p;
 	A.pace_ms = m->pace_ms;
 	if (s == NULL || s->hold.stage == AUTHD_HOLD_NONE ||
-	    s->hold.ticket != m->ticket || s->hold.delayed)
+	    s->hold.ticket != m->ticket ||
+	    (s->hold.delayed && !s->hold.again))
 		return; /* the client has left, or it was too late */
+	if (s->hold.delayed)
+		s->hold.asks++; /* its turn has come before it asked again */
 	if (m->refuse || s->hold.asks == ASKS_MAX) {
 		s->hold = (struct authd_hold){ 0 };
 		authd_verdict(s, SASL_RC_LOCKED,

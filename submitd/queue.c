@@ -263,6 +263,8 @@ on_gone(struct ipc *ipc, const char *why)
 		queue_front_gone(q, p->instance);
 	else if (p->role == ROLE_RELAY)
 		queue_relay_gone(q, p);
+	else if (p->role == ROLE_AUTH)
+		queue_login_gone(q, ipc);
 	free(p);
 	queue_leave_if_done(q);
 }

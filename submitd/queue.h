@@ -470,6 +470,8 @@ void queue_login_start(struct queue *);
 void queue_login_configure(struct queue *);
 void queue_login_free(struct queue *);
 ipc_handler queue_on_throttle_ask, queue_on_auth_seen, queue_on_alarm;
+/* An auth is gone: its logins wait no more. */
+void queue_login_gone(struct queue *, const struct ipc *auth);
 /* The alarm of auth as the status has it; NULL: there is none. */
 json_t *queue_login_alarm(const struct queue *);
 /* Who is slowed down or refused, for the status. */

@@ -47,7 +47,20 @@ enum {
 	LIST_MAX = 1000,
 	STATUS_MAX = 20,
 	/* auth repeats it at least so often while it has cause */
-	ALARM_MS = 10 * 60 * 1000
+	ALARM_MS = 10 * 60 * 1000,
+	TURNS_MAX = 1000
+};
+
+/* A login that waits until others from there have their verdict. Auth asks
+ * anew after THROTTLE_WAIT_MS, if its turn has not come by then. */
+struct turn {
+	TAILQ_ENTRY(turn) link;
+	struct ipc *ipc;
+	uint64_t sid;
+	uint32_t ticket;
+	int64_t until_ms;
+	char *user;
+	char address[THROTTLE_ADDR_MAX];
 };
 
 struct queue_login {
@@ -58,11 +71,22 @@ struct queue_login {
 	bool pace_changed;
 	struct event *ev_flush;
 	int64_t flushed_ms, warned_ms;
+	TAILQ_HEAD(, turn) turns; /* the first to come first */
+	unsigned nturns;
 	struct {
 		char *what, *text;
 		int64_t since_ms, last_ms;
 	} alarm;
 };
+
+static void
+turn_end(struct queue_login *l, struct turn *w)
+{
+	TAILQ_REMOVE(&l->turns, w, link);
+	l->nturns--;
+	free(w->user);
+	free(w);
+}
 
 /* ---- keeping ---- */
 
@@ -243,6 +267,7 @@ queue_login_start(struct queue *q)
 	struct queue_login *l = xcalloc(1, sizeof(*l));
 
 	q->login = l;
+	TAILQ_INIT(&l->turns);
 	l->ev_flush = event_new(q->setup->base, -1, 0, on_flush, q);
 	if ((l->throttle = throttle_new()) == NULL)
 		log_fatal(1, "error=%s", "no memory");
@@ -264,6 +289,8 @@ queue_login_free(struct queue *q)
 	q->login = NULL;
 	if (l == NULL)
 		return;
+	while (!TAILQ_EMPTY(&l->turns))
+		turn_end(l, TAILQ_FIRST(&l->turns));
 	flush(l);
 	history_close(&l->history);
 	throttle_free(&l->throttle);
@@ -300,6 +327,98 @@ answer(struct ipc *ipc, uint64_t sid, uint32_t ticket,
 		ipc_send(ipc, M_THROTTLE_ANSWER, sid, &m);
 }
 
+/* The first that waits for a turn of this user from there. */
+static struct turn *
+first_turn(const struct queue_login *l, const char *user, const char *address)
+{
+	struct turn *w;
+
+	TAILQ_FOREACH(w, &l->turns, link)
+		if (strcmp(w->user, user) == 0 &&
+		    strcmp(w->address, address) == 0)
+			return w;
+	return NULL;
+}
+
+static void
+wait_for_turn(struct ipc *ipc, uint64_t sid, const struct m_throttle_ask *m,
+    const char *address)
+{
+	const struct queue_peer *p = ipc_arg(ipc);
+	struct queue_login *l = p->q->login;
+	struct turn *w;
+
+	if (l->nturns == TURNS_MAX)
+		return; /* it asks again */
+	w = xcalloc(1, sizeof(*w));
+	w->ipc = ipc;
+	w->sid = sid;
+	w->ticket = m->ticket;
+	w->until_ms = queue_now_ms() + THROTTLE_WAIT_MS;
+	w->user = xstrdup(m->user);
+	snprintf(w->address, sizeof(w->address), "%s", address);
+	TAILQ_INSERT_TAIL(&l->turns, w, link);
+	l->nturns++;
+}
+
+/* Those whose turn it is now hear it. */
+static void
+give_turns(struct queue_login *l, const char *user, const char *address)
+{
+	int64_t now = queue_now_ms();
+	struct throttle_verdict v;
+	struct turn *w;
+
+	while ((w = first_turn(l, user, address)) != NULL) {
+		if (w->until_ms > now) { /* else it is about to ask again */
+			v = throttle_ask(l->throttle, user, address, now);
+			if (v.again)
+				return;
+			answer(w->ipc, w->sid, w->ticket, &v);
+		}
+		turn_end(l, w);
+	}
+}
+
+static void
+drop_turn(struct queue_login *l, uint64_t sid)
+{
+	struct turn *w, *next;
+
+	for (w = TAILQ_FIRST(&l->turns); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (w->sid == sid)
+			turn_end(l, w);
+	}
+}
+
+void
+queue_login_gone(struct queue *q, const struct ipc *auth)
+{
+	struct turn *w, *next;
+
+	if (q->login == NULL)
+		return;
+	for (w = TAILQ_FIRST(&q->login->turns); w != NULL; w = next) {
+		next = TAILQ_NEXT(w, link);
+		if (w->ipc == auth)
+			turn_end(q->login, w);
+	}
+}
+
+/* Behind those that wait already. */
+static struct throttle_verdict
+ask(struct queue_login *l, const char *user, const char *address)
+{
+	const struct throttle_verdict later = { .again = true,
+		.delay_ms = THROTTLE_WAIT_MS };
+
+	give_turns(l, user, address);
+	return first_turn(l, user, address) != NULL
+	    ? later
+	    : throttle_ask(l->throttle, user, address, queue_now_ms());
+}
+
 void
 queue_on_throttle_ask(struct ipc *ipc, const struct ipc_in *in)
 {
@@ -309,9 +428,11 @@ queue_on_throttle_ask(struct ipc *ipc, const struct ipc_in *in)
 	char address[THROTTLE_ADDR_MAX];
 
 	throttle_address(m->client_addr, address);
+	drop_turn(p->q->login, in->sid); /* it waited too long */
 	if (!is_exempt(p->q, m->client_addr))
-		v = throttle_ask(
-		    p->q->login->throttle, m->user, address, queue_now_ms());
+		v = ask(p->q->login, m->user, address);
+	if (v.again)
+		wait_for_turn(ipc, in->sid, m, address);
 	answer(ipc, in->sid, m->ticket, &v);
 }
 
@@ -409,6 +530,7 @@ queue_on_auth_seen(struct ipc *ipc, const struct ipc_in *in)
 	/* without a ticket it is no password that could be refused */
 	if (m->result == SEEN_RIGHT && (!v.refuse || m->ticket == 0))
 		note_use(p->q->login, m);
+	give_turns(p->q->login, m->user, address);
 	flush_soon(p->q->login);
 }
 

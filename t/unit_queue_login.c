@@ -142,6 +142,93 @@ refuses_after_too_many(void **state)
 	assert_true(refused("ann", "192.0.2.7"));
 }
 
+/* As one of several sessions; true if it has to wait for others. */
+static bool
+waits(unsigned session, uint32_t ticket)
+{
+	const struct m_throttle_ask m = { .ticket = ticket,
+		.user = "ann",
+		.client_addr = "192.0.2.7" };
+	unsigned n = rig.nthrottle;
+
+	ipc_send(rig.auth, M_THROTTLE_ASK, RIG_SID(session), &m);
+	rig_wait(&rig, &rig.nthrottle, n + 1);
+	assert_int_equal(rig.throttle.ticket, ticket);
+	assert_false(rig.throttle.refuse);
+	assert_true(rig.throttle.again == (rig.throttle.delay_ms > 0));
+	return rig.throttle.again;
+}
+
+/* A login of session `of` ends; who hears of it gets the answer of its turn. */
+static void
+ends(unsigned of, enum seen_result result, uint64_t password, unsigned hear)
+{
+	const struct m_auth_seen m = { .ticket = 99,
+		.result = (uint8_t)result,
+		.user = "ann",
+		.client_addr = "192.0.2.7",
+		.client = "laptop",
+		.wrong = password };
+	unsigned n = rig.nthrottle + 1 + hear;
+
+	ipc_send(rig.auth, M_AUTH_SEEN, RIG_SID(of), &m);
+	rig_wait(&rig, &rig.nthrottle, n);
+	rig_settle(&rig);
+	assert_int_equal(rig.nthrottle, n);
+}
+
+/* The guard has room for three wrong passwords: so many logins may be under
+ * way from a place that is known, and the others come one after the other. */
+static void
+waits_in_turn(void **state)
+{
+	(void)state;
+	right("ann", 0, "192.0.2.7", "laptop", 1);
+	assert_false(waits(1, 11));
+	assert_false(waits(2, 12));
+	assert_false(waits(3, 13));
+	assert_true(waits(4, 14));
+	assert_true(waits(5, 15));
+	assert_true(waits(4, 24)); /* anew: behind the other now */
+	print_message("# others are not concerned\n");
+	assert_false(refused("bob", "192.0.2.7"));
+	assert_int_equal(rig.throttle.delay_ms, 0);
+	print_message("# one through, one in: the first that came\n");
+	ends(1, SEEN_RIGHT, 0, 1);
+	assert_int_equal(rig.throttle.ticket, 15);
+	assert_false(rig.throttle.again);
+	assert_true(waits(6, 16)); /* behind the one that waits */
+	ends(2, SEEN_OTHER, 0, 1);
+	assert_int_equal(rig.throttle.ticket, 24);
+	print_message("# a wrong one takes a place for good\n");
+	ends(3, SEEN_WRONG, 1, 0);
+	ends(5, SEEN_WRONG, 2, 0);
+	ends(4, SEEN_OTHER, 0, 1);
+	assert_int_equal(rig.throttle.ticket, 16);
+	assert_true(waits(7, 17));
+	print_message("# and too many are answered later\n");
+	ends(6, SEEN_WRONG, 3, 1);
+	assert_int_equal(rig.throttle.ticket, 17);
+	assert_false(rig.throttle.again);
+	assert_int_not_equal(rig.throttle.delay_ms, 0);
+}
+
+/* An auth takes its waiting logins with it. */
+static void
+who_is_gone_waits_no_more(void **state)
+{
+	(void)state;
+	right("ann", 0, "192.0.2.7", "laptop", 1);
+	assert_false(waits(1, 11));
+	assert_false(waits(2, 12));
+	assert_false(waits(3, 13));
+	assert_true(waits(4, 14));
+	rig_disconnect(&rig, ROLE_AUTH);
+	rig_connect(&rig, ROLE_AUTH);
+	ends(1, SEEN_RIGHT, 0, 0);
+	assert_false(waits(5, 15));
+}
+
 static void
 counts_networks(void **state)
 {
@@ -315,6 +402,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(refuses_after_too_many),
+		T(waits_in_turn),
+		T(who_is_gone_waits_no_more),
 		T(counts_networks),
 		T(exempt_networks_count_nothing),
 		T(survives_a_restart),
