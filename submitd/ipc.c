@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "mem.h"
@@ -130,6 +131,8 @@ arrived_clear(struct arrived *a)
 	a->at = a->len = 0;
 }
 
+static void send_held(struct ipc *);
+
 /* Keys of certificates have been in it.  What nothing was in is left alone:
  * the kernel has no memory for it yet. */
 static void
@@ -141,14 +144,12 @@ drop_wait_data(struct ipc *p)
 	p->wait_most = 0;
 }
 
-static void send_held(struct ipc *);
-
 static void
 destroy(struct ipc *p)
 {
 	struct packet *k;
 
-	send_held(p); /* what was said before the end counts */
+	send_held(p);
 	if (p->ev_leave != NULL)
 		event_free(p->ev_leave);
 	while ((k = TAILQ_FIRST(&p->waiting)) != NULL)
@@ -170,6 +171,7 @@ ipc_free(struct ipc **pp)
 	*pp = NULL;
 	if (p == NULL)
 		return;
+	send_held(p); /* what was said before the end counts */
 	if (p->depth > 0) {
 		p->dead = true;
 		p->gone = NULL;
@@ -326,6 +328,19 @@ on_leave(evutil_socket_t fd, short what, void *arg)
 	ipc_leave();
 }
 
+/* Nobody waits for more than a tick of the clock, and a handler. */
+static void
+leave_in_time(void)
+{
+	static struct timespec last;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (now.tv_nsec != last.tv_nsec || now.tv_sec != last.tv_sec)
+		ipc_leave();
+	last = now;
+}
+
 void
 ipc_collect(struct ipc *p, struct event_base *base, enum ipc_order order)
 {
@@ -385,6 +400,7 @@ ipc_send_fd(
 	if (n == 0)
 		return -1;
 	if (collects(p, n)) {
+		leave_in_time();
 		if (!hold_message(p, out, n)) {
 			ipc_leave();
 			hold_message(p, out, n);

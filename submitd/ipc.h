@@ -71,8 +71,9 @@ int ipc_send_fd(struct ipc *, enum msg_type, uint64_t sid, const void *msg,
  * are handled, to leave then in as few packets as it fits: a packet costs more
  * than a message.  What is for peers ahead leaves first, so that they know what
  * the others are told; a large message, or one with a descriptor, takes all
- * that is collected with it.  ipc_leave() is for whoever is about to be long
- * in a handler.
+ * that is collected with it.  When the events take long, what was said some
+ * milliseconds ago leaves with the next message.  ipc_leave() is for whoever is
+ * about to be long in one handler.
  */
 enum ipc_order {
 	IPC_AHEAD,

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "submitd/ipc.h"
@@ -837,6 +838,50 @@ test_collected_too_much(void **state)
 	assert_true(f->b.sid == 299);
 }
 
+static bool
+same_tick(const struct timespec *then)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return now.tv_sec == then->tv_sec && now.tv_nsec == then->tv_nsec;
+}
+
+/* The first of many that are long handled need not wait for the last. */
+static void
+test_collected_long_ago(void **state)
+{
+	struct fixture *f = *state;
+	struct timespec then;
+
+	ipc_collect(f->a.ipc, f->base, IPC_BEHIND);
+	say(&f->a, 1, "early");
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &then);
+	while (same_tick(&then))
+		continue;
+	assert_int_equal(packets_at(&f->b), 0);
+	say(&f->a, 2, "late");
+	assert_int_equal(packets_at(&f->b), 1);
+	ipc_leave();
+	assert_int_equal(packets_at(&f->b), 1);
+}
+
+/* In its own handler, too: what it said before still leaves. */
+static void
+test_freed_in_handler_while_collecting(void **state)
+{
+	struct fixture *f = *state;
+
+	ipc_collect(f->b.ipc, f->base, IPC_BEHIND);
+	say(&f->b, 1, "the last word");
+	assert_int_equal(ipc_send(f->a.ipc, M_AUTH_CANCEL, 0, NULL), 0);
+	ipc_drain(f->b.ipc);
+	assert_null(f->b.ipc);
+	turn(f);
+	assert_int_equal(f->a.got, 1);
+	assert_int_equal(f->a.gone, 1);
+}
+
 /* Who is ahead has his before the others have theirs, whoever causes it. */
 static void
 test_collected_ahead(void **state)
@@ -1024,6 +1069,8 @@ main(void)
 		T(test_collected_descriptor),
 		T(test_collected_too_much),
 		T(test_collected_ahead),
+		T(test_collected_long_ago),
+		T(test_freed_in_handler_while_collecting),
 		T(test_freed_while_collecting),
 		T(test_freed_by_the_first),
 		cmocka_unit_test(test_bad_frames),
