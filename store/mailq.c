@@ -351,7 +351,7 @@ open_db(struct mailq *mq)
 	if ((rc = make_file(mq)) == MAILQ_OK) {
 		if (sqlite3_open_v2(path, &mq->db,
 			SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
-			NULL) != SQLITE_OK) {
+			mailq_log_vfs()) != SQLITE_OK) {
 			mailq_no_memory(mq->db);
 			rc = mailq_sql_error(mq);
 		}

@@ -78,6 +78,9 @@ enum mailq_rc mailq_schema(struct mailq *mq);
 /* mailq_log.c: makes the log `size` bytes long, if it is shorter and there is
  * room; with an open database, outside of transactions. */
 enum mailq_rc mailq_log_extend(struct mailq *mq, off_t size);
+/* The name of the VFS that writes the log in few pieces; else it is SQLite's
+ * own. */
+const char *mailq_log_vfs(void);
 
 /* mailq_body.c: renames tmp.<qid>, if it is a regular file of `size` bytes. */
 enum mailq_rc mailq_body_place(struct mailq *mq, uint64_t qid, uint64_t size);

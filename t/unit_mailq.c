@@ -10,6 +10,7 @@
 
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
@@ -1189,6 +1190,43 @@ test_space_is_taken_by_log(void **state)
 	expect_honest(fx);
 }
 
+/* Takes the place of the system's, and counts. */
+static unsigned writes;
+
+ssize_t
+pwrite64(int fd, const void *data, size_t n, off64_t at)
+{
+	writes++;
+	return syscall(SYS_pwrite64, fd, data, n, at);
+}
+
+/* A page is two pieces for SQLite, and a message changes about ten. */
+static void
+test_log_in_few_pieces(void **state)
+{
+	static char body[20000];
+	struct fixture *fx = *state;
+	struct mailq_stats s;
+	unsigned n;
+
+	memset(body, 'x', sizeof(body) - 1);
+	add_committed(fx, QID, "the head of the log");
+	n = writes;
+	add_committed(fx, QID + 1, "small");
+	assert_int_equal(writes - n, 1);
+	n = writes;
+	OK(mailq_begin(fx->mq));
+	OK(add(fx, QID + 2, body));
+	OK(add(fx, QID + 3, body));
+	OK(add(fx, QID + 4, body));
+	OK(mailq_commit(fx->mq));
+	assert_in_range(writes - n, 2, 3);
+	OK(mailq_stats(fx->mq, &s)); /* it reads what it wrote */
+	reopen(fx);
+	OK(mailq_stats(fx->mq, &s));
+	assert_int_equal(s.messages, 5);
+}
+
 /* One commit can make it longer; the next after it was copied cuts it. */
 static void
 test_log_shrinks(void **state)
@@ -1299,6 +1337,7 @@ main(void)
 		T(test_space),
 		T(test_space_is_used_again),
 		T(test_space_is_taken_by_log),
+		T(test_log_in_few_pieces),
 		T(test_log_shrinks),
 		T(test_log_without_room),
 		T(test_killed_in_transaction),
