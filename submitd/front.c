@@ -88,7 +88,7 @@ front_conn_free(struct conn *c)
 	session_free(&c->smtp); /* may still tell queue of an abort */
 	if (c->worker != NULL && c->worker->ipc != NULL)
 		ipc_send(c->worker->ipc, M_SESSION_CLOSE, c->sid, NULL);
-	if (F.queue != NULL && !c->closing) /* else it was told */
+	if (F.queue != NULL)
 		ipc_send(F.queue, M_SESSION_CLOSE, c->sid, NULL);
 	if (c->body_fd != -1)
 		close(c->body_fd);
