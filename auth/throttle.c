@@ -437,16 +437,17 @@ drop_old_asked(struct entry *trust, int64_t now_ms)
 		drop_asked(trust);
 }
 
-static void
+static bool
 add_asked(struct entry *trust, int64_t now_ms)
 {
 	int64_t *grown = realloc(
 	    trust->asked_ms, (trust->nasked + 1) * sizeof(*trust->asked_ms));
 
 	if (grown == NULL)
-		return;
+		return false;
 	trust->asked_ms = grown;
 	trust->asked_ms[trust->nasked++] = now_ms;
+	return true;
 }
 
 static struct throttle_verdict
@@ -471,7 +472,7 @@ ask_trusted(struct throttle *t, struct entry *trust, int64_t now_ms)
 		v.delay_ms = THROTTLE_WAIT_MS;
 	}
 	if (!v.refuse && !v.again)
-		add_asked(trust, now_ms);
+		v.reserved = add_asked(trust, now_ms);
 	return v;
 }
 

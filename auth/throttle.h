@@ -12,8 +12,9 @@
  * not slowed down; only wrong passwords from there are answered later and
  * later, and once there were many there is one at a time: a second one is
  * refused until the first has its answer.  Many that come at the same moment
- * wait for each other, since they may be wrong.  IPv6 addresses count by their /64.  Names without an account are
- * counted as those with one, so that nothing shows which is which.
+ * wait for each other, since they may be wrong.  IPv6 addresses count by their
+ * /64.  Names without an account are counted as those with one, so that nothing
+ * shows which is which.
  *
  * A wrong password is a number that its caller makes of it: a keyed HMAC.
  * Where the mechanism does not show the password (SCRAM) each failure is a new
@@ -65,6 +66,7 @@ struct throttle_verdict {
 	int64_t delay_ms; /* before the password is looked at; after a wrong
 			   * one: before the answer */
 	bool again;       /* ask once more after the delay */
+	bool reserved;    /* it has a place among those under way */
 	unsigned began;   /* bits 1 << THROTTLE_...: what sets in just now */
 };
 

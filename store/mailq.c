@@ -18,10 +18,11 @@
 #include "engine.h"
 #include "mailq_private.h"
 
-/* MAILQ_LOG_ROOM has more. What a commit adds behind the mark is kept too. */
+/* MAILQ_LOG_ROOM has more. The log keeps room for a large commit behind the mark
+ * from which on it is copied to the database. */
 enum {
-	CHECKPOINT_BYTES = 16 * 1024 * 1024,
-	LOG_BYTES = CHECKPOINT_BYTES + 1024 * 1024
+	CHECKPOINT_BYTES = 4 * 1024 * 1024,
+	LOG_BYTES = 8 * 1024 * 1024
 };
 
 void

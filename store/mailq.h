@@ -118,9 +118,10 @@ void mailq_close(struct mailq **mq);
 const char *mailq_errtext(const struct mailq *mq);
 
 /*
- * The most that the log of queue.db takes, with some to spare: it is copied to
- * the database from 16 MiB on, after the commit that made it so large. A
- * commit group of 128 bodies of 64 KiB and their rows comes on top.
+ * The most that the log of queue.db takes, with some to spare: it has 8 MiB from
+ * the start, and is copied to the database from 4 MiB on, after the commit that
+ * made it so large. A commit group of 128 bodies of 64 KiB and their rows comes
+ * on top.
  */
 #define MAILQ_LOG_ROOM (UINT64_C(32) * 1024 * 1024)
 

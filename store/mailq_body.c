@@ -51,6 +51,19 @@ file_size(struct mailq *mq, const char *name)
 	return (uint64_t)sb.st_size;
 }
 
+/* What the log has of the disk: zeros may have none. */
+static uint64_t
+log_taken(struct mailq *mq)
+{
+	struct stat sb;
+	uint64_t blocks;
+
+	if (fstatat(mq->dirfd, "queue.db-wal", &sb, AT_SYMLINK_NOFOLLOW) == -1)
+		return 0;
+	blocks = (uint64_t)sb.st_blocks * 512;
+	return blocks < (uint64_t)sb.st_size ? blocks : (uint64_t)sb.st_size;
+}
+
 /* Bytes of the pages of queue.db, those still in the log included. */
 static enum mailq_rc
 count_pages(struct mailq *mq, uint64_t *unused, uint64_t *all)
@@ -85,7 +98,7 @@ mailq_space(struct mailq *mq, struct mailq_space *space)
 		.total = (uint64_t)v.f_blocks * v.f_frsize,
 	};
 	/* The log is written over from its start: what it has, it keeps. */
-	n = file_size(mq, "queue.db-wal");
+	n = log_taken(mq);
 	taken -= n < MAILQ_LOG_ROOM ? n : MAILQ_LOG_ROOM;
 	/* Pages that so far are in the log only. */
 	n = file_size(mq, "queue.db");

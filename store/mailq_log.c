@@ -14,6 +14,7 @@
  */
 #include <sys/stat.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -36,9 +37,11 @@ fill(int fd, off_t from, off_t to)
 
 		if (to - from < (off_t)want)
 			want = (size_t)(to - from);
-		if ((n = pwrite(fd, zeros, want, from)) <= 0)
+		n = pwrite(fd, zeros, want, from);
+		if (n > 0)
+			from += n;
+		else if (n == 0 || errno != EINTR)
 			return false;
-		from += n;
 	}
 	return fdatasync(fd) == 0;
 }
@@ -55,7 +58,7 @@ mailq_log_extend(struct mailq *mq, off_t size)
 		return mailq_errno(mq, "queue.db-wal");
 	/* without room for all of it, it is as it was */
 	if (fstat(fd, &sb) == 0 && S_ISREG(sb.st_mode) && sb.st_size < size &&
-	    !fill(fd, sb.st_size, size))
+	    mailq_has_plenty(mq, (uint64_t)size) && !fill(fd, sb.st_size, size))
 		ok = ftruncate(fd, sb.st_size) == 0;
 	close(fd);
 	return ok ? MAILQ_OK : mailq_errno(mq, "queue.db-wal");

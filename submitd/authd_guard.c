@@ -24,7 +24,7 @@
 #include "log.h"
 
 enum {
-	ANSWER_MS = 1000, /* queue is near: it answers at once or is ill */
+	ANSWER_MS = 1000, /* queue is near: a first answer is at once there */
 	ASKS_MAX = 20,    /* of one login, while others are under way */
 	WARN_EVERY_MS = 60 * 1000
 };
@@ -266,7 +266,7 @@ authd_guard_answer(struct ipc *p, const struct ipc_in *in)
 		return; /* the client has left, or it was too late */
 	if (s->hold.delayed)
 		s->hold.asks++; /* its turn has come before it asked again */
-	if (m->refuse || s->hold.asks == ASKS_MAX) {
+	if (m->refuse || (m->again && s->hold.asks >= ASKS_MAX)) {
 		s->hold = (struct authd_hold){ 0 };
 		authd_verdict(s, SASL_RC_LOCKED,
 		    sasl_mech_name(sasl_conv_mech(s->conv)), s->began_ms);

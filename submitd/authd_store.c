@@ -471,6 +471,7 @@ check_records(struct authd_session *s, const char *user,
 	case PASSCACHE_MISS:
 		break;
 	}
+	ipc_leave(); /* it takes many milliseconds */
 	began = cpu_us();
 	pw = sasl_account_match(a, password, len, &index);
 	if (pw == SASL_PW_WRONG) {

@@ -308,6 +308,7 @@ op_body_sync(void *arg)
 {
 	struct conn *c = arg;
 
+	ipc_leave(); /* what others have said need not wait for the disk */
 	if (fdatasync(c->body_fd) == 0)
 		return 0;
 	log_event(LOG_WARNING, c->sid, 0, "body", "error=%s", strerror(errno));

@@ -328,7 +328,7 @@ on_leave(evutil_socket_t fd, short what, void *arg)
 	ipc_leave();
 }
 
-/* Nobody waits for more than a tick of the clock, and a handler. */
+/* While many have something to say, it leaves at each tick of the clock. */
 static void
 leave_in_time(void)
 {

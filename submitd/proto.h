@@ -1,9 +1,9 @@
 /*
  * The messages between the roles: one struct each, and the table (proto.c)
- * that packs, bounds and unpacks them.  One message travels as one packet of
- * a SOCK_SEQPACKET pair, with at most one descriptor.
+ * that packs, bounds and unpacks them.  One or several (ipc.h) travel as a
+ * packet of a SOCK_SEQPACKET pair, with at most one descriptor.
  *
- * Packet: u16 type, u16 zero, u32 zero, u64 sid, then the fields in the
+ * Message: u16 type, u16 zero, u32 zero, u64 sid, then the fields in the
  * order of the table; integers in host order, strings as u32 length and
  * bytes with a final NUL, blobs as u32 length and bytes.
  *
@@ -104,7 +104,8 @@ enum msg_type {
 	M_HEADERS_OK, /* the authors in the header may be named */
 	M_DECISION, /* for the history */
 
-	/* auth to queue: logins, against guessing; and the answer to both */
+	/* auth to queue: logins, against guessing; and the answer to both. A
+	 * login that has to wait for others hears a second one in its turn. */
 	M_ALARM, /* for the status: an administrator should look */
 	M_THROTTLE_ASK,
 	M_AUTH_SEEN,
@@ -464,7 +465,7 @@ struct m_throttle_answer {
 	uint32_t ticket;
 	uint8_t refuse; /* whatever the password is */
 	uint32_t delay_ms;
-	uint8_t again; /* ask once more then */
+	uint8_t again; /* ask once more then, unless a better one comes */
 	uint32_t pace_ms; /* what a refusal takes at least (auth/pace.h) */
 };
 

@@ -470,7 +470,8 @@ void queue_login_start(struct queue *);
 void queue_login_configure(struct queue *);
 void queue_login_free(struct queue *);
 ipc_handler queue_on_throttle_ask, queue_on_auth_seen, queue_on_alarm;
-/* An auth is gone: its logins wait no more. */
+/* A session ended, or all of an auth: their logins are not under way. */
+void queue_login_closed(struct queue *, uint64_t sid);
 void queue_login_gone(struct queue *, const struct ipc *auth);
 /* The alarm of auth as the status has it; NULL: there is none. */
 json_t *queue_login_alarm(const struct queue *);

@@ -207,6 +207,7 @@ on_session_close(struct ipc *ipc, const struct ipc_in *in)
 	    ? session_of(p, in)
 	    : find_session(p->q, in->sid);
 
+	queue_login_closed(p->q, in->sid);
 	if (s == NULL)
 		return;
 	session_free(p->q, s);

@@ -51,14 +51,19 @@ enum {
 	TURNS_MAX = 1000
 };
 
-/* A login that waits until others from there have their verdict. Auth asks
- * anew after THROTTLE_WAIT_MS, if its turn has not come by then. */
+/*
+ * A login from where its user is known. Either it has a place among those under
+ * way, until its verdict, or it waits for one; auth asks anew after
+ * THROTTLE_WAIT_MS, if its turn has not come by then. A session has one at most,
+ * and gives its place back when it asks anew or ends.
+ */
 struct turn {
 	TAILQ_ENTRY(turn) link;
 	struct ipc *ipc;
 	uint64_t sid;
 	uint32_t ticket;
-	int64_t until_ms;
+	bool has_place;
+	int64_t until_ms; /* of the wait, or of the place */
 	char *user;
 	char address[THROTTLE_ADDR_MAX];
 };
@@ -327,29 +332,47 @@ answer(struct ipc *ipc, uint64_t sid, uint32_t ticket,
 		ipc_send(ipc, M_THROTTLE_ANSWER, sid, &m);
 }
 
-/* The first that waits for a turn of this user from there. */
 static struct turn *
-first_turn(const struct queue_login *l, const char *user, const char *address)
+find_turn(const struct queue_login *l, uint64_t sid)
 {
 	struct turn *w;
 
 	TAILQ_FOREACH(w, &l->turns, link)
-		if (strcmp(w->user, user) == 0 &&
+		if (w->sid == sid)
+			return w;
+	return NULL;
+}
+
+/* Of those of this user from there that wait: the one that came first. */
+static struct turn *
+first_waiting(const struct queue_login *l, const char *user, const char *address)
+{
+	struct turn *w;
+
+	TAILQ_FOREACH(w, &l->turns, link)
+		if (!w->has_place && strcmp(w->user, user) == 0 &&
 		    strcmp(w->address, address) == 0)
 			return w;
 	return NULL;
 }
 
 static void
-wait_for_turn(struct ipc *ipc, uint64_t sid, const struct m_throttle_ask *m,
-    const char *address)
+has_place(struct turn *w)
+{
+	w->has_place = true;
+	w->until_ms = queue_now_ms() + THROTTLE_ASKED_MS;
+}
+
+static void
+add_turn(struct ipc *ipc, uint64_t sid, const struct m_throttle_ask *m,
+    const char *address, bool place)
 {
 	const struct queue_peer *p = ipc_arg(ipc);
 	struct queue_login *l = p->q->login;
 	struct turn *w;
 
 	if (l->nturns == TURNS_MAX)
-		return; /* it asks again */
+		return; /* it asks again, or its place is kept for a while */
 	w = xcalloc(1, sizeof(*w));
 	w->ipc = ipc;
 	w->sid = sid;
@@ -357,11 +380,13 @@ wait_for_turn(struct ipc *ipc, uint64_t sid, const struct m_throttle_ask *m,
 	w->until_ms = queue_now_ms() + THROTTLE_WAIT_MS;
 	w->user = xstrdup(m->user);
 	snprintf(w->address, sizeof(w->address), "%s", address);
+	if (place)
+		has_place(w);
 	TAILQ_INSERT_TAIL(&l->turns, w, link);
 	l->nturns++;
 }
 
-/* Those whose turn it is now hear it. */
+/* Those whose turn it is now hear it, and have a place. */
 static void
 give_turns(struct queue_login *l, const char *user, const char *address)
 {
@@ -369,29 +394,50 @@ give_turns(struct queue_login *l, const char *user, const char *address)
 	struct throttle_verdict v;
 	struct turn *w;
 
-	while ((w = first_turn(l, user, address)) != NULL) {
-		if (w->until_ms > now) { /* else it is about to ask again */
-			v = throttle_ask(l->throttle, user, address, now);
-			if (v.again)
-				return;
-			answer(w->ipc, w->sid, w->ticket, &v);
+	while ((w = first_waiting(l, user, address)) != NULL) {
+		if (w->until_ms <= now) {
+			turn_end(l, w); /* it is about to ask anew */
+			continue;
 		}
-		turn_end(l, w);
-	}
-}
-
-static void
-drop_turn(struct queue_login *l, uint64_t sid)
-{
-	struct turn *w, *next;
-
-	for (w = TAILQ_FIRST(&l->turns); w != NULL; w = next) {
-		next = TAILQ_NEXT(w, link);
-		if (w->sid == sid)
+		v = throttle_ask(l->throttle, user, address, now);
+		if (v.again)
+			return;
+		answer(w->ipc, w->sid, w->ticket, &v);
+		if (v.reserved)
+			has_place(w);
+		else
 			turn_end(l, w);
 	}
 }
 
+/* It is over without a verdict. */
+static void
+give_up(struct queue_login *l, struct turn *w)
+{
+	int64_t now = queue_now_ms();
+
+	if (w->has_place && w->until_ms > now)
+		throttle_done(l->throttle, w->user, w->address, now);
+	turn_end(l, w);
+}
+
+void
+queue_login_closed(struct queue *q, uint64_t sid)
+{
+	char address[THROTTLE_ADDR_MAX];
+	struct turn *w;
+	char *user;
+
+	if (q->login == NULL || (w = find_turn(q->login, sid)) == NULL)
+		return;
+	user = xstrdup(w->user);
+	memcpy(address, w->address, sizeof(address));
+	give_up(q->login, w);
+	give_turns(q->login, user, address);
+	free(user);
+}
+
+/* The others from there ask anew by and by. */
 void
 queue_login_gone(struct queue *q, const struct ipc *auth)
 {
@@ -402,7 +448,7 @@ queue_login_gone(struct queue *q, const struct ipc *auth)
 	for (w = TAILQ_FIRST(&q->login->turns); w != NULL; w = next) {
 		next = TAILQ_NEXT(w, link);
 		if (w->ipc == auth)
-			turn_end(q->login, w);
+			give_up(q->login, w);
 	}
 }
 
@@ -414,7 +460,7 @@ ask(struct queue_login *l, const char *user, const char *address)
 		.delay_ms = THROTTLE_WAIT_MS };
 
 	give_turns(l, user, address);
-	return first_turn(l, user, address) != NULL
+	return first_waiting(l, user, address) != NULL
 	    ? later
 	    : throttle_ask(l->throttle, user, address, queue_now_ms());
 }
@@ -424,15 +470,19 @@ queue_on_throttle_ask(struct ipc *ipc, const struct ipc_in *in)
 {
 	const struct m_throttle_ask *m = &in->m->throttle_ask;
 	const struct queue_peer *p = ipc_arg(ipc);
+	struct queue_login *l = p->q->login;
 	struct throttle_verdict v = { 0 };
 	char address[THROTTLE_ADDR_MAX];
+	struct turn *old;
 
 	throttle_address(m->client_addr, address);
-	drop_turn(p->q->login, in->sid); /* it waited too long */
+	/* it waited too long, or its turn came just now */
+	if ((old = find_turn(l, in->sid)) != NULL)
+		give_up(l, old);
 	if (!is_exempt(p->q, m->client_addr))
-		v = ask(p->q->login, m->user, address);
-	if (v.again)
-		wait_for_turn(ipc, in->sid, m, address);
+		v = ask(l, m->user, address);
+	if (v.again || v.reserved)
+		add_turn(ipc, in->sid, m, address, v.reserved);
 	answer(ipc, in->sid, m->ticket, &v);
 }
 
@@ -520,7 +570,10 @@ queue_on_auth_seen(struct ipc *ipc, const struct ipc_in *in)
 	const struct queue_peer *p = ipc_arg(ipc);
 	struct throttle_verdict v = { 0 };
 	char address[THROTTLE_ADDR_MAX];
+	struct turn *w = find_turn(p->q->login, in->sid);
 
+	if (w != NULL)
+		turn_end(p->q->login, w); /* the verdict takes its place */
 	note_pace(p->q->login, m);
 	throttle_address(m->client_addr, address);
 	if (!is_exempt(p->q, m->client_addr))

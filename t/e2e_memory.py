@@ -82,7 +82,7 @@ def test(tap):
     if harness.is_sanitized():
         taplib.skip_all("sanitizers keep memory that was freed")
     # Few decisions are remembered, and no mail for its duplicates: else
-    # SQLite's cache of 16 MiB for the spool fills with them bit by bit.
+    # SQLite's cache of 4 MiB for the spool fills with them bit by bit.
     with LoadScene(tap, fronts=2, auth_workers=2, log_level="warning",
                    history_rows=1000, duplicate_window="0") as scene:
         scene.spawn(stderr=subprocess.PIPE, preexec_fn=harness.with_parent)

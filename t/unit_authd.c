@@ -1891,6 +1891,30 @@ its_turn_comes(void **state)
 	assert_true(authd_now_ms() - began < 50000);
 }
 
+/* Even after the last question there would be. */
+static void
+its_turn_comes_late(void **state)
+{
+	struct m_throttle_answer a = { 0 };
+
+	(void)state;
+	R.guard.delay_ms = 1;
+	R.guard.again = 1000;
+	start_held(SID(1), "ann", "pencil", false);
+	while (R.guard.asks < 19) {
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+		serve_queue();
+	}
+	R.guard.delay_ms = 60000;
+	while (R.guard.asks < 20) {
+		event_base_loop(R.setup.base, EVLOOP_ONCE);
+		serve_queue();
+	}
+	a.ticket = R.guard.ticket;
+	ipc_send(R.queue, M_THROTTLE_ANSWER, SID(1), &a);
+	assert_int_equal(result(SID(1)), R_AUTH_OK);
+}
+
 /* Front answers 530 before it asks; one that asks all the same hears 538. */
 static void
 no_auth_without_tls(void **state)
@@ -2375,6 +2399,7 @@ main(void)
 		TEST(queue_slows_down),
 		TEST(asks_again),
 		TEST(its_turn_comes),
+		TEST(its_turn_comes_late),
 		TEST(no_auth_without_tls),
 		TEST(changes_while_it_is_held),
 		TEST(lines_while_it_is_held),

@@ -142,9 +142,9 @@ refuses_after_too_many(void **state)
 	assert_true(refused("ann", "192.0.2.7"));
 }
 
-/* As one of several sessions; true if it has to wait for others. */
+/* As one of several sessions. */
 static bool
-waits(unsigned session, uint32_t ticket)
+refused_to(unsigned session, uint32_t ticket)
 {
 	const struct m_throttle_ask m = { .ticket = ticket,
 		.user = "ann",
@@ -154,7 +154,14 @@ waits(unsigned session, uint32_t ticket)
 	ipc_send(rig.auth, M_THROTTLE_ASK, RIG_SID(session), &m);
 	rig_wait(&rig, &rig.nthrottle, n + 1);
 	assert_int_equal(rig.throttle.ticket, ticket);
-	assert_false(rig.throttle.refuse);
+	return rig.throttle.refuse;
+}
+
+/* True if it has to wait for others. */
+static bool
+waits(unsigned session, uint32_t ticket)
+{
+	assert_false(refused_to(session, ticket));
 	assert_true(rig.throttle.again == (rig.throttle.delay_ms > 0));
 	return rig.throttle.again;
 }
@@ -190,14 +197,14 @@ waits_in_turn(void **state)
 	assert_true(waits(4, 14));
 	assert_true(waits(5, 15));
 	assert_true(waits(4, 24)); /* anew: behind the other now */
-	print_message("# others are not concerned\n");
-	assert_false(refused("bob", "192.0.2.7"));
-	assert_int_equal(rig.throttle.delay_ms, 0);
 	print_message("# one through, one in: the first that came\n");
 	ends(1, SEEN_RIGHT, 0, 1);
 	assert_int_equal(rig.throttle.ticket, 15);
 	assert_false(rig.throttle.again);
 	assert_true(waits(6, 16)); /* behind the one that waits */
+	print_message("# others are not concerned\n");
+	assert_false(refused("bob", "192.0.2.7")); /* session 1 */
+	assert_int_equal(rig.throttle.delay_ms, 0);
 	ends(2, SEEN_OTHER, 0, 1);
 	assert_int_equal(rig.throttle.ticket, 24);
 	print_message("# a wrong one takes a place for good\n");
@@ -211,6 +218,82 @@ waits_in_turn(void **state)
 	assert_int_equal(rig.throttle.ticket, 17);
 	assert_false(rig.throttle.again);
 	assert_int_not_equal(rig.throttle.delay_ms, 0);
+}
+
+static void
+leaves(unsigned session)
+{
+	ipc_send(rig.front, M_SESSION_CLOSE, RIG_SID(session), NULL);
+	rig_settle(&rig);
+}
+
+/* Who hangs up takes neither a turn nor a place. */
+static void
+leaves_without_verdict(void **state)
+{
+	(void)state;
+	right("ann", 0, "192.0.2.7", "laptop", 1);
+	assert_false(waits(1, 11));
+	assert_false(waits(2, 12));
+	assert_false(waits(3, 13));
+	assert_true(waits(4, 14));
+	assert_true(waits(5, 15));
+	assert_true(waits(6, 16));
+	leaves(4);
+	print_message("# a place of one that leaves is the next one's\n");
+	leaves(3);
+	assert_int_equal(rig.throttle.ticket, 15);
+	assert_false(rig.throttle.again);
+	leaves(6);
+	ends(1, SEEN_RIGHT, 0, 0);
+	ends(2, SEEN_RIGHT, 0, 0);
+	leaves(5); /* it had its turn */
+	leaves(5);
+	print_message("# nobody is under way now\n");
+	assert_false(waits(7, 17));
+	assert_false(waits(8, 18));
+	assert_false(waits(9, 19));
+	assert_true(waits(10, 20));
+}
+
+/* Auth asks anew while the answer of the turn is on its way. */
+static void
+asks_anew_in_its_turn(void **state)
+{
+	(void)state;
+	right("ann", 0, "192.0.2.7", "laptop", 1);
+	assert_false(waits(1, 11));
+	assert_false(waits(2, 12));
+	assert_false(waits(3, 13));
+	assert_true(waits(4, 14));
+	ends(1, SEEN_RIGHT, 0, 1);
+	assert_int_equal(rig.throttle.ticket, 14);
+	assert_false(waits(4, 24)); /* it is not in its own way */
+	ends(2, SEEN_RIGHT, 0, 0);
+	ends(3, SEEN_RIGHT, 0, 0);
+	ends(4, SEEN_RIGHT, 0, 0);
+	assert_false(waits(5, 15));
+	assert_false(waits(6, 16));
+	assert_false(waits(7, 17));
+	assert_true(waits(8, 18));
+}
+
+/* The same when there were too many wrong ones: a place is all there is. */
+static void
+asks_anew_at_the_limit(void **state)
+{
+	(void)state;
+	right("ann", 0, "192.0.2.7", "laptop", 1);
+	assert_false(waits(1, 11));
+	assert_false(waits(2, 12));
+	assert_false(waits(3, 13));
+	assert_true(waits(4, 14));
+	ends(1, SEEN_WRONG, 1, 0);
+	ends(2, SEEN_WRONG, 2, 0);
+	ends(3, SEEN_WRONG, 3, 1);
+	assert_int_equal(rig.throttle.ticket, 14);
+	assert_false(refused_to(4, 24));
+	assert_true(refused_to(5, 15)); /* one at a time */
 }
 
 /* An auth takes its waiting logins with it. */
@@ -403,6 +486,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		T(refuses_after_too_many),
 		T(waits_in_turn),
+		T(leaves_without_verdict),
+		T(asks_anew_in_its_turn),
+		T(asks_anew_at_the_limit),
 		T(who_is_gone_waits_no_more),
 		T(counts_networks),
 		T(exempt_networks_count_nothing),

@@ -97,7 +97,7 @@ sqlite_open(const char *dir)
 		bench_die("sqlite3_open: %s", sqlite3_errmsg(db));
 	sql("PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096;"
 	    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
-	    "PRAGMA cache_size = -16384;"
+	    "PRAGMA cache_size = -4096;"
 	    "CREATE TABLE record (n INTEGER PRIMARY KEY, data BLOB NOT NULL)");
 	if (sqlite3_prepare_v2(db, "INSERT INTO record VALUES (?, ?)", -1,
 		&insert, NULL) != SQLITE_OK ||
