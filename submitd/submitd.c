@@ -145,8 +145,8 @@ run_service(const char *path, bool foreground)
 	struct parent_options opt = { .conf_path = path,
 		.log_to_stderr = foreground,
 		.ready_fd = -1 };
-	char err[512];
-	int fd[2];
+	char err[512], *full;
+	int fd[2], rc;
 	pid_t pid;
 
 	if (passed_init(err, sizeof(err)) == -1) {
@@ -155,8 +155,6 @@ run_service(const char *path, bool foreground)
 	}
 	if (foreground)
 		return parent_main(&opt);
-	if ((opt.conf_path = realpath(path, NULL)) == NULL)
-		opt.conf_path = path; /* parent says what is wrong with it */
 	if (pipe2(fd, O_CLOEXEC) == -1 || (pid = fork()) == -1)
 		return EX_OSERR;
 	if (pid > 0) {
@@ -164,9 +162,13 @@ run_service(const char *path, bool foreground)
 		return wait_for_service(pid, fd[0]);
 	}
 	close(fd[0]);
+	if ((full = realpath(path, NULL)) != NULL)
+		opt.conf_path = full; /* else parent says what is wrong */
 	leave_terminal();
 	opt.ready_fd = fd[1];
-	return parent_main(&opt);
+	rc = parent_main(&opt);
+	free(full);
+	return rc;
 }
 
 int

@@ -197,6 +197,9 @@ def role_refuses(tap, scene):
             scene.conf_file, line_of(scene, "spool")),
             "a damaged queue: file, line, key, reason and role")
     os.unlink(path)
+    if harness.is_sanitized():
+        tap.note("sanitizers need files: there is no chroot")
+        return
     done = submitd(scene, "-d", command=(
         "setpriv", "--bounding-set=-sys_chroot"))
     tap.equal(done.returncode, 78, "no right to chroot: exit status 78")
