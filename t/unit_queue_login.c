@@ -166,6 +166,17 @@ waits(unsigned session, uint32_t ticket)
 	return rig.throttle.again;
 }
 
+/* Sessions 1 to 3 from a place that is known by then, and 4. */
+static void
+three_go_and_one_waits(void)
+{
+	right("ann", 0, "192.0.2.7", "laptop", 1);
+	assert_false(waits(1, 11));
+	assert_false(waits(2, 12));
+	assert_false(waits(3, 13));
+	assert_true(waits(4, 14));
+}
+
 /* A login of session `of` ends; who hears of it gets the answer of its turn. */
 static void
 ends(unsigned of, enum seen_result result, uint64_t password, unsigned hear)
@@ -190,11 +201,7 @@ static void
 waits_in_turn(void **state)
 {
 	(void)state;
-	right("ann", 0, "192.0.2.7", "laptop", 1);
-	assert_false(waits(1, 11));
-	assert_false(waits(2, 12));
-	assert_false(waits(3, 13));
-	assert_true(waits(4, 14));
+	three_go_and_one_waits();
 	assert_true(waits(5, 15));
 	assert_true(waits(4, 24)); /* anew: behind the other now */
 	print_message("# one through, one in: the first that came\n");
@@ -232,11 +239,7 @@ static void
 leaves_without_verdict(void **state)
 {
 	(void)state;
-	right("ann", 0, "192.0.2.7", "laptop", 1);
-	assert_false(waits(1, 11));
-	assert_false(waits(2, 12));
-	assert_false(waits(3, 13));
-	assert_true(waits(4, 14));
+	three_go_and_one_waits();
 	assert_true(waits(5, 15));
 	assert_true(waits(6, 16));
 	leaves(4);
@@ -261,11 +264,7 @@ static void
 asks_anew_in_its_turn(void **state)
 {
 	(void)state;
-	right("ann", 0, "192.0.2.7", "laptop", 1);
-	assert_false(waits(1, 11));
-	assert_false(waits(2, 12));
-	assert_false(waits(3, 13));
-	assert_true(waits(4, 14));
+	three_go_and_one_waits();
 	ends(1, SEEN_RIGHT, 0, 1);
 	assert_int_equal(rig.throttle.ticket, 14);
 	assert_false(waits(4, 24)); /* it is not in its own way */
@@ -283,11 +282,7 @@ static void
 asks_anew_at_the_limit(void **state)
 {
 	(void)state;
-	right("ann", 0, "192.0.2.7", "laptop", 1);
-	assert_false(waits(1, 11));
-	assert_false(waits(2, 12));
-	assert_false(waits(3, 13));
-	assert_true(waits(4, 14));
+	three_go_and_one_waits();
 	ends(1, SEEN_WRONG, 1, 0);
 	ends(2, SEEN_WRONG, 2, 0);
 	ends(3, SEEN_WRONG, 3, 1);
@@ -301,11 +296,7 @@ static void
 who_is_gone_waits_no_more(void **state)
 {
 	(void)state;
-	right("ann", 0, "192.0.2.7", "laptop", 1);
-	assert_false(waits(1, 11));
-	assert_false(waits(2, 12));
-	assert_false(waits(3, 13));
-	assert_true(waits(4, 14));
+	three_go_and_one_waits();
 	rig_disconnect(&rig, ROLE_AUTH);
 	rig_connect(&rig, ROLE_AUTH);
 	ends(1, SEEN_RIGHT, 0, 0);
