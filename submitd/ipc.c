@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-#include <assert.h>
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
@@ -50,10 +49,10 @@ struct arrived {
 	bool several;
 };
 
-/* What is collected for a peer; `first` is where the first message is. */
+/* What is collected for a peer. */
 struct collected {
 	unsigned char *data; /* COLLECT_MAX bytes, or NULL */
-	size_t len, first;
+	size_t len;
 	unsigned n;
 	int fd; /* or -1; leaves with the last, the caller has it */
 };
@@ -301,7 +300,9 @@ send_held(struct ipc *p)
 {
 	struct collected *h = &p->held;
 	/* a message alone needs no frame */
-	size_t skip = h->n == 1 ? h->first : 0;
+	size_t skip = h->n == 1
+	    ? sizeof(struct several) + sizeof(struct one_of_several)
+	    : 0;
 
 	if (h->n == 0)
 		return;
@@ -354,7 +355,7 @@ padded(size_t n)
 	return (n + 7) & ~(size_t)7;
 }
 
-/* Adds a message to those that are held, if it is so small that it pays. */
+/* Adds a message to those that are held; false: they have no room for it. */
 static bool
 hold_message(struct ipc *p, const void *msg, size_t n)
 {
@@ -368,7 +369,6 @@ hold_message(struct ipc *p, const void *msg, size_t n)
 	if (h->n == 0) {
 		h->data = xmalloc(COLLECT_MAX);
 		memcpy(h->data, &frame, sizeof(frame));
-		h->first = at + sizeof(one);
 		h->fd = -1;
 		TAILQ_INSERT_TAIL(&collecting[p->order], p, link);
 		event_active(p->ev_leave, 0, 0);
@@ -381,6 +381,7 @@ hold_message(struct ipc *p, const void *msg, size_t n)
 	return true;
 }
 
+/* A large message gains nothing by company. */
 static bool
 collects(const struct ipc *p, size_t n)
 {
